@@ -1,0 +1,61 @@
+// Private to the C target: what the child's steps share. Everything declared here is
+// async-signal-safe (signal-safety(7)): it runs between clone3 and execve.
+#ifndef CODEX_CHILD_H
+#define CODEX_CHILD_H
+
+#include "codex_launch.h"
+
+#include <stdbool.h>
+
+struct codex_child_state {
+    const struct codex_plan *plan;
+    int control;
+    int root;          // where paths inside the container are walked from
+    uint32_t index;    // the step being done, for the report
+    char detail[CODEX_DETAIL];
+};
+
+// The descriptor in a slot, or -1.
+int codex_slot(const struct codex_child_state *state, int slot);
+// Stores a descriptor in the step's slot; passes errors through.
+int codex_store(struct codex_child_state *state, const struct codex_step *step, int descriptor);
+
+// path.c: walking inside the container's root.
+int codex_path_open(int root, const char *path, uint64_t flags, bool no_symlinks);
+int codex_path_target(int root, const char *path, uint32_t flags);
+int codex_path_make_folder(int root, const char *path, unsigned mode);
+// Opens the folder that holds the last part of path, making what is missing; *name is that part.
+int codex_path_parent(int root, const char *path, const char **name);
+
+// Steps by facility. Each returns 0 or -errno.
+int codex_step_new_fs(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_open(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_open_device(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_clone_tree(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_mount_attr(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_enter_host(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_attach(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_mask(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_read_only(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_private_mounts(void);
+int codex_step_pivot(struct codex_child_state *state);
+int codex_step_make_link(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_make_file(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_write(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_chdir(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_loopback(void);
+int codex_step_terminal(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_landlock_create(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_landlock_path(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_landlock_enforce(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_become_root(const struct codex_step *step);
+int codex_step_identity(const struct codex_step *step);
+int codex_step_seccomp(const struct codex_step *step);
+int codex_step_hold(struct codex_child_state *state);
+int codex_step_init(struct codex_child_state *state);
+int codex_step_exec(struct codex_child_state *state);
+
+int codex_control_send(int control, const struct codex_message *message, int descriptor);
+int codex_control_wait(int control);
+
+#endif

@@ -1,0 +1,87 @@
+// System calls that Swift needs and libc does not wrap, or wraps only through errno.
+// Each returns its result, or -errno read on the line after the call.
+#ifndef CODEX_KERNEL_H
+#define CODEX_KERNEL_H
+
+#include <dirent.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+// --- files, by descriptor ---
+int codex_openat(int folder, const char *path, int flags, unsigned mode);
+// openat2(2), Linux 5.6. resolve: RESOLVE_* of linux/openat2.h.
+int codex_openat2(int folder, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
+int codex_close(int descriptor);
+long codex_read(int descriptor, void *bytes, size_t size);
+long codex_write(int descriptor, const void *bytes, size_t size);
+int codex_fstatat(int folder, const char *path, int flags, struct stat *status);
+long codex_readlinkat(int folder, const char *path, char *bytes, size_t size);
+int codex_mkdirat(int folder, const char *path, unsigned mode);
+int codex_unlinkat(int folder, const char *path, int flags);
+int codex_renameat(int from, const char *old, int to, const char *name);
+int codex_symlinkat(const char *points, int folder, const char *path);
+int codex_fchownat(int folder, const char *path, unsigned uid, unsigned gid, int flags);
+int codex_fchmod(int descriptor, unsigned mode);
+int codex_fsync(int descriptor);
+int codex_faccessat(int folder, const char *path, int mode, int flags);
+int codex_flock(int descriptor, int operation);
+int codex_pipe(int descriptors[2]);
+int codex_duplicate(int descriptor, int lowest);
+int codex_set_nonblocking(int descriptor, int on);
+// Fills buffer with linux_dirent64 records; 0 at the end.
+long codex_getdents(int folder, void *buffer, size_t size);
+
+// --- mounts (Linux 5.2 and 5.12) ---
+int codex_open_tree(int folder, const char *path, unsigned flags);
+int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t set, uint64_t clear, int userns);
+int codex_fs_supported(const char *type);
+
+// --- processes ---
+int codex_pidfd_send_signal(int pidfd, int signal);
+// waitid(P_PIDFD) with usage. status is wait4's form. Returns 1 reaped, 0 still running, -errno.
+struct codex_usage {
+    int32_t status;
+    int64_t user_microseconds;
+    int64_t system_microseconds;
+    int64_t peak_bytes;
+    int64_t read_bytes;
+    int64_t write_bytes;
+};
+int codex_reap(int pid, struct codex_usage *usage, int block);
+int codex_set_dumpable(int on);
+int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int output, int working);
+// A process that holds a new user namespace open until it is killed; *pidfd receives its pidfd.
+int codex_hold_user_namespace(int *pidfd);
+
+// --- events ---
+int codex_epoll_create(void);
+int codex_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t token);
+int codex_epoll_remove(int epoll, int descriptor);
+// Returns the number of ready tokens. timeout in milliseconds, -1 for none.
+int codex_epoll_wait(int epoll, uint64_t *tokens, uint32_t *events, int capacity, int timeout);
+int codex_timer_create(void);
+int codex_timer_set(int timer, int64_t nanoseconds);
+// Blocks the signals whose bits are set (bit n-1 for signal n) and returns a descriptor to read them from.
+int codex_signal_descriptor(uint64_t signals);
+// Reads one pending signal number and its sender; 0 when there is none.
+int codex_signal_read(int descriptor);
+int64_t codex_clock_monotonic(void);
+int64_t codex_clock_realtime(void);
+
+// --- terminal ---
+int codex_terminal_is(int descriptor);
+int codex_terminal_raw(int descriptor, void *saved, size_t size);
+int codex_terminal_restore(int descriptor, const void *saved, size_t size);
+int codex_terminal_copy_size(int from, int to);
+size_t codex_terminal_state_size(void);
+
+// --- what this kernel offers ---
+int codex_landlock_abi(void);
+int codex_seccomp_action_available(uint32_t action);
+int codex_kernel_release(char *bytes, size_t size);
+int codex_machine(char *bytes, size_t size);
+int codex_random(void *bytes, size_t size);
+
+#endif

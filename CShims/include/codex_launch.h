@@ -1,0 +1,116 @@
+// The plan that Swift prepares and the child process walks, and the call that starts it.
+//
+// Everything here is flat: numbers, descriptors and C strings that Swift allocated before
+// clone3(2). The child reads it and calls the kernel; it never allocates, locks or runs Swift.
+#ifndef CODEX_LAUNCH_H
+#define CODEX_LAUNCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// What one step does. The comment names the fields a kind reads; the others are zero.
+enum codex_step_kind {
+    CODEX_STEP_NONE = 0,
+    CODEX_STEP_BECOME_ROOT,      // flags: 1 = setgroups is allowed. uid and gid 0 of the new user namespace
+    CODEX_STEP_HOSTNAME,         // text
+    CODEX_STEP_LOOPBACK,         // brings lo up in the new network namespace
+    CODEX_STEP_PRIVATE_MOUNTS,   // nothing mounted from here on reaches another namespace
+    CODEX_STEP_UNSHARE,          // flags: CLONE_NEW*
+    CODEX_STEP_OPEN,             // path on the host -> slot; a, b: st_dev and st_ino it must have (0, 0: any)
+    CODEX_STEP_OPEN_DEVICE,      // path on the host -> slot, a clone of the mount; a: st_rdev it must have
+    CODEX_STEP_CLONE_TREE,       // source -> slot; flags: AT_RECURSIVE
+    CODEX_STEP_NEW_FS,           // path: type; text: options; source: working folder or -1; a: mount attributes -> slot
+    CODEX_STEP_MOUNT_ATTR,       // source; a: set; b: clear; flags: AT_RECURSIVE
+    CODEX_STEP_ENTER_HOST,       // source is attached over "/", where pivot_root will find it
+    CODEX_STEP_USE_ROOT,         // source: the folder that later paths are walked from (-1: this process's root)
+    CODEX_STEP_ATTACH,           // source at path; flags: CODEX_TARGET_*
+    CODEX_STEP_MASK,             // path; source: the null device; a: slot of an empty folder
+    CODEX_STEP_READ_ONLY,        // path, if it is there, becomes a read-only mount of itself
+    CODEX_STEP_MAKE_FOLDER,      // path; a: mode
+    CODEX_STEP_MAKE_LINK,        // path; text: where it points
+    CODEX_STEP_MAKE_FILE,        // path; a: mode; text: contents
+    CODEX_STEP_WRITE,            // source: a folder of our own procfs; path below it; text
+    CODEX_STEP_TERMINAL,         // source: a devpts mount, or -1 for the host's; the master goes to the parent
+    CODEX_STEP_PIVOT,            // the root in use becomes "/"; the old one is gone
+    CODEX_STEP_RLIMIT,           // flags: resource; a: soft; b: hard
+    CODEX_STEP_UMASK,            // a
+    CODEX_STEP_SESSION_KEYRING,  // an empty session keyring of its own
+    CODEX_STEP_CHDIR,            // path, inside the new root; flags: 1 = made when missing
+    CODEX_STEP_HOLD,             // reports its namespaces and waits for the parent's word
+    CODEX_STEP_LANDLOCK_CREATE,  // a: file rights; b: TCP rights; flags: scopes -> slot
+    CODEX_STEP_LANDLOCK_PATH,    // source: rule set; path; a: rights; a path that is missing is skipped
+    CODEX_STEP_LANDLOCK_ENFORCE, // source: rule set
+    CODEX_STEP_BOUNDING_SET,     // a: capabilities that stay
+    CODEX_STEP_IDENTITY,         // a: uid; b: gid; text: gid_t array; flags: CODEX_IDENTITY_*
+    CODEX_STEP_CAPABILITIES,     // a: permitted and effective; b: inheritable and ambient
+    CODEX_STEP_NO_NEW_PRIVS,
+    CODEX_STEP_SECCOMP,          // text: struct sock_filter array; flags: SECCOMP_FILTER_FLAG_*
+    CODEX_STEP_INIT,             // forks: this process stays as pid 1 and reaps, the new one goes on
+    CODEX_STEP_EXEC,             // the last step: execve of the candidates in turn
+    CODEX_STEP_COUNT
+};
+
+enum {
+    CODEX_TARGET_FOLDER = 1,      // the mount point is a folder
+    CODEX_TARGET_FILE = 2,        // the mount point is anything but a folder
+    CODEX_TARGET_NO_SYMLINKS = 4, // no link on the way (/proc, /sys, /dev: CVE-2023-27561)
+    CODEX_TARGET_OPTIONAL = 8,    // a missing mount point is skipped, not made
+    CODEX_TARGET_EXISTING = 16,   // a missing mount point is an error: the tree is the host's own
+    CODEX_IDENTITY_GROUPS = 1     // setgroups(2) is allowed in this user namespace
+};
+
+struct codex_step {
+    uint32_t kind;
+    int32_t slot;   // where a new descriptor goes, -1 for none
+    int32_t source; // a slot that an earlier step, or the parent, filled; -1 for none
+    uint32_t flags;
+    uint64_t a;
+    uint64_t b;
+    const char *path;
+    const void *text;
+    size_t text_length;
+};
+
+struct codex_plan {
+    uint64_t clone_flags; // CLONE_NEW*; CLONE_PIDFD and CLONE_CLEAR_SIGHAND are added
+    int32_t cgroup;       // a cgroup v2 folder to be born in (CLONE_INTO_CGROUP, Linux 5.7), or -1
+    int32_t standard[3];  // become descriptors 0, 1, 2
+    int32_t terminal;     // 1: descriptors 0, 1, 2 come from CODEX_STEP_TERMINAL
+    const struct codex_step *steps;
+    size_t step_count;
+    int32_t *slots; // descriptors by slot; the parent fills its own before the start
+    size_t slot_count;
+    const char *const *candidates; // paths to try, in order; NULL at the end
+    char *const *argv;
+    char *const *envp;
+};
+
+struct codex_child {
+    pid_t pid;
+    int pidfd;
+    int control; // SOCK_SEQPACKET to the child; end of file: execve happened, or the child is gone
+};
+
+enum codex_message_kind { CODEX_MESSAGE_FAILED = 1, CODEX_MESSAGE_HELD = 2, CODEX_MESSAGE_TERMINAL = 3 };
+
+enum { CODEX_NAMESPACE_COUNT = 8, CODEX_DETAIL = 160 };
+
+// One message from the child. The order of namespaces is cgroup, ipc, mnt, net, pid, time, user, uts.
+struct codex_message {
+    uint32_t kind;
+    uint32_t step;  // index into steps, for CODEX_MESSAGE_FAILED
+    int32_t error;  // errno, for CODEX_MESSAGE_FAILED
+    int32_t descriptor; // filled by the receiver: the pty's master, or -1
+    uint64_t namespaces[CODEX_NAMESPACE_COUNT];
+    char detail[CODEX_DETAIL]; // what the kernel said of a mount, ends in NUL
+};
+
+// Starts the child, which waits until codex_launch_go. Returns 0 or -errno.
+int codex_launch(const struct codex_plan *plan, struct codex_child *child);
+// Lets a waiting child go on. Returns 0 or -errno.
+int codex_launch_go(int control);
+// Reads the next message: 1 one was read, 0 the child went on to execve or ended, -errno.
+int codex_launch_receive(int control, struct codex_message *message);
+
+#endif

@@ -1,0 +1,33 @@
+// Compiling seccomp filters with libseccomp, in the parent, before any child exists.
+#ifndef CODEX_SECCOMP_H
+#define CODEX_SECCOMP_H
+#include <stddef.h>
+#include <stdint.h>
+
+struct codex_seccomp_argument {
+    uint32_t index;
+    uint32_t comparison; // enum scmp_compare
+    uint64_t value;
+    uint64_t mask_value;
+};
+
+typedef struct codex_seccomp codex_seccomp;
+
+// A new filter with a default action (SCMP_ACT_*), for the native architecture. NULL on failure.
+codex_seccomp *codex_seccomp_new(uint32_t default_action);
+void codex_seccomp_free(codex_seccomp *filter);
+// Adds an architecture by libseccomp's token (SCMP_ARCH_*). 0 or -errno; one already there is fine.
+int codex_seccomp_architecture(codex_seccomp *filter, uint32_t token);
+// The token of an architecture's name as in "x86_64", or 0.
+uint32_t codex_seccomp_architecture_token(const char *name);
+uint32_t codex_seccomp_native_architecture(void);
+// The number of a system call by name on this machine; negative pseudo numbers for calls of other
+// architectures; -1 (__NR_SCMP_ERROR) for a name that libseccomp does not know.
+int codex_seccomp_number(const char *name);
+int codex_seccomp_rule(codex_seccomp *filter, uint32_t action, int number, const struct codex_seccomp_argument *arguments,
+                       unsigned count);
+// Writes the program. Returns its size in bytes (a multiple of 8), or -errno. Free it with free(3).
+long codex_seccomp_compile(codex_seccomp *filter, void **program);
+// The version of libseccomp, as major << 16 | minor << 8 | micro.
+uint32_t codex_seccomp_version(void);
+#endif

@@ -1,0 +1,249 @@
+// clone3, and the child's walk over its plan.
+#define _GNU_SOURCE
+#include "codex_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "codex_capabilities.h"
+
+#ifndef CLONE_CLEAR_SIGHAND
+#define CLONE_CLEAR_SIGHAND 0x100000000ULL
+#endif
+
+int codex_slot(const struct codex_child_state *state, int slot) {
+    if (slot < 0 || (size_t)slot >= state->plan->slot_count) return -1;
+    return state->plan->slots[slot];
+}
+
+int codex_store(struct codex_child_state *state, const struct codex_step *step, int descriptor) {
+    if (descriptor < 0) return descriptor;
+    if (step->slot < 0 || (size_t)step->slot >= state->plan->slot_count) return -EBADF;
+    state->plan->slots[step->slot] = descriptor;
+    return 0;
+}
+
+int codex_control_send(int control, const struct codex_message *message, int descriptor) {
+    struct iovec part = {.iov_base = (void *)(uintptr_t)message, .iov_len = sizeof *message};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } ancillary = {0};
+    struct msghdr envelope = {.msg_iov = &part, .msg_iovlen = 1};
+    if (descriptor >= 0) {
+        envelope.msg_control = ancillary.bytes;
+        envelope.msg_controllen = sizeof ancillary.bytes;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
+    }
+    // The seccomp filter is already loaded when execve fails, and a user's profile may know write
+    // but not sendmsg: a message without a descriptor is a plain write.
+    ssize_t sent = descriptor >= 0 ? sendmsg(control, &envelope, MSG_NOSIGNAL)
+                                   : write(control, message, sizeof *message);
+    return sent < 0 ? -errno : 0;
+}
+
+int codex_control_wait(int control) {
+    char word;
+    ssize_t count;
+    do count = read(control, &word, 1);
+    while (count < 0 && errno == EINTR);
+    if (count < 0) return -errno;
+    return count == 1 ? 0 : -ECANCELED; // the parent is gone: nobody owns this child
+}
+
+static int drop_inherited_signals(void) {
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    for (int number = 1; number < NSIG; number++) {
+        if (number == SIGKILL || number == SIGSTOP) continue;
+        (void)sigaction(number, &action, NULL); // the two that glibc keeps for itself answer EINVAL
+    }
+    sigset_t none;
+    sigemptyset(&none);
+    return sigprocmask(SIG_SETMASK, &none, NULL) == 0 ? 0 : -errno;
+}
+
+// A descriptor that stands where another is to go is moved out of the way first.
+static int place_standard_streams(const struct codex_plan *plan) {
+    int from[3];
+    for (int i = 0; i < 3; i++) {
+        from[i] = plan->standard[i];
+        if (from[i] < 3 && from[i] != i) {
+            from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 3);
+            if (from[i] < 0) return -errno;
+        }
+    }
+    for (int i = 0; i < 3; i++)
+        if (from[i] != i && dup2(from[i], i) < 0) return -errno;
+    return 0;
+}
+
+static int rlimit_step(const struct codex_step *step) {
+    struct rlimit limit = {.rlim_cur = step->a, .rlim_max = step->b};
+    return setrlimit((__rlimit_resource_t)step->flags, &limit) == 0 ? 0 : -errno;
+}
+
+static int walk_one(struct codex_child_state *state, const struct codex_step *step) {
+    switch ((enum codex_step_kind)step->kind) {
+    case CODEX_STEP_BECOME_ROOT: return codex_step_become_root(step);
+    case CODEX_STEP_HOSTNAME: return sethostname(step->text, step->text_length) == 0 ? 0 : -errno;
+    case CODEX_STEP_LOOPBACK: return codex_step_loopback();
+    case CODEX_STEP_PRIVATE_MOUNTS: return codex_step_private_mounts();
+    case CODEX_STEP_UNSHARE: return unshare((int)step->flags) == 0 ? 0 : -errno;
+    case CODEX_STEP_OPEN: return codex_step_open(state, step);
+    case CODEX_STEP_OPEN_DEVICE: return codex_step_open_device(state, step);
+    case CODEX_STEP_CLONE_TREE: return codex_step_clone_tree(state, step);
+    case CODEX_STEP_NEW_FS: return codex_step_new_fs(state, step);
+    case CODEX_STEP_MOUNT_ATTR: return codex_step_mount_attr(state, step);
+    case CODEX_STEP_ENTER_HOST: return codex_step_enter_host(state, step);
+    case CODEX_STEP_USE_ROOT:
+        state->root = step->source < 0 ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : codex_slot(state, step->source);
+        return state->root < 0 ? -EBADF : 0;
+    case CODEX_STEP_ATTACH: return codex_step_attach(state, step);
+    case CODEX_STEP_MASK: return codex_step_mask(state, step);
+    case CODEX_STEP_READ_ONLY: return codex_step_read_only(state, step);
+    case CODEX_STEP_MAKE_FOLDER: return codex_path_make_folder(state->root, step->path, (unsigned)step->a);
+    case CODEX_STEP_MAKE_LINK: return codex_step_make_link(state, step);
+    case CODEX_STEP_MAKE_FILE: return codex_step_make_file(state, step);
+    case CODEX_STEP_WRITE: return codex_step_write(state, step);
+    case CODEX_STEP_TERMINAL: return codex_step_terminal(state, step);
+    case CODEX_STEP_PIVOT: return codex_step_pivot(state);
+    case CODEX_STEP_RLIMIT: return rlimit_step(step);
+    case CODEX_STEP_UMASK: umask((mode_t)step->a); return 0;
+    case CODEX_STEP_SESSION_KEYRING: {
+        // KEYCTL_JOIN_SESSION_KEYRING of an anonymous one. A kernel without keys has nothing to leak,
+        // and one that is out of key quota or filtered keeps the caller's: that is an error.
+        long ring = syscall(SYS_keyctl, 1, NULL, 0, 0, 0);
+        return ring >= 0 || errno == ENOSYS ? 0 : -errno;
+    }
+    case CODEX_STEP_CHDIR: return codex_step_chdir(state, step);
+    case CODEX_STEP_HOLD: return codex_step_hold(state);
+    case CODEX_STEP_LANDLOCK_CREATE: return codex_step_landlock_create(state, step);
+    case CODEX_STEP_LANDLOCK_PATH: return codex_step_landlock_path(state, step);
+    case CODEX_STEP_LANDLOCK_ENFORCE: return codex_step_landlock_enforce(state, step);
+    case CODEX_STEP_BOUNDING_SET: return codex_capabilities_bound(step->a);
+    case CODEX_STEP_IDENTITY: return codex_step_identity(step);
+    case CODEX_STEP_CAPABILITIES: return codex_capabilities_set(step->a, step->b);
+    case CODEX_STEP_NO_NEW_PRIVS: return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
+    case CODEX_STEP_SECCOMP: return codex_step_seccomp(step);
+    case CODEX_STEP_INIT: return codex_step_init(state);
+    case CODEX_STEP_EXEC: return codex_step_exec(state);
+    case CODEX_STEP_NONE:
+    case CODEX_STEP_COUNT: break;
+    }
+    return -EINVAL;
+}
+
+__attribute__((noreturn)) static void fail(struct codex_child_state *state, uint32_t index, int error) {
+    struct codex_message message = {
+        .kind = CODEX_MESSAGE_FAILED, .step = index, .error = -error, .descriptor = -1};
+    memcpy(message.detail, state->detail, sizeof message.detail);
+    message.detail[CODEX_DETAIL - 1] = 0;
+    (void)codex_control_send(state->control, &message, -1);
+    _exit(125);
+}
+
+// The whole of the child. Runs with its own copy of the parent's memory and nothing of Swift.
+__attribute__((noreturn)) static void child_main(const struct codex_plan *plan, int control) {
+    struct codex_child_state state = {.plan = plan, .control = control, .root = -1, .index = UINT32_MAX};
+    int result = drop_inherited_signals();
+    if (result == 0) result = codex_control_wait(control);
+    if (result < 0) fail(&state, UINT32_MAX, result);
+
+    // Not dumpable from here to execve: no process of the same uid may trace the set-up or read
+    // its descriptors (CVE-2016-9962, CVE-2026-41163). Only then is the parent's death watched:
+    // a change of dumpability does not clear it, a change of uid does, so IDENTITY sets it again.
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || setsid() < 0)
+        fail(&state, UINT32_MAX, -errno);
+    // The parent wrote its word before this line ran, and may have died since: the end of the
+    // socket would show it.
+    if (recv(control, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) == 0) _exit(125);
+    if (!plan->terminal) {
+        result = place_standard_streams(plan);
+        if (result < 0) fail(&state, UINT32_MAX, result);
+    }
+    for (size_t i = 0; i < plan->step_count; i++) {
+        state.index = (uint32_t)i;
+        result = walk_one(&state, &plan->steps[i]);
+        if (result < 0) fail(&state, (uint32_t)i, result);
+    }
+    _exit(125); // a plan ends in CODEX_STEP_EXEC
+}
+
+int codex_launch(const struct codex_plan *plan, struct codex_child *child) {
+    int sockets[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return -errno;
+
+    // No handler of the parent may run in the child before it has reset them.
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+
+    int pidfd = -1;
+    struct clone_args arguments = {
+        .flags = plan->clone_flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .pidfd = (uint64_t)(uintptr_t)&pidfd,
+        .exit_signal = SIGCHLD,
+    };
+    if (plan->cgroup >= 0) {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = (uint64_t)plan->cgroup;
+    }
+    long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    int error = errno;
+    if (pid == 0) {
+        close(sockets[0]);
+        child_main(plan, sockets[1]);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    close(sockets[1]);
+    if (pid < 0) {
+        close(sockets[0]);
+        return -error;
+    }
+    *child = (struct codex_child){.pid = (pid_t)pid, .pidfd = pidfd, .control = sockets[0]};
+    return 0;
+}
+
+int codex_launch_go(int control) {
+    ssize_t count;
+    do count = send(control, "g", 1, MSG_NOSIGNAL);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : 0;
+}
+
+int codex_launch_receive(int control, struct codex_message *message) {
+    struct iovec part = {.iov_base = message, .iov_len = sizeof *message};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } ancillary = {0};
+    struct msghdr envelope = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+    ssize_t count;
+    do count = recvmsg(control, &envelope, MSG_CMSG_CLOEXEC);
+    while (count < 0 && errno == EINTR);
+    if (count < 0) return errno == ECONNRESET ? 0 : -errno;
+    if (count == 0) return 0;
+    if ((size_t)count != sizeof *message) return -EPROTO;
+    message->descriptor = -1;
+    message->detail[CODEX_DETAIL - 1] = 0;
+    struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
+    if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(&message->descriptor, CMSG_DATA(header), sizeof(int));
+    return 1;
+}

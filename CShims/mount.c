@@ -1,0 +1,179 @@
+// The mount API by descriptor: fsopen, open_tree, mount_setattr, move_mount, pivot_root.
+#define _GNU_SOURCE
+#include "codex_child.h"
+#include "codex_kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifndef MNT_DETACH
+#define MNT_DETACH 2
+#endif
+extern int umount2(const char *target, int flags); // sys/mount.h and linux/mount.h exclude each other
+
+int codex_open_tree(int folder, const char *path, unsigned flags) {
+    long tree = syscall(SYS_open_tree, folder, path, flags | OPEN_TREE_CLOEXEC);
+    return tree < 0 ? -errno : (int)tree;
+}
+
+int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t set, uint64_t clear, int userns) {
+    struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
+    if (userns >= 0) attributes.userns_fd = (uint64_t)userns;
+    return syscall(SYS_mount_setattr, folder, path, flags, &attributes, sizeof attributes) == 0 ? 0 : -errno;
+}
+
+int codex_fs_supported(const char *type) {
+    long context = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
+    if (context < 0) return errno == ENODEV ? 0 : -errno;
+    close((int)context);
+    return 1;
+}
+
+static int clone_mount(int source, unsigned flags) {
+    return codex_open_tree(source, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | flags);
+}
+
+static int attach(int mount, int target) {
+    long result = syscall(SYS_move_mount, mount, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
+    return result == 0 ? 0 : -errno;
+}
+
+// A file system context keeps the kernel's own words on what it disliked (fsopen(2)).
+static void read_complaint(struct codex_child_state *state, int context) {
+    ssize_t count = read(context, state->detail, sizeof state->detail - 1);
+    state->detail[count > 0 ? count : 0] = 0;
+}
+
+int codex_step_new_fs(struct codex_child_state *state, const struct codex_step *step) {
+    if (step->source >= 0 && fchdir(codex_slot(state, step->source)) < 0) return -errno;
+    long context = syscall(SYS_fsopen, step->path, FSOPEN_CLOEXEC);
+    if (context < 0) return -errno;
+    int result = 0;
+    // Options stand one behind the other as "key\0value\0"; an empty value is a flag.
+    const char *option = step->text, *end = option + step->text_length;
+    while (option < end && result == 0) {
+        const char *value = option + strlen(option) + 1;
+        unsigned command = *value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG;
+        if (syscall(SYS_fsconfig, context, command, option, *value ? value : NULL, 0) < 0) {
+            result = -errno;
+            read_complaint(state, (int)context);
+        }
+        option = value + strlen(value) + 1;
+    }
+    if (result == 0 && syscall(SYS_fsconfig, context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0) {
+        result = -errno;
+        read_complaint(state, (int)context);
+    }
+    long mount = -1;
+    if (result == 0) {
+        mount = syscall(SYS_fsmount, context, FSMOUNT_CLOEXEC, (unsigned)step->a);
+        if (mount < 0) result = -errno;
+    }
+    close((int)context);
+    return result < 0 ? result : codex_store(state, step, (int)mount);
+}
+
+int codex_step_open(struct codex_child_state *state, const struct codex_step *step) {
+    int descriptor = open(step->path, O_PATH | O_CLOEXEC);
+    if (descriptor < 0) return -errno;
+    struct stat status;
+    if (fstat(descriptor, &status) < 0) return -errno;
+    // What the parent saw is what is mounted, whatever happened to the name in between.
+    if ((step->a || step->b) && (status.st_dev != step->a || status.st_ino != step->b)) {
+        close(descriptor);
+        return -ESTALE;
+    }
+    return codex_store(state, step, descriptor);
+}
+
+int codex_step_open_device(struct codex_child_state *state, const struct codex_step *step) {
+    int device = open(step->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (device < 0) return -errno;
+    struct stat status;
+    int result = fstat(device, &status) < 0 ? -errno : 0;
+    if (result == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISLNK(status.st_mode) ||
+                        status.st_rdev != step->a))
+        result = -ENODEV; // not the device it should be (CVE-2025-31133)
+    int tree = result == 0 ? clone_mount(device, 0) : result;
+    close(device);
+    return codex_store(state, step, tree);
+}
+
+int codex_step_clone_tree(struct codex_child_state *state, const struct codex_step *step) {
+    return codex_store(state, step, clone_mount(codex_slot(state, step->source), step->flags));
+}
+
+int codex_step_mount_attr(struct codex_child_state *state, const struct codex_step *step) {
+    return codex_mount_setattr(codex_slot(state, step->source), "", AT_EMPTY_PATH | step->flags, step->a, step->b, -1);
+}
+
+int codex_step_private_mounts(void) {
+    struct mount_attr attributes = {.propagation = 1 << 18 /* MS_PRIVATE */};
+    long result = syscall(SYS_mount_setattr, AT_FDCWD, "/", AT_RECURSIVE, &attributes, sizeof attributes);
+    return result == 0 ? 0 : -errno;
+}
+
+int codex_step_enter_host(struct codex_child_state *state, const struct codex_step *step) {
+    long result = syscall(SYS_move_mount, codex_slot(state, step->source), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
+    return result == 0 ? 0 : -errno;
+}
+
+int codex_step_attach(struct codex_child_state *state, const struct codex_step *step) {
+    int target = codex_path_target(state->root, step->path, step->flags);
+    if (target == -ENOENT && (step->flags & CODEX_TARGET_OPTIONAL)) return 0;
+    if (target < 0) return target;
+    int result = attach(codex_slot(state, step->source), target);
+    close(target);
+    return result;
+}
+
+int codex_step_mask(struct codex_child_state *state, const struct codex_step *step) {
+    int target = codex_path_open(state->root, step->path, O_PATH, false);
+    if (target == -ENOENT || target == -ENOTDIR) return 0;
+    if (target < 0) return target;
+    struct stat status;
+    int result = fstat(target, &status) < 0 ? -errno : 0;
+    if (result == 0) {
+        int source = codex_slot(state, S_ISDIR(status.st_mode) ? (int)step->a : step->source);
+        int cover = clone_mount(source, 0);
+        if (cover == -EINVAL) {
+            // Before Linux 6.15 a mount that is attached nowhere cannot be cloned: the first mask
+            // is the mount itself, and the next ones are clones of it.
+            result = attach(source, target);
+        } else {
+            result = cover < 0 ? cover : attach(cover, target);
+            if (cover >= 0) close(cover);
+        }
+    }
+    close(target);
+    return result;
+}
+
+int codex_step_read_only(struct codex_child_state *state, const struct codex_step *step) {
+    int target = codex_path_open(state->root, step->path, O_PATH, false);
+    if (target == -ENOENT || target == -ENOTDIR) return 0;
+    if (target < 0) return target;
+    int tree = clone_mount(target, AT_RECURSIVE);
+    int result = tree < 0 ? tree : 0;
+    if (result == 0)
+        result = codex_mount_setattr(tree, "", AT_EMPTY_PATH | AT_RECURSIVE, MOUNT_ATTR_RDONLY, 0, -1);
+    if (result == 0) result = attach(tree, target);
+    if (tree >= 0) close(tree);
+    close(target);
+    return result;
+}
+
+int codex_step_pivot(struct codex_child_state *state) {
+    if (fchdir(state->root) < 0) return -errno;
+    // pivot_root(2): with both names ".", the old root ends up on top of the new one, and detaching
+    // "." takes the old one away. No folder has to be made for it, and no path leads back to it.
+    if (syscall(SYS_pivot_root, ".", ".") < 0) return -errno;
+    if (umount2(".", MNT_DETACH) < 0) return -errno;
+    return chdir("/") == 0 ? 0 : -errno;
+}

@@ -1,0 +1,189 @@
+// Walking inside a container's root, by descriptor from end to end.
+//
+// The kernel resolves every prefix with RESOLVE_IN_ROOT, so that an absolute link of the image
+// means the image's own root and ".." stops there; magic links never work. What a racing writer
+// exchanges between two of these calls can move the result only to another place inside the root
+// (CVE-2021-30465, CVE-2024-45310).
+#define _GNU_SOURCE
+#include "codex_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int codex_path_open(int root, const char *path, uint64_t flags, bool no_symlinks) {
+    struct open_how how = {
+        .flags = flags | O_CLOEXEC,
+        .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | (no_symlinks ? RESOLVE_NO_SYMLINKS : 0),
+    };
+    for (int attempt = 0; attempt < 128; attempt++) {
+        long descriptor = syscall(SYS_openat2, root, path, &how, sizeof how);
+        if (descriptor >= 0) return (int)descriptor;
+        // A rename elsewhere on the system made ".." uncertain: openat2(2) asks to try again.
+        if (errno != EAGAIN && errno != EINTR) return -errno;
+    }
+    return -EAGAIN;
+}
+
+static int folder_at(int root, const char *prefix, bool no_symlinks) {
+    return codex_path_open(root, prefix, O_PATH | O_DIRECTORY, no_symlinks);
+}
+
+// Opens the folder that a prefix names, making it in parent when it is missing.
+static int folder_or_make(int root, int parent, const char *prefix, const char *name, unsigned mode, bool no_symlinks) {
+    int folder = folder_at(root, prefix, no_symlinks);
+    if (folder != -ENOENT) return folder;
+    if (mkdirat(parent, name, mode) < 0 && errno != EEXIST) return -errno;
+    return folder_at(root, prefix, no_symlinks);
+}
+
+static int walk_parent(int root, const char *path, const char **name, char *copy, size_t size, bool no_symlinks) {
+    size_t length = strlen(path);
+    if (length >= size) return -ENAMETOOLONG;
+    memcpy(copy, path, length + 1);
+    while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
+    int parent = folder_at(root, "/", false);
+    if (parent < 0) return parent;
+    char *start = copy;
+    while (*start == '/') start++;
+    for (;;) {
+        char *end = strchr(start, '/');
+        if (!end) break;
+        char *next = end;
+        while (*next == '/') next++;
+        *end = 0;
+        int folder = folder_or_make(root, parent, copy, start, 0755, no_symlinks);
+        close(parent);
+        if (folder < 0) return folder;
+        parent = folder;
+        *end = '/';
+        start = next;
+    }
+    *name = start;
+    return parent;
+}
+
+int codex_path_parent(int root, const char *path, const char **name) {
+    // The name must outlive this frame: it points into path, not into the copy.
+    char copy[4096];
+    const char *last;
+    int parent = walk_parent(root, path, &last, copy, sizeof copy, false);
+    if (parent >= 0) *name = path + (last - copy);
+    return parent;
+}
+
+int codex_path_make_folder(int root, const char *path, unsigned mode) {
+    char copy[4096];
+    const char *name;
+    int parent = walk_parent(root, path, &name, copy, sizeof copy, false);
+    if (parent < 0) return parent;
+    int result = mkdirat(parent, name, mode) == 0 ? 0 : -errno;
+    // mkdirat(2) applies the umask; a sticky /tmp must come out as asked.
+    if (result == 0 && fchmodat(parent, name, mode, 0) < 0) result = -errno;
+    close(parent);
+    if (result != -EEXIST) return result;
+    int folder = folder_at(root, path, false);
+    if (folder < 0) return folder;
+    close(folder);
+    return 0;
+}
+
+int codex_path_target(int root, const char *path, uint32_t flags) {
+    bool no_symlinks = flags & CODEX_TARGET_NO_SYMLINKS;
+    int target = codex_path_open(root, path, O_PATH, no_symlinks);
+    if (target == -ENOENT && !(flags & (CODEX_TARGET_OPTIONAL | CODEX_TARGET_EXISTING))) {
+        char copy[4096];
+        const char *name;
+        int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
+        if (parent < 0) return parent;
+        int result = 0;
+        if (flags & CODEX_TARGET_FILE) {
+            int made = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+            if (made >= 0) close(made);
+            else if (errno != EEXIST) result = -errno;
+        } else if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST) {
+            result = -errno;
+        }
+        close(parent);
+        if (result < 0) return result;
+        target = codex_path_open(root, path, O_PATH, no_symlinks);
+        // Something stands there that leads nowhere: a dangling link.
+        if (target == -ENOENT) return -ELOOP;
+    }
+    if (target < 0) return target;
+    struct stat status;
+    if (fstat(target, &status) < 0) {
+        int error = errno;
+        close(target);
+        return -error;
+    }
+    int wrong = 0;
+    if ((flags & CODEX_TARGET_FOLDER) && !S_ISDIR(status.st_mode)) wrong = -ENOTDIR;
+    if ((flags & CODEX_TARGET_FILE) && S_ISDIR(status.st_mode)) wrong = -EISDIR;
+    if (wrong) {
+        close(target);
+        return wrong;
+    }
+    return target;
+}
+
+int codex_step_make_link(struct codex_child_state *state, const struct codex_step *step) {
+    const char *name;
+    int parent = codex_path_parent(state->root, step->path, &name);
+    if (parent < 0) return parent;
+    int result = symlinkat(step->text, parent, name) == 0 || errno == EEXIST ? 0 : -errno;
+    close(parent);
+    return result;
+}
+
+int codex_step_make_file(struct codex_child_state *state, const struct codex_step *step) {
+    const char *name;
+    int parent = codex_path_parent(state->root, step->path, &name);
+    if (parent < 0) return parent;
+    int file = openat(parent, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, (mode_t)step->a);
+    int result = file < 0 ? -errno : 0;
+    close(parent);
+    const char *bytes = step->text;
+    size_t left = step->text_length;
+    while (result == 0 && left > 0) {
+        ssize_t count = write(file, bytes, left);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) result = -errno;
+        else bytes += count, left -= (size_t)count;
+    }
+    if (file >= 0) close(file);
+    return result;
+}
+
+// Writes below a procfs that this process mounted itself and that nobody else can reach, so that
+// no fake file can take the write (CVE-2019-16884, CVE-2025-52881).
+int codex_step_write(struct codex_child_state *state, const struct codex_step *step) {
+    int file = codex_path_open(codex_slot(state, step->source), step->path, O_WRONLY, true);
+    if (file < 0) return file;
+    ssize_t count = write(file, step->text, step->text_length);
+    int result = count < 0 ? -errno : (size_t)count == step->text_length ? 0 : -EIO;
+    close(file);
+    return result;
+}
+
+int codex_step_chdir(struct codex_child_state *state, const struct codex_step *step) {
+    int folder = codex_path_open(state->root, step->path, O_PATH | O_DIRECTORY, false);
+    if (folder == -ENOENT && (step->flags & 1)) {
+        int result = codex_path_make_folder(state->root, step->path, 0755);
+        if (result < 0) return result;
+        folder = codex_path_open(state->root, step->path, O_PATH | O_DIRECTORY, false);
+    }
+    if (folder < 0) return folder;
+    int result = fchdir(folder) == 0 ? 0 : -errno;
+    close(folder);
+    if (result < 0) return result;
+    // A working folder outside the new root has no path in it (CVE-2024-21626).
+    char path[4096];
+    long length = syscall(SYS_getcwd, path, sizeof path);
+    if (length < 0) return -errno;
+    return path[0] == '/' ? 0 : -EXDEV;
+}

@@ -1,0 +1,129 @@
+// The child's last steps: who it is, what it may do, and execve.
+#define _GNU_SOURCE
+#include "codex_capabilities.h"
+#include "codex_child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <linux/close_range.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <net/if.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+// setgroups and friends by system call: glibc's wrappers signal all threads, of which a child has none.
+static int set_ids(uint32_t uid, uint32_t gid) {
+    if (syscall(SYS_setresgid, gid, gid, gid) < 0) return -errno;
+    if (syscall(SYS_setresuid, uid, uid, uid) < 0) return -errno;
+    return 0;
+}
+
+static int watch_parent_again(void) {
+    // prctl(2): PDEATHSIG and dumpability are lost when the effective ids change.
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -errno;
+    return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -errno;
+}
+
+int codex_step_become_root(const struct codex_step *step) {
+    if ((step->flags & 1) && syscall(SYS_setgroups, 0, NULL) < 0) return -errno;
+    int result = set_ids((uint32_t)step->a, (uint32_t)step->b);
+    return result < 0 ? result : watch_parent_again();
+}
+
+int codex_step_identity(const struct codex_step *step) {
+    if ((step->flags & CODEX_IDENTITY_GROUPS) &&
+        syscall(SYS_setgroups, step->text_length / sizeof(gid_t), step->text) < 0)
+        return -errno;
+    int result = codex_capabilities_keep();
+    if (result == 0) result = set_ids((uint32_t)step->a, (uint32_t)step->b);
+    return result < 0 ? result : watch_parent_again();
+}
+
+int codex_step_loopback(void) {
+    int control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (control < 0) return -errno;
+    struct ifreq request = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    int result = ioctl(control, SIOCSIFFLAGS, &request) == 0 ? 0 : -errno;
+    close(control);
+    return result;
+}
+
+int codex_step_seccomp(const struct codex_step *step) {
+    struct sock_fprog program = {
+        .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
+        .filter = (struct sock_filter *)(uintptr_t)step->text,
+    };
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, step->flags, &program) == 0 ? 0 : -errno;
+}
+
+int codex_step_hold(struct codex_child_state *state) {
+    static const char *const names[CODEX_NAMESPACE_COUNT] = {
+        "cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"};
+    struct codex_message message = {.kind = CODEX_MESSAGE_HELD, .step = state->index, .descriptor = -1};
+    int folder = openat(state->root, "proc/self/ns", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        struct stat status;
+        for (int i = 0; i < CODEX_NAMESPACE_COUNT; i++)
+            if (fstatat(folder, names[i], &status, 0) == 0) message.namespaces[i] = status.st_ino;
+        close(folder);
+    }
+    int result = codex_control_send(state->control, &message, -1);
+    return result < 0 ? result : codex_control_wait(state->control);
+}
+
+// What pid 1 does with --init: everything it is sent goes on to the program, every child is
+// reaped, and when the program ends so does it, the same way as far as a pid 1 can.
+__attribute__((noreturn)) static void reap_for(pid_t program) {
+    syscall(SYS_close_range, 0U, ~0U, 0U);
+    sigset_t all;
+    sigfillset(&all);
+    for (;;) {
+        int status;
+        pid_t ended;
+        while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
+            if (ended == program) _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+        siginfo_t received;
+        int number = sigwaitinfo(&all, &received);
+        if (number > 0 && number != SIGCHLD) kill(program, number);
+    }
+}
+
+int codex_step_init(struct codex_child_state *state) {
+    sigset_t all, before;
+    sigfillset(&all);
+    if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -errno;
+    pid_t program = _Fork();
+    if (program < 0) return -errno;
+    if (program > 0) reap_for(program);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -errno;
+    if (state->plan->terminal) {
+        // A group of its own in the foreground: Ctrl-C reaches the program, not pid 1.
+        if (setpgid(0, 0) < 0) return -errno;
+        pid_t group = getpid();
+        if (ioctl(0, TIOCSPGRP, &group) < 0) return -errno;
+    }
+    return sigprocmask(SIG_SETMASK, &before, NULL) == 0 ? 0 : -errno;
+}
+
+int codex_step_exec(struct codex_child_state *state) {
+    // Close-on-exec instead of closed: the control socket must last until execve has succeeded.
+    if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return -errno;
+    int result = -ENOENT;
+    for (const char *const *candidate = state->plan->candidates; *candidate; candidate++) {
+        execve(*candidate, state->plan->argv, state->plan->envp);
+        int error = errno;
+        // As execvp(3): what is not there is passed over, what may not be run is remembered.
+        if (error == EACCES) result = -EACCES;
+        else if (error != ENOENT && error != ENOTDIR) return -error;
+    }
+    return result;
+}

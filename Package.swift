@@ -1,0 +1,37 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// Every room holds to the same language rules; warnings are errors in the Makefile's builds.
+let rules: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+// The rooms, bottom first: a room may depend on those above it in this list, never on those below.
+// The hot rooms have no package dependencies at all: see Sources/codex32/codex32.docc.
+let package = Package(
+    name: "codex32",
+    products: [.executable(name: "codex32", targets: ["codex32"])],
+    targets: [
+        .target(name: "CShims", path: "CShims", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
+        .target(name: "LinuxKernel", dependencies: ["CShims"], swiftSettings: rules),
+        .target(name: "OCISpec", swiftSettings: rules),
+        .target(
+            name: "Sandbox", dependencies: ["LinuxKernel", "OCISpec"],
+            resources: [
+                .embedInCode("Profiles/minimal.json"), .embedInCode("Profiles/standard.json"),
+                .embedInCode("Profiles/strict.json"),
+            ], swiftSettings: rules),
+        .target(
+            name: "RootfsTemplates", path: "rootfs-templates",
+            resources: [
+                .embedInCode("host.json"), .embedInCode("busybox.json"), .embedInCode("python.json"),
+                .embedInCode("debian.json"),
+            ], swiftSettings: rules),
+        .target(name: "Images", dependencies: ["LinuxKernel", "OCISpec", "RootfsTemplates"], swiftSettings: rules),
+        .target(name: "Engine", dependencies: ["Sandbox", "Images"], swiftSettings: rules),
+        .executableTarget(name: "codex32", dependencies: ["Engine"], swiftSettings: rules),
+        .testTarget(name: "UnitTests", dependencies: ["Engine", "codex32"], path: "Tests/Unit", swiftSettings: rules),
+    ]
+)

@@ -1,0 +1,36 @@
+internal import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+/// What is written down of a container while it runs (schema 1).
+struct Record {
+    let id: String
+    let name: String?
+    let image: String
+    let command: [String]
+    let isolation: String
+    let started: Int64
+    let cgroupParent: String?
+    let waived: [String]
+    var pid: Int32?
+
+    init(id: String, configuration: RunConfiguration, image: String, started: Int64, plan: LaunchPlan) {
+        self.id = id
+        self.image = image
+        self.started = started
+        name = configuration.name
+        command = plan.arguments
+        isolation = plan.level.rawValue
+        cgroupParent = plan.cgroup?.place.path
+        waived = plan.notices.filter(\.waived).map(\.item.rawValue)
+    }
+
+    var document: JSON {
+        .members([
+            "schema": .integer(1), "id": .string(id), "name": .text(name), "image": .string(image),
+            "command": .string(command.joined(separator: " ")), "isolation": .string(isolation),
+            "startedAt": .string(Timestamp.text(started)), "pid": .number(pid), "owner": .number(Machine.pid),
+            "cgroupParent": .text(cgroupParent), "waived": .list(waived),
+        ])
+    }
+}

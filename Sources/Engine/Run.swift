@@ -1,0 +1,211 @@
+internal import Images
+public import LinuxKernel
+internal import OCISpec
+public import Sandbox
+
+/// `codex32 run`: one program in a sandbox, in the foreground, from nothing to its verdict.
+public enum Run {
+    /// The plan that a run would carry out, with nothing done.
+    public static func plan(_ configuration: RunConfiguration) throws(Problem) -> LaunchPlan {
+        let prepared = try Preparation.request(configuration) { _ in }
+        let offer = try Offer.current(cgroup: needsCgroup(prepared.request))
+        return try Planner.plan(
+            prepared.request, offer: offer, cache: SeccompCache(folder: nil), identityBase: ContainerID.identityBase("0"))
+    }
+
+    /// Runs the program and returns codex32's own exit status.
+    ///
+    /// - Throws: what kept it from starting; nothing is left then.
+    public static func run(_ configuration: RunConfiguration, report: (String) -> Void) throws(Problem) -> Int32 {
+        // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
+        Machine.setDumpable(false)
+        let outputs = try ResultFiles(configuration)
+        var (request, image) = try Preparation.request(configuration, progress: report)
+        request.hold = configuration.receiptFile != nil || !request.required.isEmpty
+        let offer = try Offer.current(cgroup: needsCgroup(request))
+        let id = ContainerID.make()
+        let started = Clock.realtime
+
+        let layer = try makeLayer(id, request, configuration)
+        defer { remove(layer) }
+        var plan = try Planner.plan(
+            request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
+            layer: writable(layer), identityBase: ContainerID.identityBase(id))
+        try give(layer, plan)
+        try protectProgram(plan, offer)
+        if !configuration.quiet { warn(plan.notices, report) }
+
+        var record = Record(id: id, configuration: configuration, image: image, started: started, plan: plan)
+        let entry = try RunningEntry(id: id, name: configuration.name, storage: configuration.storage, record: record.document)
+        defer { entry.remove() }
+        let cgroup = try makeCgroup(id, plan)
+        defer { clear(cgroup) }
+        let streams = try Streams(interactive: configuration.interactive || !request.terminal, limited: configuration.outputLimit != nil && !request.terminal)
+        var supervision = try Supervision(configuration, plan)
+        let noticed = plan.notices.count
+        let began = Clock.monotonic
+        let running = try Start.launch(
+            &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
+            receipt: request.hold)
+        let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
+        _ = streams.closeChildEnds()
+        if !configuration.quiet { warn(Array(plan.notices[noticed...]), report) }
+        if let receipt = running.receipt { try outputs.write(receipt: receipt.document(pid: running.child.pid, notices: plan.notices)) }
+        record.pid = running.child.pid
+        entry.update(record.document)
+        Sweep.run(configuration.storage, except: id)
+
+        let end = try supervise(&supervision, running.child, running.terminal, streams.pipes, cgroup)
+        _ = consume terminalState
+        let verdict = judge(
+            end, supervision.ending, supervision.carriedOut, cgroup, configuration, id: id, started: started,
+            wall: Clock.monotonic - began)
+        try outputs.write(verdict: verdict.document)
+        return verdict.status
+    }
+
+    private static func supervise(
+        _ supervision: inout Supervision, _ child: borrowing Child, _ terminal: borrowing Descriptor?,
+        _ pipes: [(read: Int32, to: StandardStream)], _ cgroup: borrowing Cgroup?
+    ) throws(Problem) -> ProcessEnd {
+        do { return try supervision.run(child, terminal: terminal, pipes: pipes, cgroup: cgroup) } catch {
+            child.kill()
+            throw error
+        }
+    }
+
+    /// A cgroup is looked for when a limit is asked for, or is the level's default.
+    private static func needsCgroup(_ request: SandboxRequest) -> Bool {
+        request.level != .minimal || !request.limits.controllers.isEmpty
+    }
+
+    /// A container with the ids of this user, and no Landlock to keep it from codex32's own program
+    /// file, could rewrite that through `/proc/self/exe` (CVE-2019-5736).
+    private static func protectProgram(_ plan: LaunchPlan, _ offer: Offer) throws(Problem) {
+        guard plan.level != .minimal, offer.ownProgramIsWritable, plan.landlockABI == nil else { return }
+        throw Problem(
+            "cannot protect codex32 from this container",
+            "its user owns \((try? Descriptor.link("/proc/self/exe")) ?? "the program"), and Landlock is not in force",
+            hint: "install codex32 as root: sudo make install")
+    }
+
+    static func warn(_ notices: [Notice], _ report: (String) -> Void) {
+        var reasons: [(why: String, hint: String?, items: [String])] = []
+        for notice in notices {
+            if let index = reasons.firstIndex(where: { $0.why == notice.why }) {
+                reasons[index].items.append(notice.item.rawValue)
+            } else {
+                reasons.append((notice.why, notice.hint, [notice.item.rawValue]))
+            }
+        }
+        for reason in reasons {
+            report("warning: not in force: \(reason.items.joined(separator: ", ")): \(reason.why)")
+            if let hint = reason.hint, !hint.isEmpty, notices.contains(where: { !$0.waived }) { report("hint: \(hint)") }
+        }
+    }
+
+    // MARK: What a run owns
+
+    private static func makeLayer(
+        _ id: String, _ request: SandboxRequest, _ configuration: RunConfiguration
+    ) throws(Problem) -> Layer? {
+        guard case .folder = request.root, !request.readOnly else { return nil }
+        return try Layer(id: id, storage: configuration.storage)
+    }
+
+    private static func writable(_ layer: borrowing Layer?) -> WritableLayer? {
+        switch layer {
+        case .some(let layer): WritableLayer(layer.host)
+        case .none: nil
+        }
+    }
+
+    private static func give(_ layer: borrowing Layer?, _ plan: LaunchPlan) throws(Problem) {
+        switch layer {
+        case .some(let layer): try layer.give(to: plan.identity)
+        case .none: break
+        }
+    }
+
+    private static func remove(_ layer: borrowing Layer?) {
+        switch layer {
+        case .some(let layer): layer.remove()
+        case .none: break
+        }
+    }
+
+    private static func makeCgroup(_ id: String, _ plan: LaunchPlan) throws(Problem) -> Cgroup? {
+        guard let wanted = plan.cgroup else { return nil }
+        let group = try explaining("cannot make a cgroup in \(wanted.place.path)") { () throws(KernelError) in
+            try Cgroup(make: id, in: wanted.place.path)
+        }
+        do {
+            for (_, file, value) in wanted.limits.files { try group.set(file, value) }
+        } catch {
+            _ = group.remove()
+            throw Problem("cannot set the limit \(error.subject ?? "")", error, hint: "the kernel did not take this value for \(error.subject ?? "it")")
+        }
+        return group
+    }
+
+    private static func clear(_ cgroup: borrowing Cgroup?) {
+        switch cgroup {
+        case .some(let group):
+            group.kill()
+            // What was killed leaves the cgroup a moment later.
+            for attempt in 0..<400 where !group.remove() { Clock.sleep(milliseconds: attempt < 20 ? 1 : 10) }
+        case .none: break
+        }
+    }
+
+    // MARK: The verdict
+
+    private static func judge(
+        _ end: ProcessEnd, _ ending: Verdict.Reason?, _ carriedOut: Int32?, _ cgroup: borrowing Cgroup?,
+        _ configuration: RunConfiguration, id: String, started: Int64, wall: Int64
+    ) -> Verdict {
+        var verdict = Verdict(
+            id: id, name: configuration.name, reason: .exited, exitCode: end.exitCode, signal: end.signal,
+            wallSeconds: Double(wall) / 1e9, startedAt: started, finishedAt: Clock.realtime,
+            isolation: configuration.request.level.rawValue)
+        verdict.cpuUserSeconds = Double(end.userMicroseconds) / 1e6
+        verdict.cpuSystemSeconds = Double(end.systemMicroseconds) / 1e6
+        verdict.peakMemoryBytes = UInt64(end.peakBytes)
+        switch cgroup {
+        case .some(let group): measure(group, &verdict)
+        case .none: break
+        }
+        if let carriedOut, end.signal == Signal.kill { verdict.signal = carriedOut }
+        verdict.reason = reason(verdict, end, ending, carriedOut, configuration)
+        return verdict
+    }
+
+    /// All of the container's processes, not only those that pid 1 waited for.
+    private static func measure(_ group: borrowing Cgroup, _ verdict: inout Verdict) {
+        if let user = group.number("cpu.stat", key: "user_usec"), let system = group.number("cpu.stat", key: "system_usec") {
+            verdict.cpuUserSeconds = Double(user) / 1e6
+            verdict.cpuSystemSeconds = Double(system) / 1e6
+        }
+        verdict.peakMemoryBytes = group.number("memory.peak")
+        verdict.peakPids = group.number("pids.peak")
+        verdict.oomKills = group.number("memory.events", key: "oom_kill")
+        verdict.pidsLimitHits = group.number("pids.events", key: "max")
+        verdict.ioReadBytes = group.ioTotal("rbytes")
+        verdict.ioWriteBytes = group.ioTotal("wbytes")
+    }
+
+    private static func reason(
+        _ verdict: Verdict, _ end: ProcessEnd, _ ending: Verdict.Reason?, _ carriedOut: Int32?,
+        _ configuration: RunConfiguration
+    ) -> Verdict.Reason {
+        if let ending { return ending }
+        guard let signal = end.signal else { return .exited }
+        if signal == Signal.kill, let kills = verdict.oomKills, kills > 0 { return .oom }
+        if let seconds = configuration.request.cpuSeconds, signal == Signal.kill || signal == Signal.cpuTime,
+            (verdict.cpuUserSeconds ?? 0) + (verdict.cpuSystemSeconds ?? 0) >= Double(seconds) * 0.98
+        {
+            return .cpuTime
+        }
+        return signal == Signal.kill && carriedOut == nil ? .killed : .signaled
+    }
+}

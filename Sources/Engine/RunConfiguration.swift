@@ -1,0 +1,33 @@
+public import Images
+internal import LinuxKernel
+public import Sandbox
+
+/// Everything that `run` was asked for.
+public struct RunConfiguration: Sendable {
+    public var image: ImageReference
+    public var arguments: [String] = []
+    /// All but what the image decides: its root, command and folders.
+    public var request = SandboxRequest()
+    public var name: String?
+    public var workingFolder: String?
+    public var readOnly: Bool?
+    public var storage: Storage
+    /// Nanoseconds.
+    public var wallTime: Int64?
+    /// Nanoseconds for all processes together.
+    public var cpuTime: Int64?
+    /// Bytes of standard output and error together.
+    public var outputLimit: UInt64?
+    public var stopSignal = Signal.terminate
+    /// Nanoseconds between the stop signal and SIGKILL.
+    public var stopTimeout: Int64 = 10_000_000_000
+    public var interactive = false
+    public var resultFile: String?
+    public var receiptFile: String?
+    public var quiet = false
+
+    public init(image: ImageReference, storage: Storage) {
+        self.image = image
+        self.storage = storage
+    }
+}

@@ -1,0 +1,116 @@
+public import LinuxKernel
+internal import OCISpec
+
+/// The entry of a container while `run` is at it: a folder with a lock that its owner holds, and a
+/// record. An entry that nobody holds is what a killed codex32 left, and the next one clears it away.
+struct RunningEntry: ~Copyable {
+    let id: String
+    private let containers: Descriptor
+    private let folder: Descriptor
+    private let lock: Descriptor
+    private let nameLock: NameLock?
+
+    /// Enters the container. Everything it owns outside of its own processes is named in the record
+    /// before it is made.
+    init(id: String, name: String?, storage: Storage, record: JSON) throws(Problem) {
+        let what = "cannot record the container in \(storage.runtime)"
+        let hint = "codex32 must be able to write there; --root chooses another folder"
+        let nameLock = name == nil ? nil : try NameLock(name!, id: id, storage: storage)
+        let containers = try explaining(what, hint: hint) { () throws(KernelError) in try makeFolders(storage.running) }
+        let temporary = ".\(id).new"
+        try explaining(what, hint: hint) { () throws(KernelError) in try containers.makeFolder(temporary) }
+        let folder = try explaining(what) { () throws(KernelError) in
+            try containers.open(temporary, [.read, .folder, .noFollow])
+        }
+        let lock = try explaining(what) { () throws(KernelError) in
+            try folder.open("lock", [.write, .create, .exclusive])
+        }
+        do {
+            _ = try lock.lock(wait: true)
+            try folder.replace("record.json", with: record.text(), durable: false)
+            // Under this name others see it, and it is locked already.
+            try containers.rename(temporary, to: id)
+        } catch {
+            try? containers.removeTree(temporary)
+            throw Problem(what, error)
+        }
+        self.nameLock = nameLock
+        self.folder = folder
+        self.lock = lock
+        self.containers = containers
+        self.id = id
+    }
+
+    borrowing func update(_ record: JSON) { try? folder.replace("record.json", with: record.text(), durable: false) }
+
+    /// Takes the entry away; the container must have nothing left.
+    borrowing func remove() {
+        try? containers.removeTree(id)
+        switch nameLock {
+        case .some(let name): name.remove()
+        case .none: break
+        }
+    }
+}
+
+/// A name that one running container has.
+struct NameLock: ~Copyable {
+    private let names: Descriptor
+    private let name: String
+    private let file: Descriptor
+
+    init(_ name: String, id: String, storage: Storage) throws(Problem) {
+        let what = "cannot use the name \(name)"
+        let names = try explaining(what) { () throws(KernelError) in try makeFolders(storage.names) }
+        let file = try explaining(what) { () throws(KernelError) in
+            try names.open(name, [.readWrite, .create, .noFollow])
+        }
+        let free = try explaining(what) { () throws(KernelError) in try file.lock(wait: false) }
+        guard free else {
+            throw Problem(what, "a running container has it", hint: "choose another, or wait for it: codex32 list")
+        }
+        self.names = names
+        self.name = name
+        self.file = file
+    }
+
+    borrowing func remove() { try? names.remove(name) }
+}
+
+/// What `list` shows of one.
+public struct RunningContainer: Sendable {
+    public let id: String
+    public let name: String?
+    public let image: String
+    public let isolation: String
+    public let pid: Int32?
+    public let startedAt: String
+    public let command: String
+
+    init?(id: String, _ json: JSON) {
+        guard case .string(let image)? = json["image"], case .string(let isolation)? = json["isolation"],
+            case .string(let started)? = json["startedAt"], case .string(let command)? = json["command"]
+        else { return nil }
+        self.id = id
+        self.image = image
+        self.isolation = isolation
+        startedAt = started
+        self.command = command
+        if case .string(let name)? = json["name"] { self.name = name } else { name = nil }
+        if case .integer(let pid)? = json["pid"] { self.pid = Int32(exactly: pid) } else { pid = nil }
+    }
+
+    /// Those that run now, for this user.
+    public static func all(_ storage: Storage) throws(Problem) -> [RunningContainer] {
+        guard Descriptor.exists(storage.running) else { return [] }
+        return try explaining("cannot list the containers in \(storage.running)") { () throws(KernelError) in
+            let folder = try Descriptor.open(storage.running, [.read, .folder])
+            return try folder.entries().filter(ContainerID.isValid).sorted().compactMap { id in
+                guard let text = try? folder.contents(of: "\(id)/record.json"),
+                    let json = try? JSONReader.read(Array(text.utf8))
+                else { return nil }
+                return RunningContainer(id: id, json)
+            }
+        }
+    }
+}

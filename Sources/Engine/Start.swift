@@ -1,0 +1,141 @@
+internal import LinuxKernel
+internal import Sandbox
+
+/// Brings a plan to life: descriptors, cgroup, clone3, id maps, and the talk with the child until
+/// execve has happened or failed.
+enum Start {
+    /// What the start needs beside the plan.
+    struct Streams {
+        var standard: (Int32, Int32, Int32)
+    }
+
+    /// What has been started.
+    struct Started: ~Copyable {
+        let child: Child
+        let terminal: Descriptor?
+        var receipt: Receipt?
+
+        init(child: consuming Child, terminal: consuming Descriptor?, receipt: Receipt?) {
+            self.child = child
+            self.terminal = terminal
+            self.receipt = receipt
+        }
+    }
+
+    static func launch(
+        _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool
+    ) throws(Problem) -> Started {
+        let sources = try OpenedSources(plan)
+        let input = LaunchInput(
+            namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount, standard: streams.standard,
+            terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments, environment: plan.environment)
+        // The child inherits this flag and must be dumpable until its maps are written; it takes the
+        // flag away itself before it does anything else.
+        Machine.setDumpable(true)
+        let child = try clone(input, sources, cgroup)
+        if !Machine.isRoot { Machine.setDumpable(false) }
+        do {
+            if let identity = plan.identity {
+                try identity.apply(to: child.pid)
+                plan.notices += try sources.mapOwners(plan, child: child.pid)
+            }
+            try explaining("cannot start the sandbox") { () throws(KernelError) in try child.go() }
+            var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
+            let terminal = try converse(child, plan, cgroup, &receipt)
+            return Started(child: child, terminal: terminal, receipt: receipt)
+        } catch {
+            child.kill()
+            throw error
+        }
+    }
+
+    private static func clone(
+        _ input: LaunchInput, _ sources: borrowing OpenedSources, _ cgroup: borrowing Cgroup?
+    ) throws(Problem) -> Child {
+        do {
+            switch cgroup {
+            case .some(let group):
+                let folder: Descriptor? = try group.folder.duplicate()
+                return try Child.launch(input, sources: sources.numbers, cgroup: folder)
+            case .none: return try Child.launch(input, sources: sources.numbers, cgroup: nil)
+            }
+        } catch {
+            let hint: String
+            switch error.number {
+            case Errno.noSpace, Errno.userLimit:
+                hint = "user namespaces are used up or switched off: sysctl -w user.max_user_namespaces=65536"
+            case Errno.permission:
+                hint = "user namespaces are not allowed to this user: sysctl -w kernel.unprivileged_userns_clone=1, or run as root"
+            default: hint = "codex32 doctor says what this machine offers"
+            }
+            throw Problem("cannot make the namespaces", error, hint: hint)
+        }
+    }
+
+    /// Answers the child until it is the program. Returns the terminal's master.
+    private static func converse(
+        _ child: borrowing Child, _ plan: LaunchPlan, _ cgroup: borrowing Cgroup?, _ receipt: inout Receipt?
+    ) throws(Problem) -> Descriptor? {
+        var terminal: Descriptor?
+        while true {
+            let message = try explaining("cannot start the sandbox") { () throws(KernelError) in try child.receive() }
+            switch consume message {
+            case .finished: return terminal
+            case .failed(let step, let error, let detail):
+                throw LaunchFailure.problem(plan, step: step, error, detail: detail)
+            case .terminal(let master):
+                StandardStream.input.copySize(to: master)
+                terminal = consume master
+            case .held(let namespaces):
+                try explaining("cannot read what is in force") { () throws(KernelError) in
+                    try receipt?.readHeld(pid: child.pid, namespaces: namespaces, cgroup: cgroup)
+                }
+                if let missing = receipt?.missingRequired().first {
+                    throw Problem("\(missing.item.rawValue) is required and not in force", missing.why, hint: "codex32 doctor says what this machine offers")
+                }
+            }
+            try explaining("cannot start the sandbox") { () throws(KernelError) in try child.go() }
+        }
+    }
+}
+
+/// A step that failed, in words for a person.
+enum LaunchFailure {
+    static func problem(_ plan: LaunchPlan, step: Int?, _ error: KernelError, detail: String) -> Problem {
+        guard let step, plan.steps.indices.contains(step) else {
+            return Problem("cannot start the sandbox", error.reason)
+        }
+        let failed = plan.steps[step]
+        let why = detail.isEmpty ? error.reason : "\(error.reason) (\(detail.dropFirst(detail.hasPrefix("e ") ? 2 : 0)))"
+        switch failed {
+        case .execute: return notRun(plan, error)
+        case .attach(_, let path, .systemFolder) where error.number == Errno.loop || error.number == Errno.notFolder:
+            return Problem("cannot mount at \(path)", "the image's \(path) is not a plain folder", hint: "make it one: a link there could lead anywhere")
+        case .attach(_, let path, _) where error.number == Errno.loop:
+            return Problem("cannot mount at \(path)", "a link stands there that leads nowhere", hint: "mount at a folder of the image")
+        case .newFileSystem(let type, _, _, _, _) where error.number == Errno.permission && (type == "proc" || type == "sysfs"):
+            return Problem(failed.purpose, why, hint: "codex32 runs in a container that hides part of its own \(type): start that one with fewer masks, or use minimal")
+        case .becomeRoot where error.number == Errno.permission || error.number == Errno.invalid:
+            return Problem(failed.purpose, why, hint: "codex32 doctor says what this machine allows its users")
+        case .open(let path, _, _, _) where error.number == Errno.stale:
+            return Problem("cannot open \(path)", "it was exchanged while the sandbox was set up")
+        case .changeFolder(let path, _): return Problem("cannot enter the working folder \(path)", why, hint: "-w chooses another")
+        default: return Problem(failed.purpose, why, hint: Problem("", error).hint)
+        }
+    }
+
+    private static func notRun(_ plan: LaunchPlan, _ error: KernelError) -> Problem {
+        let program = plan.arguments.first ?? ""
+        let what = "cannot run \(program)"
+        switch error.number {
+        case Errno.missing, Errno.notFolder:
+            let why = program.contains("/") ? "no such file, or its interpreter is missing" : "not found in PATH"
+            return Problem(what, why, hint: "is it in the image, and of this machine's architecture?", status: 127)
+        case Errno.denied:
+            return Problem(what, error.reason, hint: "is it a file, executable, and not on a noexec mount?", status: 126)
+        case Errno.notExecutable:
+            return Problem(what, error.reason, hint: "begin a script with a #! line", status: 126)
+        default: return Problem(what, error.reason, status: 126)
+        }
+    }
+}

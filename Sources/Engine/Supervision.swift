@@ -1,0 +1,211 @@
+internal import LinuxKernel
+internal import Sandbox
+
+/// Watches over one program from execve to its end: signals, time, output, the terminal.
+struct Supervision: ~Copyable {
+    private enum Token: UInt64 { case process = 1, signals, wall, stop, cpu, terminal, input, output, error }
+
+    private let configuration: RunConfiguration
+    private let plan: LaunchPlan
+    private let events: EventQueue
+    private let signals: SignalQueue
+    private let wall: Timer
+    private let stop: Timer
+    private let cpu: Timer
+    private var outputBytes: UInt64 = 0
+    private var pending: [UInt8] = []
+    /// Why codex32 itself ended the program.
+    private(set) var ending: Verdict.Reason?
+    /// A signal that pid 1 would have ignored, and that was carried out for it.
+    private(set) var carriedOut: Int32?
+
+    /// Begins to collect signals. From here on none interrupts or ends codex32.
+    init(_ configuration: RunConfiguration, _ plan: LaunchPlan) throws(Problem) {
+        let what = "cannot watch the program"
+        let collected = Signal.forwarded + [Signal.windowChanged, Signal.pipe, Signal.ttyOutput, Signal.ttyInput]
+        let events = try explaining(what) { () throws(KernelError) in try EventQueue() }
+        let signals = try explaining(what) { () throws(KernelError) in try SignalQueue(collected) }
+        let wall = try explaining(what) { () throws(KernelError) in try Timer() }
+        let stop = try explaining(what) { () throws(KernelError) in try Timer() }
+        let cpu = try explaining(what) { () throws(KernelError) in try Timer() }
+        self.events = events
+        self.signals = signals
+        self.wall = wall
+        self.stop = stop
+        self.cpu = cpu
+        self.configuration = configuration
+        self.plan = plan
+    }
+
+    /// Waits for the end of the program, and returns how it ended.
+    mutating func run(
+        _ child: borrowing Child, terminal: borrowing Descriptor?, pipes: [(read: Int32, to: StandardStream)],
+        cgroup: borrowing Cgroup?
+    ) throws(Problem) -> ProcessEnd {
+        do {
+            try begin(child, pipes: pipes)
+            switch terminal {
+            case .some(let master):
+                try master.setNonblocking(true)
+                try events.add(master.number, token: Token.terminal.rawValue)
+                if configuration.interactive { try addInput() }
+            case .none: break
+            }
+            while true {
+                for event in try events.wait() {
+                    guard let token = Token(rawValue: event.token) else { continue }
+                    switch token {
+                    case .process:
+                        if let end = try child.reap(wait: false) {
+                            drain(terminal, pipes)
+                            return end
+                        }
+                    case .signals: passSignals(child, terminal)
+                    case .wall: end(child, .wallTime)
+                    case .cpu: try checkCPU(child, cgroup)
+                    case .stop:
+                        try stop.set(nanoseconds: 0)
+                        try? child.signal(Signal.kill)
+                    case .terminal: copyOut(terminal)
+                    case .input: copyIn(terminal)
+                    case .output: copyPipe(pipes, .output, child)
+                    case .error: copyPipe(pipes, .error, child)
+                    }
+                }
+            }
+        } catch { throw Problem("cannot watch the program", error) }
+    }
+
+    private borrowing func begin(_ child: borrowing Child, pipes: [(read: Int32, to: StandardStream)]) throws(KernelError) {
+        try events.add(child.pidfd.number, token: Token.process.rawValue)
+        try events.add(signals.descriptor.number, token: Token.signals.rawValue)
+        if let limit = configuration.wallTime {
+            try wall.set(nanoseconds: max(limit, 1))
+            try events.add(wall.descriptor.number, token: Token.wall.rawValue)
+        }
+        if configuration.cpuTime != nil, plan.cgroup != nil {
+            try cpu.set(nanoseconds: 1)
+            try events.add(cpu.descriptor.number, token: Token.cpu.rawValue)
+        }
+        try events.add(stop.descriptor.number, token: Token.stop.rawValue)
+        for pipe in pipes {
+            try events.add(pipe.read, token: pipe.to == .output ? Token.output.rawValue : Token.error.rawValue)
+        }
+    }
+
+    private borrowing func addInput() throws(KernelError) {
+        // A regular file is always readable, and epoll refuses it: it is copied in turn with the rest.
+        if try !events.add(StandardStream.input.rawValue, token: Token.input.rawValue) {
+            throw KernelError("epoll_ctl", "standard input with -t must be a terminal or a pipe", number: Errno.invalid)
+        }
+    }
+
+    // MARK: Signals and ends
+
+    private mutating func passSignals(_ child: borrowing Child, _ terminal: borrowing Descriptor?) {
+        while let number = signals.next() {
+            if number == Signal.windowChanged {
+                switch terminal {
+                case .some(let master): StandardStream.input.copySize(to: master)
+                case .none: try? child.signal(number)
+                }
+            } else if Signal.forwarded.contains(number) {
+                send(number, to: child)
+            }
+        }
+    }
+
+    /// Sends a signal as to any process. A pid 1 that does nothing about it never gets it from the
+    /// kernel (pid_namespaces(7)): then what would have happened is done for it.
+    private mutating func send(_ number: Int32, to child: borrowing Child) {
+        let status = try? ProcessStatus(pid: child.pid)
+        try? child.signal(number)
+        guard Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
+        carriedOut = number
+        try? child.signal(Signal.kill)
+    }
+
+    /// Ends the program for a reason of ours: the stop signal, then SIGKILL.
+    private mutating func end(_ child: borrowing Child, _ reason: Verdict.Reason) {
+        guard ending == nil else { return }
+        ending = reason
+        try? wall.set(nanoseconds: 0)
+        try? cpu.set(nanoseconds: 0)
+        send(configuration.stopSignal, to: child)
+        try? stop.set(nanoseconds: max(configuration.stopTimeout, 1))
+    }
+
+    /// Looks at the CPU time used so far, and comes back when the rest could be used up at the earliest.
+    private mutating func checkCPU(_ child: borrowing Child, _ cgroup: borrowing Cgroup?) throws(KernelError) {
+        guard let limit = configuration.cpuTime else { return }
+        var used: Int64 = 0
+        switch cgroup {
+        case .some(let group): used = Int64(group.number("cpu.stat", key: "usage_usec") ?? 0) * 1000
+        case .none: return
+        }
+        if used >= limit { return end(child, .cpuTime) }
+        try cpu.set(nanoseconds: max(10_000_000, (limit - used) / 8))
+    }
+
+    // MARK: Output
+
+    private mutating func copyPipe(_ pipes: [(read: Int32, to: StandardStream)], _ stream: StandardStream, _ child: borrowing Child) {
+        guard let pipe = pipes.first(where: { $0.to == stream }) else { return }
+        guard let bytes = Supervision.read(pipe.read), !bytes.isEmpty else { return events.remove(pipe.read) }
+        pass(bytes, to: stream)
+        if let limit = configuration.outputLimit, outputBytes > limit { end(child, .output) }
+    }
+
+    /// Passes on what is within the limit, and counts all of it.
+    private mutating func pass(_ bytes: [UInt8], to stream: StandardStream) {
+        let limit = configuration.outputLimit ?? UInt64.max
+        let room = limit > outputBytes ? limit - outputBytes : 0
+        outputBytes += UInt64(bytes.count)
+        stream.write(bytes.prefix(Int(min(room, UInt64(bytes.count)))))
+    }
+
+    private mutating func copyOut(_ terminal: borrowing Descriptor?) {
+        switch terminal {
+        case .some(let master):
+            guard let bytes = Supervision.read(master.number) else { return events.remove(master.number) }
+            if !bytes.isEmpty { pass(bytes, to: .output) }
+        case .none: break
+        }
+    }
+
+    private mutating func copyIn(_ terminal: borrowing Descriptor?) {
+        guard let bytes = Supervision.read(StandardStream.input.rawValue) else { return }
+        if bytes.isEmpty { events.remove(StandardStream.input.rawValue) }
+        // The end of the input is the terminal's end-of-file character to the program (termios(3)).
+        pending += bytes.isEmpty ? [4] : bytes
+        switch terminal {
+        case .some(let master):
+            // A program that never reads fills its terminal: what does not fit is dropped rather than
+            // kept without bound, as a real terminal drops what is typed then.
+            if let count = pending.withUnsafeBytes({ try? master.write(some: $0) }) {
+                pending.removeFirst(count)
+            }
+            if pending.count > 65536 { pending.removeAll() }
+        case .none: pending.removeAll()
+        }
+    }
+
+    /// What is ready now; empty: the end; nil: nothing more ever comes.
+    private static func read(_ number: Int32) -> [UInt8]? {
+        let source = Descriptor(owning: number)
+        let bytes = try? source.readPrefix(65536)
+        _ = source.release()
+        return bytes
+    }
+
+    /// After the end: what is still in the terminal or the pipes.
+    private mutating func drain(_ terminal: borrowing Descriptor?, _ pipes: [(read: Int32, to: StandardStream)]) {
+        switch terminal {
+        case .some(let master): while let bytes = Supervision.read(master.number), !bytes.isEmpty { pass(bytes, to: .output) }
+        case .none: break
+        }
+        for pipe in pipes {
+            while let bytes = Supervision.read(pipe.read), !bytes.isEmpty { pass(bytes, to: pipe.to) }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// Clears away what a killed `codex32 run` left: its cgroup, its layer, its entry. The program itself
+/// is gone by then: it dies with its parent (PR_SET_PDEATHSIG).
+enum Sweep {
+    /// Seconds after which a half-made entry has no maker any more.
+    private static let patience: Int64 = 60
+
+    static func run(_ storage: Storage, except own: String) {
+        guard let folder = try? Descriptor.open(storage.running, [.read, .folder]), let names = try? folder.entries() else { return }
+        for name in names where name != own {
+            if ContainerID.isValid(name) {
+                clear(name, in: folder, storage)
+            } else if let status = try? folder.status(of: name),
+                Clock.realtime / 1_000_000_000 - status.modified > patience
+            {
+                try? folder.removeTree(name)
+            }
+        }
+    }
+
+    private static func clear(_ id: String, in folder: borrowing Descriptor, _ storage: Storage) {
+        guard let entry = try? folder.open(id, [.read, .folder, .noFollow]),
+            let lock = try? entry.open("lock", [.write, .noFollow]), (try? lock.lock(wait: false)) == true
+        else { return }
+        let record = (try? entry.contents(of: "record.json")).flatMap { try? JSONReader.read(Array($0.utf8)) }
+        if case .string(let parent)? = record?["cgroupParent"] { Cgroup.clear(id, in: parent) }
+        try? Descriptor.open(storage.layers, [.read, .folder]).removeTree(id)
+        if case .string(let name)? = record?["name"] { clearName(name, storage) }
+        try? folder.removeTree(id)
+    }
+
+    private static func clearName(_ name: String, _ storage: Storage) {
+        guard !name.contains("/"), let names = try? Descriptor.open(storage.names, [.read, .folder]),
+            let file = try? names.open(name, [.write, .noFollow]), (try? file.lock(wait: false)) == true
+        else { return }
+        try? names.remove(name)
+    }
+}

@@ -1,0 +1,45 @@
+internal import LinuxKernel
+
+/// A root file system of one static program.
+enum BusyboxTemplate {
+    private static let folders = ["bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "usr", "var"]
+
+    static func build(into path: String, progress: (String) -> Void) throws(Problem) {
+        let what = "cannot build the template busybox"
+        guard let program = HostProgram.find("busybox") else {
+            throw Problem(what, "busybox is not installed", hint: "apt-get install busybox-static")
+        }
+        progress("building template:busybox from \(program)")
+        try explaining(what) { () throws(KernelError) in
+            let bytes = try Descriptor.open(program, [.read]).readAll(limit: 16 << 20)
+            let root = try makeFolders(path)
+            try root.setMode(0o755)
+            for name in folders {
+                try root.makeFolder(name)
+                try root.open(name, [.read, .folder]).setMode(name == "tmp" ? 0o1777 : 0o755)
+            }
+            let bin = try root.open("bin", [.read, .folder])
+            let copy = try bin.open("busybox", [.write, .create, .exclusive])
+            try copy.write(bytes: bytes)
+            try copy.setMode(0o755)
+            let etc = try root.open("etc", [.read, .folder])
+            for (name, text) in [("passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("group", "root:x:0:\n")] {
+                let file = try etc.open(name, [.write, .create, .exclusive])
+                try file.write(text)
+                try file.setMode(0o644)
+            }
+            for applet in try applets(of: program, in: root) where applet != "busybox" {
+                try bin.makeLink(applet, to: "busybox")
+            }
+        }
+    }
+
+    private static func applets(of program: String, in folder: borrowing Descriptor) throws(KernelError) -> [String] {
+        let name = ".applets"
+        let output = try folder.open(name, [.readWrite, .create, .exclusive])
+        _ = try HostProgram.run(program, ["busybox", "--list"], output: output.number)
+        let text = try folder.contents(of: name)
+        try folder.remove(name)
+        return text.split(separator: "\n").map(String.init).filter { !$0.contains("/") }
+    }
+}

@@ -1,0 +1,148 @@
+internal import Glibc
+
+/// The limits of one cgroup, in the words of the kernel's cgroup v2 files (admin-guide/cgroup-v2.rst).
+public struct CgroupLimits: Equatable, Sendable {
+    /// Bytes; nil: no limit asked for.
+    public var memoryMax: UInt64?
+    public var swapMax: UInt64?
+    /// Microseconds of CPU time in each period of 100 ms.
+    public var cpuQuota: UInt64?
+    public var cpuWeight: UInt64?
+    public var pidsMax: UInt64?
+    /// CPU numbers as in "0-3,7".
+    public var cpus: String?
+    /// By "major:minor": the keys rbps, wbps, riops, wiops.
+    public var io: [String: [String: UInt64]] = [:]
+    public var ioWeight: UInt64?
+
+    public init() {}
+    public static let cpuPeriod: UInt64 = 100_000
+
+    /// The controllers that these limits need.
+    public var controllers: Set<String> {
+        var needed: Set<String> = []
+        if memoryMax != nil || swapMax != nil { needed.insert("memory") }
+        if cpuQuota != nil || cpuWeight != nil { needed.insert("cpu") }
+        if pidsMax != nil { needed.insert("pids") }
+        if cpus != nil { needed.insert("cpuset") }
+        if !io.isEmpty || ioWeight != nil { needed.insert("io") }
+        return needed
+    }
+
+    /// What is written, file by file, in an order that the kernel accepts.
+    public var files: [(controller: String, file: String, value: String)] {
+        var list: [(controller: String, file: String, value: String)] = []
+        if let memoryMax {
+            list.append(("memory", "memory.max", String(memoryMax)))
+            // The whole container ends together: a bot without its worker is worse than none.
+            list.append(("memory", "memory.oom.group", "1"))
+        }
+        if let swapMax { list.append(("memory", "memory.swap.max", String(swapMax))) }
+        if let cpuQuota { list.append(("cpu", "cpu.max", "\(cpuQuota) \(CgroupLimits.cpuPeriod)")) }
+        if let cpuWeight { list.append(("cpu", "cpu.weight", String(cpuWeight))) }
+        if let pidsMax { list.append(("pids", "pids.max", String(pidsMax))) }
+        if let cpus { list.append(("cpuset", "cpuset.cpus", cpus)) }
+        if let ioWeight { list.append(("io", "io.weight", "default \(ioWeight)")) }
+        for (device, limits) in io.sorted(by: { $0.key < $1.key }) {
+            let text = limits.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+            list.append(("io", "io.max", "\(device) \(text)"))
+        }
+        return list
+    }
+}
+
+/// One cgroup v2 folder that codex32 made.
+public struct Cgroup: ~Copyable {
+    /// The folder's path on the host.
+    public let path: String
+    public let folder: Descriptor
+    private let parent: Descriptor
+    private let name: String
+
+    /// Makes a cgroup below `parent` (a host path).
+    public init(make name: String, in parentPath: String) throws(KernelError) {
+        let above = try Descriptor.open(parentPath, [.read, .folder])
+        try above.makeFolder(name, mode: 0o755)
+        folder = try above.open(name, [.read, .folder, .noFollow])
+        parent = above
+        self.name = name
+        path = "\(parentPath)/\(name)"
+    }
+
+    public borrowing func read(_ file: String) throws(KernelError) -> String {
+        let text = try folder.contents(of: file, limit: 1 << 16)
+        return text.hasSuffix("\n") ? String(text.dropLast()) : text
+    }
+
+    /// Writes a limit and reads it back: a limit that the kernel did not take as asked is an error.
+    public borrowing func set(_ file: String, _ value: String) throws(KernelError) {
+        do { try folder.open(file, [.write]).write(value) } catch { throw KernelError("write", file, number: error.number) }
+        let now = try read(file)
+        guard Cgroup.holds(file: file, asked: value, now: now) else { throw KernelError("read back", file, number: EINVAL) }
+    }
+
+    /// Whether a file's present text means what was asked. Memory is rounded down to whole pages;
+    /// io files hold a line for each device.
+    static func holds(file: String, asked: String, now: String) -> Bool {
+        switch file {
+        case "memory.max", "memory.swap.max":
+            guard let want = UInt64(asked) else { return asked == now }
+            guard let have = UInt64(now) else { return want > UInt64(Int64.max) - 65536 }
+            return have == want / 4096 * 4096 || have == want
+        case "io.max":
+            let words = asked.split(separator: " ")
+            guard let line = now.split(separator: "\n").first(where: { $0.hasPrefix(words[0] + " ") }) else { return false }
+            let have = Set(line.split(separator: " "))
+            return words.allSatisfy { have.contains($0) }
+        case "io.weight": return now.split(separator: "\n").contains { $0 == asked }
+        case "cpuset.cpus": return !now.isEmpty
+        default: return asked == now
+        }
+    }
+
+    /// Kills everything in it (cgroup.kill, Linux 5.14).
+    public borrowing func kill() { try? folder.open("cgroup.kill", [.write]).write("1") }
+
+    /// Removes it. Its processes must be gone; false: it is still busy.
+    public borrowing func remove() -> Bool {
+        do { try parent.remove(name, folder: true) } catch { return error.number == ENOENT }
+        return true
+    }
+
+    /// A number that stands alone in a file; nil where the kernel has no such file, or "max".
+    public borrowing func number(_ file: String) -> UInt64? { (try? read(file)).flatMap { UInt64($0) } }
+
+    /// One of the lines "key number" of a flat-keyed file.
+    public borrowing func number(_ file: String, key: String) -> UInt64? {
+        guard let text = try? read(file) else { return nil }
+        for line in text.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count == 2, words[0] == key { return UInt64(words[1]) }
+        }
+        return nil
+    }
+
+    /// The sum over all devices of one key of io.stat; nil where there is no io controller.
+    public borrowing func ioTotal(_ key: String) -> UInt64? {
+        guard let text = try? read("io.stat") else { return nil }
+        var total: UInt64 = 0
+        for word in text.split(whereSeparator: { $0 == " " || $0 == "\n" }) where word.hasPrefix(key + "=") {
+            total &+= UInt64(word.dropFirst(key.count + 1)) ?? 0
+        }
+        return total
+    }
+}
+
+extension Cgroup {
+    /// Ends and removes a cgroup that nobody owns any more.
+    public static func clear(_ name: String, in parentPath: String) {
+        guard parentPath.hasPrefix("/sys/fs/cgroup/"), let parent = try? Descriptor.open(parentPath, [.read, .folder]),
+            let folder = try? parent.open(name, [.read, .folder, .noFollow])
+        else { return }
+        try? folder.open("cgroup.kill", [.write]).write("1")
+        for _ in 0..<200 {
+            if (try? parent.remove(name, folder: true)) != nil { return }
+            Clock.sleep(milliseconds: 5)
+        }
+    }
+}

@@ -1,0 +1,121 @@
+internal import CShims
+internal import Glibc
+
+/// A file descriptor with one owner, closed once, when the owner ends. Always close-on-exec.
+public struct Descriptor: ~Copyable {
+    /// For the calls of this module and for the slots of a launch plan only.
+    public let number: Int32
+
+    /// Takes over a descriptor that nobody else will close.
+    public init(owning number: Int32) { self.number = number }
+
+    deinit { _ = codex_close(number) }
+
+    /// Gives the descriptor up without closing it.
+    public consuming func release() -> Int32 {
+        let kept = number
+        discard self
+        return kept
+    }
+
+    /// A second descriptor of the same open file, numbered 3 or more.
+    public borrowing func duplicate() throws(KernelError) -> Descriptor {
+        Descriptor(owning: try KernelError.check(codex_duplicate(number, 3), "fcntl"))
+    }
+
+    public borrowing func read(into buffer: UnsafeMutableRawBufferPointer) throws(KernelError) -> Int {
+        try KernelError.check(codex_read(number, buffer.baseAddress, buffer.count), "read")
+    }
+
+    /// Reads at most so many bytes from the beginning.
+    public borrowing func readPrefix(_ count: Int) throws(KernelError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let result = bytes.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }
+        return Array(bytes[..<(try KernelError.check(result, "read"))])
+    }
+
+    /// Writes some of the bytes, and says how many.
+    public borrowing func write(some bytes: UnsafeRawBufferPointer) throws(KernelError) -> Int {
+        try KernelError.check(codex_write(number, bytes.baseAddress, bytes.count), "write")
+    }
+
+    /// Writes all of the text.
+    public borrowing func write(_ text: String) throws(KernelError) { try write(bytes: Array(text.utf8)) }
+
+    public borrowing func write(bytes: [UInt8]) throws(KernelError) {
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { codex_write(number, $0.baseAddress! + done, $0.count - done) }
+            done += try KernelError.check(count, "write")
+        }
+    }
+
+    /// Reads to the end. A file of more than `limit` bytes is an error (E2BIG): what is read here
+    /// may be anybody's.
+    public borrowing func readAll(limit: Int) throws(KernelError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 4096)
+        while true {
+            let count = try KernelError.check(chunk.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }, "read")
+            if count == 0 { return bytes }
+            bytes.append(contentsOf: chunk[..<count])
+            if bytes.count > limit { throw KernelError("read", number: E2BIG) }
+        }
+    }
+
+    public borrowing func setNonblocking(_ on: Bool) throws(KernelError) {
+        try KernelError.check(codex_set_nonblocking(number, on ? 1 : 0), "fcntl")
+    }
+
+    public borrowing func sync() throws(KernelError) { try KernelError.check(codex_fsync(number), "fsync") }
+
+    /// Takes an exclusive lock (flock(2)). Returns false when another process has it and `wait` is off.
+    public borrowing func lock(wait: Bool) throws(KernelError) -> Bool {
+        let result = codex_flock(number, LOCK_EX | (wait ? 0 : LOCK_NB))
+        if result == -EWOULDBLOCK { return false }
+        try KernelError.check(result, "flock")
+        return true
+    }
+
+    /// A pipe: what is written to the second comes out of the first.
+    public static func pipe() throws(KernelError) -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [-1, -1]
+        try KernelError.check(codex_pipe(&ends), "pipe2")
+        return (ends[0], ends[1])
+    }
+}
+
+/// The three streams that every process has from its caller.
+public enum StandardStream: Int32, Sendable {
+    case input = 0
+    case output = 1
+    case error = 2
+
+    /// Writes all of the text; a closed or full reader is not this program's failure.
+    public func print(_ text: String) {
+        write(Array(text.utf8)[...])
+    }
+
+    /// Writes all of the bytes, waiting where the reader is slow.
+    public func write(_ bytes: ArraySlice<UInt8>) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { codex_write(rawValue, $0.baseAddress, $0.count) }
+            if count <= 0 { return }
+            rest = rest.dropFirst(count)
+        }
+    }
+
+    /// Opens `/dev/null` for those of 0, 1 and 2 that the caller closed, so that no file of ours
+    /// ever gets one of their numbers.
+    public static func fillGaps() {
+        while true {
+            let opened = codex_openat(AT_FDCWD, "/dev/null", O_RDWR, 0)
+            if opened < 0 { return }
+            if opened > 2 {
+                _ = codex_close(opened)
+                return
+            }
+        }
+    }
+}

@@ -1,0 +1,86 @@
+internal import CShims
+internal import Glibc
+
+/// Waiting for several descriptors at once (epoll(7)).
+public struct EventQueue: ~Copyable {
+    private let epoll: Descriptor
+
+    /// What became possible.
+    public struct Event: Sendable {
+        public let token: UInt64
+        public let readable: Bool
+        public let writable: Bool
+        /// The other end is closed, or the descriptor failed.
+        public let hungUp: Bool
+    }
+
+    public init() throws(KernelError) {
+        epoll = Descriptor(owning: try KernelError.check(codex_epoll_create(), "epoll_create1"))
+    }
+
+    /// Returns false for a descriptor that is always ready (a regular file), which epoll refuses.
+    @discardableResult
+    public borrowing func add(_ number: Int32, token: UInt64, write: Bool = false) throws(KernelError) -> Bool {
+        let result = codex_epoll_add(epoll.number, number, write ? 4 : 1, token)
+        if result == -EPERM { return false }
+        try KernelError.check(result, "epoll_ctl")
+        return true
+    }
+
+    public borrowing func remove(_ number: Int32) { _ = codex_epoll_remove(epoll.number, number) }
+
+    /// Waits; `milliseconds` -1 is without end. An interrupted wait returns nothing.
+    public borrowing func wait(milliseconds: Int32 = -1) throws(KernelError) -> [Event] {
+        var tokens = [UInt64](repeating: 0, count: 16)
+        var events = [UInt32](repeating: 0, count: 16)
+        let count = try KernelError.check(
+            codex_epoll_wait(epoll.number, &tokens, &events, 16, milliseconds), "epoll_wait")
+        return (0..<Int(count)).map {
+            Event(
+                token: tokens[$0], readable: events[$0] & 1 != 0, writable: events[$0] & 4 != 0,
+                hungUp: events[$0] & 0x18 != 0)
+        }
+    }
+}
+
+/// A timer as a descriptor (timerfd_create(2), CLOCK_MONOTONIC).
+public struct Timer: ~Copyable {
+    public let descriptor: Descriptor
+
+    public init() throws(KernelError) {
+        descriptor = Descriptor(owning: try KernelError.check(codex_timer_create(), "timerfd_create"))
+    }
+
+    /// Fires once after so many nanoseconds; 0 stops it.
+    public borrowing func set(nanoseconds: Int64) throws(KernelError) {
+        try KernelError.check(codex_timer_set(descriptor.number, nanoseconds), "timerfd_settime")
+    }
+}
+
+/// Signals as a descriptor (signalfd(2)): from its creation on they no longer interrupt.
+public struct SignalQueue: ~Copyable {
+    public let descriptor: Descriptor
+
+    public init(_ signals: [Int32]) throws(KernelError) {
+        var mask: UInt64 = 0
+        for signal in signals { mask |= 1 << UInt64(signal - 1) }
+        descriptor = Descriptor(owning: try KernelError.check(codex_signal_descriptor(mask), "signalfd"))
+    }
+
+    /// The next pending signal, or nil.
+    public borrowing func next() -> Int32? {
+        let number = codex_signal_read(descriptor.number)
+        return number > 0 ? number : nil
+    }
+}
+
+public enum Clock {
+    /// Nanoseconds of CLOCK_MONOTONIC.
+    public static var monotonic: Int64 { codex_clock_monotonic() }
+    /// Nanoseconds since 1970 (CLOCK_REALTIME).
+    public static var realtime: Int64 { codex_clock_realtime() }
+}
+
+extension Clock {
+    public static func sleep(milliseconds: Int) { usleep(UInt32(milliseconds) * 1000) }
+}

@@ -1,0 +1,216 @@
+internal import CShims
+internal import Glibc
+
+/// What a name stands for, from fstatat(2).
+public struct FileStatus: Equatable, Sendable {
+    public enum Kind: Sendable { case file, folder, link, block, character, pipe, socket }
+    public let kind: Kind
+    public let device: UInt64
+    public let inode: UInt64
+    /// The device number of a device node (stat(2), `st_rdev`).
+    public let deviceNumber: UInt64
+    /// Permission bits with setuid, setgid and sticky.
+    public let mode: UInt32
+    public let uid: UInt32
+    public let gid: UInt32
+    /// Bytes.
+    public let size: Int64
+    /// Seconds since 1970 of the last change to the contents.
+    public let modified: Int64
+
+    init(_ raw: stat) {
+        kind =
+            switch raw.st_mode & S_IFMT {
+            case S_IFDIR: .folder
+            case S_IFLNK: .link
+            case S_IFBLK: .block
+            case S_IFCHR: .character
+            case S_IFIFO: .pipe
+            case S_IFSOCK: .socket
+            default: .file
+            }
+        device = UInt64(raw.st_dev)
+        inode = UInt64(raw.st_ino)
+        deviceNumber = UInt64(raw.st_rdev)
+        mode = UInt32(raw.st_mode & 0o7777)
+        uid = raw.st_uid
+        gid = raw.st_gid
+        size = Int64(raw.st_size)
+        modified = Int64(raw.st_mtim.tv_sec)
+    }
+}
+
+/// How a file is opened (open(2)); close-on-exec is always added.
+public struct OpenFlags: OptionSet, Sendable {
+    public let rawValue: Int32
+    public init(rawValue: Int32) { self.rawValue = rawValue }
+    public static let read = OpenFlags([])
+    public static let write = OpenFlags(rawValue: O_WRONLY)
+    public static let readWrite = OpenFlags(rawValue: O_RDWR)
+    public static let create = OpenFlags(rawValue: O_CREAT)
+    public static let exclusive = OpenFlags(rawValue: O_EXCL)
+    public static let truncate = OpenFlags(rawValue: O_TRUNC)
+    public static let append = OpenFlags(rawValue: O_APPEND)
+    public static let folder = OpenFlags(rawValue: O_DIRECTORY)
+    public static let noFollow = OpenFlags(rawValue: O_NOFOLLOW)
+    public static let nonblocking = OpenFlags(rawValue: O_NONBLOCK)
+    public static let pathOnly = OpenFlags(rawValue: 0o10000000)  // O_PATH
+}
+
+/// Where a relative path begins: the working folder, or an open one.
+extension Descriptor {
+    /// Opens a path of the host as the caller may; names from a container never come here.
+    public static func open(_ path: String, _ flags: OpenFlags, mode: UInt32 = 0o600) throws(KernelError) -> Descriptor {
+        try open(path, flags, mode: mode, at: AT_FDCWD)
+    }
+
+    public borrowing func open(_ path: String, _ flags: OpenFlags, mode: UInt32 = 0o600) throws(KernelError) -> Descriptor {
+        try Descriptor.open(path, flags, mode: mode, at: number)
+    }
+
+    private static func open(
+        _ path: String, _ flags: OpenFlags, mode: UInt32, at folder: Int32
+    ) throws(KernelError) -> Descriptor {
+        Descriptor(owning: try KernelError.check(codex_openat(folder, path, flags.rawValue, mode), "open", path))
+    }
+
+    /// Opens a path below this folder as a container would see it: links stay inside, magic links
+    /// fail (openat2(2), RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS).
+    public borrowing func open(inRoot path: String, _ flags: OpenFlags) throws(KernelError) -> Descriptor {
+        let resolve: UInt64 = 0x10 | 0x02
+        let result = codex_openat2(number, path, UInt64(UInt32(bitPattern: flags.rawValue)), 0, resolve)
+        return Descriptor(owning: try KernelError.check(result, "openat2", path))
+    }
+
+    public borrowing func status() throws(KernelError) -> FileStatus {
+        var raw = stat()
+        try KernelError.check(codex_fstatat(number, "", 0x1000 /* AT_EMPTY_PATH */, &raw), "fstat")
+        return FileStatus(raw)
+    }
+
+    public borrowing func status(of name: String, followLinks: Bool = false) throws(KernelError) -> FileStatus {
+        var raw = stat()
+        let flags = followLinks ? 0 : Int32(AT_SYMLINK_NOFOLLOW)
+        try KernelError.check(codex_fstatat(number, name, flags, &raw), "stat", name)
+        return FileStatus(raw)
+    }
+
+    public static func status(ofPath path: String) throws(KernelError) -> FileStatus {
+        var raw = stat()
+        try KernelError.check(codex_fstatat(AT_FDCWD, path, 0, &raw), "stat", path)
+        return FileStatus(raw)
+    }
+
+    public static func exists(_ path: String) -> Bool {
+        var raw = stat()
+        return codex_fstatat(AT_FDCWD, path, 0, &raw) == 0
+    }
+
+    /// Where a link points (readlink(2)).
+    public borrowing func link(_ name: String) throws(KernelError) -> String {
+        try Descriptor.link(name, at: number)
+    }
+
+    public static func link(_ path: String) throws(KernelError) -> String { try link(path, at: AT_FDCWD) }
+
+    private static func link(_ path: String, at folder: Int32) throws(KernelError) -> String {
+        var bytes = [CChar](repeating: 0, count: 4096)
+        let count = try KernelError.check(codex_readlinkat(folder, path, &bytes, bytes.count), "readlink", path)
+        return String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    public borrowing func makeFolder(_ name: String, mode: UInt32 = 0o700) throws(KernelError) {
+        try KernelError.check(codex_mkdirat(number, name, mode), "mkdir", name)
+    }
+
+    public borrowing func makeLink(_ name: String, to target: String) throws(KernelError) {
+        try KernelError.check(codex_symlinkat(target, number, name), "symlink", name)
+    }
+
+    public borrowing func remove(_ name: String, folder: Bool = false) throws(KernelError) {
+        try KernelError.check(codex_unlinkat(number, name, folder ? AT_REMOVEDIR : 0), "unlink", name)
+    }
+
+    public borrowing func rename(_ old: String, to name: String) throws(KernelError) {
+        try KernelError.check(codex_renameat(number, old, number, name), "rename", old)
+    }
+
+    public borrowing func setOwner(uid: UInt32, gid: UInt32) throws(KernelError) {
+        try KernelError.check(codex_fchownat(number, "", uid, gid, 0x1000 /* AT_EMPTY_PATH */), "fchown")
+    }
+
+    public borrowing func setMode(_ mode: UInt32) throws(KernelError) {
+        try KernelError.check(codex_fchmod(number, mode), "fchmod")
+    }
+
+    /// The names in this folder, without "." and "..".
+    public borrowing func entries() throws(KernelError) -> [String] {
+        var names: [String] = []
+        let folder = try open(".", [.read, .folder])
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16384, alignment: 8)
+        defer { buffer.deallocate() }
+        while true {
+            let count = try KernelError.check(codex_getdents(folder.number, buffer.baseAddress, buffer.count), "getdents64")
+            if count == 0 { return names }
+            var offset = 0
+            while offset < count {
+                // struct linux_dirent64 (getdents64(2)): length at 16, name at 19.
+                let length = Int(buffer.loadUnaligned(fromByteOffset: offset + 16, as: UInt16.self))
+                let name = String(cString: buffer.baseAddress!.assumingMemoryBound(to: CChar.self) + offset + 19)
+                if name != "." && name != ".." { names.append(name) }
+                offset += length
+            }
+        }
+    }
+
+    /// Removes a name and all that is below it, by descriptor: a link is removed, never followed.
+    public borrowing func removeTree(_ name: String) throws(KernelError) {
+        do { try remove(name) } catch {
+            if error.number == Errno.missing { return }
+            guard error.number == EISDIR || error.number == EPERM || error.number == ENOTEMPTY else { throw error }
+            let child = try open(name, [.read, .folder, .noFollow])
+            for entry in try child.entries() { try child.removeTree(entry) }
+            do { try remove(name, folder: true) } catch { if error.number != Errno.missing { throw error } }
+        }
+    }
+
+    /// Reads a whole small file.
+    public static func contents(of path: String, limit: Int = 1 << 20) throws(KernelError) -> String {
+        let bytes = try open(path, [.read]).readAll(limit: limit)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    public borrowing func contents(of name: String, limit: Int = 1 << 20) throws(KernelError) -> String {
+        String(decoding: try open(name, [.read, .noFollow]).readAll(limit: limit), as: UTF8.self)
+    }
+
+    /// Writes a file whole or not at all: to a temporary name, synced, renamed (rename(2)).
+    /// `durable` asks for the disk, and is not needed where the folder is gone at a reboot.
+    public borrowing func replace(_ name: String, with text: String, mode: UInt32 = 0o600, durable: Bool) throws(KernelError) {
+        let temporary = ".\(name).\(getpid())"
+        do {
+            let file = try open(temporary, [.write, .create, .truncate, .noFollow], mode: mode)
+            try file.write(text)
+            if durable { try file.sync() }
+            try rename(temporary, to: name)
+        } catch {
+            _ = codex_unlinkat(number, temporary, 0)
+            throw error
+        }
+    }
+}
+
+/// Makes a folder and the missing ones above it, private to their owner, and opens it.
+public func makeFolders(_ path: String) throws(KernelError) -> Descriptor {
+    do { return try Descriptor.open(path, [.read, .folder]) } catch {
+        guard error.number == Errno.missing else { throw error }
+    }
+    let parts = path.split(separator: "/")
+    var at = path.hasPrefix("/") ? "/" : ""
+    for part in parts {
+        at += (at.isEmpty || at.hasSuffix("/") ? "" : "/") + part
+        let result = codex_mkdirat(AT_FDCWD, at, 0o700)
+        if result < 0 && result != -EEXIST { throw KernelError("mkdir", at, number: -result) }
+    }
+    return try Descriptor.open(path, [.read, .folder])
+}

@@ -1,0 +1,116 @@
+internal import CShims
+internal import Glibc
+
+/// The C form of a list of steps: one array, and the memory that its pointers lead to.
+final class EncodedSteps {
+    private var memory: [UnsafeMutableRawPointer] = []
+    private(set) var steps: [codex_step] = []
+
+    init(_ list: [LaunchStep]) {
+        steps.reserveCapacity(list.count)
+        for step in list { steps.append(encode(step)) }
+    }
+
+    deinit { for pointer in memory { free(pointer) } }
+
+    private func keep(_ text: String) -> UnsafePointer<CChar> {
+        let copy = strdup(text)!
+        memory.append(copy)
+        return UnsafePointer(copy)
+    }
+
+    private func keep(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawPointer {
+        let copy = malloc(max(bytes.count, 1))!
+        if let base = bytes.baseAddress { memcpy(copy, base, bytes.count) }
+        memory.append(copy)
+        return UnsafeRawPointer(copy)
+    }
+
+    private func form(
+        _ kind: codex_step_kind, slot: Slot? = nil, source: Slot? = nil, flags: UInt32 = 0, a: UInt64 = 0, b: UInt64 = 0,
+        path: String? = nil, text: String? = nil, bytes: [UInt8]? = nil
+    ) -> codex_step {
+        var step = codex_step()
+        step.kind = kind.rawValue
+        step.slot = Int32(slot?.index ?? -1)
+        step.source = Int32(source?.index ?? -1)
+        step.flags = flags
+        step.a = a
+        step.b = b
+        if let path { step.path = keep(path) }
+        if let text {
+            step.text = UnsafeRawPointer(keep(text))
+            step.text_length = text.utf8.count
+        } else if let bytes {
+            step.text = bytes.withUnsafeBytes { keep($0) }
+            step.text_length = bytes.count
+        }
+        return step
+    }
+
+    private static let recursive: UInt32 = 0x8000  // AT_RECURSIVE
+
+    private func encode(_ step: LaunchStep) -> codex_step {
+        switch step {
+        case .becomeRoot(let uid, let gid, let drop):
+            return form(CODEX_STEP_BECOME_ROOT, flags: drop ? 1 : 0, a: UInt64(uid), b: UInt64(gid))
+        case .hostname(let name): return form(CODEX_STEP_HOSTNAME, text: name)
+        case .loopback: return form(CODEX_STEP_LOOPBACK)
+        case .privateMounts: return form(CODEX_STEP_PRIVATE_MOUNTS)
+        case .unshare(let flags): return form(CODEX_STEP_UNSHARE, flags: UInt32(flags))
+        case .open(let path, let device, let inode, let slot):
+            return form(CODEX_STEP_OPEN, slot: slot, a: device, b: inode, path: path)
+        case .openDevice(let path, let number, let slot):
+            return form(CODEX_STEP_OPEN_DEVICE, slot: slot, a: number, path: path)
+        case .cloneTree(let source, let recursive, let slot):
+            return form(CODEX_STEP_CLONE_TREE, slot: slot, source: source, flags: recursive ? Self.recursive : 0)
+        case .newFileSystem(let type, let options, let attributes, let working, let slot):
+            var bytes: [UInt8] = []
+            for option in options { bytes += Array(option.key.utf8) + [0] + Array(option.value.utf8) + [0] }
+            return form(
+                CODEX_STEP_NEW_FS, slot: slot, source: working, a: attributes.rawValue, path: type, bytes: bytes)
+        case .mountAttributes(let source, let set, let clear, let recursive):
+            return form(
+                CODEX_STEP_MOUNT_ATTR, source: source, flags: recursive ? Self.recursive : 0, a: set.rawValue,
+                b: clear.rawValue)
+        case .enterHost(let source): return form(CODEX_STEP_ENTER_HOST, source: source)
+        case .useRoot(let source): return form(CODEX_STEP_USE_ROOT, source: source)
+        case .attach(let source, let path, let target):
+            return form(CODEX_STEP_ATTACH, source: source, flags: target.flags, path: path)
+        case .mask(let path, let null, let empty):
+            return form(CODEX_STEP_MASK, source: null, a: UInt64(empty.index), path: path)
+        case .readOnly(let path): return form(CODEX_STEP_READ_ONLY, path: path)
+        case .makeFolder(let path, let mode): return form(CODEX_STEP_MAKE_FOLDER, a: UInt64(mode), path: path)
+        case .makeLink(let path, let points): return form(CODEX_STEP_MAKE_LINK, path: path, text: points)
+        case .makeFile(let path, let mode, let contents):
+            return form(CODEX_STEP_MAKE_FILE, a: UInt64(mode), path: path, text: contents)
+        case .write(let folder, let path, let text): return form(CODEX_STEP_WRITE, source: folder, path: path, text: text)
+        case .terminal(let devpts, let console, let uid, let gid):
+            return form(CODEX_STEP_TERMINAL, source: devpts, a: UInt64(uid), b: UInt64(gid), path: console)
+        case .pivot: return form(CODEX_STEP_PIVOT)
+        case .resourceLimit(let number, let soft, let hard):
+            return form(CODEX_STEP_RLIMIT, flags: UInt32(number), a: soft, b: hard)
+        case .umask(let mask): return form(CODEX_STEP_UMASK, a: UInt64(mask))
+        case .sessionKeyring: return form(CODEX_STEP_SESSION_KEYRING)
+        case .changeFolder(let path, let make): return form(CODEX_STEP_CHDIR, flags: make ? 1 : 0, path: path)
+        case .hold: return form(CODEX_STEP_HOLD)
+        case .landlockCreate(let files, let tcp, let scopes, let slot):
+            return form(CODEX_STEP_LANDLOCK_CREATE, slot: slot, flags: scopes, a: files, b: tcp)
+        case .landlockPath(let rules, let path, let rights):
+            return form(CODEX_STEP_LANDLOCK_PATH, source: rules, a: rights, path: path)
+        case .landlockEnforce(let rules): return form(CODEX_STEP_LANDLOCK_ENFORCE, source: rules)
+        case .boundingSet(let set): return form(CODEX_STEP_BOUNDING_SET, a: set.rawValue)
+        case .identity(let uid, let gid, let groups):
+            let bytes = (groups ?? []).withUnsafeBytes { Array($0) }
+            return form(
+                CODEX_STEP_IDENTITY, flags: groups == nil ? 0 : UInt32(CODEX_IDENTITY_GROUPS), a: UInt64(uid),
+                b: UInt64(gid), bytes: bytes)
+        case .capabilities(let permitted, let inheritable):
+            return form(CODEX_STEP_CAPABILITIES, a: permitted.rawValue, b: inheritable.rawValue)
+        case .noNewPrivileges: return form(CODEX_STEP_NO_NEW_PRIVS)
+        case .seccomp(let program): return form(CODEX_STEP_SECCOMP, bytes: program.bytes)
+        case .reaper: return form(CODEX_STEP_INIT)
+        case .execute: return form(CODEX_STEP_EXEC)
+        }
+    }
+}

@@ -1,0 +1,148 @@
+internal import CShims
+
+/// A place in the table of descriptors that a launch shares between the parent and its child.
+public struct Slot: Hashable, Sendable {
+    public let index: Int
+    public init(_ index: Int) { self.index = index }
+}
+
+/// mount_setattr(2) attributes.
+public struct MountAttributes: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt64
+    public init(rawValue: UInt64) { self.rawValue = rawValue }
+    public static let readOnly = MountAttributes(rawValue: 0x1)
+    public static let noSetuid = MountAttributes(rawValue: 0x2)
+    public static let noDevices = MountAttributes(rawValue: 0x4)
+    public static let noExecute = MountAttributes(rawValue: 0x8)
+    public static let noAccessTime = MountAttributes(rawValue: 0x10)
+    public static let noSymlinks = MountAttributes(rawValue: 0x0020_0000)
+    static let idMap = MountAttributes(rawValue: 0x0010_0000)
+
+    /// The names that mount(8) and `/proc/PID/mountinfo` use.
+    public var names: [String] {
+        var names: [String] = [contains(.readOnly) ? "ro" : "rw"]
+        if contains(.noSetuid) { names.append("nosuid") }
+        if contains(.noDevices) { names.append("nodev") }
+        if contains(.noExecute) { names.append("noexec") }
+        return names
+    }
+}
+
+/// What kind of place a mount goes to, and whether it has to be there.
+public enum MountTarget: Hashable, Sendable {
+    case folder, file
+    /// A folder that no link may lead to: /proc, /sys, /dev.
+    case systemFolder
+    /// A file below one of those.
+    case systemFile
+    case ifPresent
+    /// It must be there already: the tree is the host's own.
+    case existing
+
+    var flags: UInt32 {
+        switch self {
+        case .folder: UInt32(CODEX_TARGET_FOLDER)
+        case .file: UInt32(CODEX_TARGET_FILE)
+        case .systemFolder: UInt32(CODEX_TARGET_FOLDER | CODEX_TARGET_NO_SYMLINKS)
+        case .systemFile: UInt32(CODEX_TARGET_FILE | CODEX_TARGET_NO_SYMLINKS)
+        case .ifPresent: UInt32(CODEX_TARGET_OPTIONAL)
+        case .existing: UInt32(CODEX_TARGET_EXISTING)
+        }
+    }
+}
+
+/// One thing the child does between clone3 and execve. The list of them is the plan.
+///
+/// Each case is one C function in `CShims`; what a case means is written there. Paths are inside the
+/// container's root, except where the label says `host`.
+public enum LaunchStep: Hashable, Sendable {
+    case becomeRoot(uid: UInt32, gid: UInt32, dropGroups: Bool)
+    case hostname(String)
+    case loopback
+    case privateMounts
+    case unshare(UInt64)
+    case open(hostPath: String, device: UInt64, inode: UInt64, into: Slot)
+    case openDevice(hostPath: String, number: UInt64, into: Slot)
+    case cloneTree(Slot, recursive: Bool, into: Slot)
+    case newFileSystem(String, options: [MountOption], attributes: MountAttributes, workingFolder: Slot?, into: Slot)
+    case mountAttributes(Slot, set: MountAttributes, clear: MountAttributes, recursive: Bool)
+    case enterHost(Slot)
+    case useRoot(Slot?)
+    case attach(Slot, at: String, MountTarget)
+    case mask(String, null: Slot, empty: Slot)
+    case readOnly(String)
+    case makeFolder(String, mode: UInt32)
+    case makeLink(String, to: String)
+    case makeFile(String, mode: UInt32, contents: String)
+    case write(Slot, String, String)
+    case terminal(devpts: Slot?, console: String?, uid: UInt32, gid: UInt32)
+    case pivot
+    case resourceLimit(Int32, soft: UInt64, hard: UInt64)
+    case umask(UInt32)
+    case sessionKeyring
+    case changeFolder(String, make: Bool)
+    case hold
+    case landlockCreate(files: UInt64, tcp: UInt64, scopes: UInt32, into: Slot)
+    case landlockPath(Slot, String, rights: UInt64)
+    case landlockEnforce(Slot)
+    case boundingSet(CapabilitySet)
+    case identity(uid: UInt32, gid: UInt32, groups: [UInt32]?)
+    case capabilities(permitted: CapabilitySet, inheritable: CapabilitySet)
+    case noNewPrivileges
+    case seccomp(SeccompProgram)
+    case reaper
+    case execute
+}
+
+/// A file system option: a flag, or a key with a value.
+public struct MountOption: Hashable, Sendable {
+    public let key: String
+    public let value: String
+    public init(_ key: String, _ value: String = "") {
+        self.key = key
+        self.value = value
+    }
+    public var text: String { value.isEmpty ? key : "\(key)=\(value)" }
+}
+
+extension LaunchStep {
+    /// What the step was for, as the beginning of an error message.
+    public var purpose: String {
+        switch self {
+        case .becomeRoot: "cannot become root of the user namespace"
+        case .hostname(let name): "cannot set the host name \(name)"
+        case .loopback: "cannot bring up the loopback interface"
+        case .privateMounts: "cannot make the mounts private"
+        case .unshare: "cannot make a cgroup namespace"
+        case .open(let path, _, _, _): "cannot open \(path)"
+        case .openDevice(let path, _, _): "cannot use the device \(path)"
+        case .cloneTree: "cannot clone a mount"
+        case .newFileSystem(let type, _, _, _, _): "cannot mount \(type)"
+        case .mountAttributes: "cannot set mount attributes"
+        case .enterHost: "cannot attach the new root"
+        case .useRoot: "cannot open the root"
+        case .attach(_, let path, _): "cannot mount at \(path)"
+        case .mask(let path, _, _): "cannot mask \(path)"
+        case .readOnly(let path): "cannot make \(path) read-only"
+        case .makeFolder(let path, _): "cannot make the folder \(path)"
+        case .makeLink(let path, _): "cannot make the link \(path)"
+        case .makeFile(let path, _, _): "cannot make the file \(path)"
+        case .write(_, let path, _): "cannot set \(path)"
+        case .terminal: "cannot make a terminal"
+        case .pivot: "cannot enter the new root"
+        case .resourceLimit(let number, _, _): "cannot set the resource limit \(ResourceLimit.name(number))"
+        case .umask: "cannot set the umask"
+        case .sessionKeyring: "cannot make a session keyring"
+        case .changeFolder(let path, _): "cannot enter the working folder \(path)"
+        case .hold: "cannot report to codex32"
+        case .landlockCreate, .landlockPath, .landlockEnforce: "cannot set up Landlock"
+        case .boundingSet: "cannot reduce the capability bounding set"
+        case .identity(let uid, let gid, _): "cannot become user \(uid):\(gid)"
+        case .capabilities: "cannot set the capabilities"
+        case .noNewPrivileges: "cannot set no_new_privs"
+        case .seccomp: "cannot load the seccomp filter"
+        case .reaper: "cannot start the init process"
+        case .execute: "cannot run"
+        }
+    }
+}

@@ -1,0 +1,163 @@
+internal import CShims
+internal import Glibc
+
+/// The running kernel's version.
+public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
+    public let major: Int
+    public let minor: Int
+    public let text: String
+
+    /// Reads the two first numbers of a release such as "6.1.0-18-amd64".
+    public init?(_ release: String) {
+        let parts = release.split(whereSeparator: { !$0.isASCII || !$0.isNumber })
+        guard parts.count >= 2, let major = Int(parts[0]), let minor = Int(parts[1]) else { return nil }
+        self.init(major, minor, text: release)
+    }
+
+    public init(_ major: Int, _ minor: Int, text: String? = nil) {
+        self.major = major
+        self.minor = minor
+        self.text = text ?? "\(major).\(minor)"
+    }
+
+    public static func < (a: KernelVersion, b: KernelVersion) -> Bool { (a.major, a.minor) < (b.major, b.minor) }
+    public static func == (a: KernelVersion, b: KernelVersion) -> Bool { (a.major, a.minor) == (b.major, b.minor) }
+    public var description: String { text }
+}
+
+/// Facts about this machine and this process.
+public enum Machine {
+    public static var kernelRelease: String {
+        var bytes = [CChar](repeating: 0, count: 128)
+        _ = codex_kernel_release(&bytes, bytes.count)
+        return String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// "x86_64" or "aarch64" (uname(2)).
+    public static var architecture: String {
+        var bytes = [CChar](repeating: 0, count: 128)
+        _ = codex_machine(&bytes, bytes.count)
+        return String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// The Landlock ABI, or nil where the kernel has none (landlock_create_ruleset(2)).
+    public static var landlockABI: Int? {
+        let version = codex_landlock_abi()
+        return version > 0 ? Int(version) : nil
+    }
+
+    /// Whether a file system type is built in or loaded.
+    public static func supports(fileSystem type: String) -> Bool { codex_fs_supported(type) == 1 }
+
+    public static var uid: UInt32 { geteuid() }
+    public static var gid: UInt32 { getegid() }
+    public static var pid: Int32 { getpid() }
+    public static var isRoot: Bool { geteuid() == 0 }
+
+    public static func setDumpable(_ on: Bool) { _ = codex_set_dumpable(on ? 1 : 0) }
+
+    public static func environment(_ name: String) -> String? {
+        guard let value = getenv(name) else { return nil }
+        let text = String(cString: value)
+        return text.isEmpty ? nil : text
+    }
+
+    /// Random bytes as lower-case hexadecimal digits.
+    public static func randomHex(bytes count: Int) -> String {
+        var bytes = [UInt8](repeating: 0, count: count)
+        precondition(codex_random(&bytes, count) == 0, "getrandom(2) never fails for so few bytes")
+        let digits = Array("0123456789abcdef".utf8)
+        return String(decoding: bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }, as: UTF8.self)
+    }
+
+    /// The working folder's path.
+    public static var workingFolder: String {
+        guard let path = getcwd(nil, 0) else { return "/" }
+        defer { free(path) }
+        return String(cString: path)
+    }
+
+    public static func mayExecute(_ path: String) -> Bool { codex_faccessat(AT_FDCWD, path, X_OK, 0) == 0 }
+    public static func mayRead(_ path: String) -> Bool { codex_faccessat(AT_FDCWD, path, R_OK, 0) == 0 }
+
+    public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+}
+
+/// Signals by name and number (signal(7)).
+public enum Signal {
+    public static let hangUp = SIGHUP
+    public static let interrupt = SIGINT
+    public static let quit = SIGQUIT
+    public static let kill = SIGKILL
+    public static let terminate = SIGTERM
+    public static let windowChanged = SIGWINCH
+    public static let child = SIGCHLD
+    public static let pipe = SIGPIPE
+    public static let cpuTime = SIGXCPU
+    public static let user1 = SIGUSR1
+    public static let user2 = SIGUSR2
+    public static let alarm = SIGALRM
+    public static let ttyOutput = SIGTTOU
+    public static let ttyInput = SIGTTIN
+
+    private static let names: [String: Int32] = [
+        "HUP": SIGHUP, "INT": SIGINT, "QUIT": SIGQUIT, "ILL": SIGILL, "TRAP": SIGTRAP, "ABRT": SIGABRT, "BUS": SIGBUS,
+        "FPE": SIGFPE, "KILL": SIGKILL, "USR1": SIGUSR1, "SEGV": SIGSEGV, "USR2": SIGUSR2, "PIPE": SIGPIPE,
+        "ALRM": SIGALRM, "TERM": SIGTERM, "STKFLT": 16, "CHLD": SIGCHLD, "CONT": SIGCONT, "STOP": SIGSTOP,
+        "TSTP": SIGTSTP, "TTIN": SIGTTIN, "TTOU": SIGTTOU, "URG": SIGURG, "XCPU": SIGXCPU, "XFSZ": SIGXFSZ,
+        "VTALRM": SIGVTALRM, "PROF": SIGPROF, "WINCH": SIGWINCH, "IO": SIGIO, "PWR": SIGPWR, "SYS": SIGSYS,
+    ]
+
+    /// "15", "TERM", "SIGTERM", "RTMIN+3"; nil for anything else.
+    public static func number(_ text: String) -> Int32? {
+        if let number = Int32(text) { return (1...64).contains(number) ? number : nil }
+        var name = text.uppercased()
+        if name.hasPrefix("SIG") { name.removeFirst(3) }
+        if let number = names[name] { return number }
+        if name.hasPrefix("RTMIN+"), let offset = Int32(name.dropFirst(6)), (0...30).contains(offset) { return 34 + offset }
+        if name == "RTMIN" { return 34 }
+        if name == "RTMAX" { return 64 }
+        return nil
+    }
+
+    /// Whether the default action of a signal ends the process (signal(7)).
+    public static func endsByDefault(_ number: Int32) -> Bool {
+        ![SIGCHLD, SIGCONT, SIGURG, SIGWINCH, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU].contains(number)
+    }
+
+    /// Every signal that a caller may mean for the program: all but those that are about codex32 itself.
+    public static var forwarded: [Int32] {
+        let own: Set<Int32> = [
+            SIGKILL, SIGSTOP, SIGCHLD, SIGWINCH, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGPIPE, SIGTSTP, SIGTTIN,
+            SIGTTOU, SIGSYS, 32, 33,
+        ]
+        return (1...64).filter { !own.contains($0) }
+    }
+}
+
+/// setrlimit(2) resources.
+public struct ResourceLimit: Equatable, Sendable {
+    public let resource: Int32
+    public let soft: UInt64
+    public let hard: UInt64
+    public static let unlimited = UInt64.max
+
+    public init(resource: Int32, soft: UInt64, hard: UInt64) {
+        self.resource = resource
+        self.soft = soft
+        self.hard = hard
+    }
+
+    /// Docker's names, each with its number and its title in `/proc/PID/limits`.
+    public static let known: [(name: String, number: Int32, title: String)] = [
+        ("cpu", 0, "Max cpu time"), ("fsize", 1, "Max file size"), ("data", 2, "Max data size"),
+        ("stack", 3, "Max stack size"), ("core", 4, "Max core file size"), ("rss", 5, "Max resident set"),
+        ("nproc", 6, "Max processes"), ("nofile", 7, "Max open files"), ("memlock", 8, "Max locked memory"),
+        ("as", 9, "Max address space"), ("locks", 10, "Max file locks"), ("sigpending", 11, "Max pending signals"),
+        ("msgqueue", 12, "Max msgqueue size"), ("nice", 13, "Max nice priority"), ("rtprio", 14, "Max realtime priority"),
+        ("rttime", 15, "Max realtime timeout"),
+    ]
+
+    public static func name(_ number: Int32) -> String { known.first { $0.number == number }?.name ?? String(number) }
+    public static func number(_ name: String) -> Int32? { known.first { $0.name == name }?.number }
+}

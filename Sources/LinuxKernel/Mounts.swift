@@ -1,0 +1,98 @@
+internal import CShims
+internal import Glibc
+
+/// Mounts that belong to nobody's tree yet: the parent, when it has the right, clones the sources
+/// here and hands them to its child by descriptor.
+extension Descriptor {
+    /// A private copy of the mount at this descriptor (open_tree(2), Linux 5.2).
+    public borrowing func cloneMount(recursive: Bool) throws(KernelError) -> Descriptor {
+        let flags: UInt32 = 1 /* OPEN_TREE_CLONE */ | 0x1000 /* AT_EMPTY_PATH */ | (recursive ? 0x8000 : 0)
+        return Descriptor(owning: try KernelError.check(codex_open_tree(number, "", flags), "open_tree"))
+    }
+
+    /// Changes a cloned mount (mount_setattr(2), Linux 5.12).
+    public borrowing func setMountAttributes(_ set: MountAttributes, recursive: Bool) throws(KernelError) {
+        let flags: UInt32 = 0x1000 | (recursive ? 0x8000 : 0)
+        try KernelError.check(codex_mount_setattr(number, "", flags, set.rawValue, 0, -1), "mount_setattr")
+    }
+
+    /// Shows the files of a cloned mount with the owners that a user namespace gives them
+    /// (MOUNT_ATTR_IDMAP; ext4, xfs and btrfs since Linux 5.15, tmpfs 6.3, not overlayfs).
+    public static func mapOwners(
+        ofMount number: Int32, by namespace: borrowing Descriptor, recursive: Bool
+    ) throws(KernelError) {
+        let flags: UInt32 = 0x1000 | (recursive ? 0x8000 : 0)
+        try KernelError.check(
+            codex_mount_setattr(number, "", flags, MountAttributes.idMap.rawValue, 0, namespace.number), "mount_setattr")
+    }
+}
+
+/// One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
+public struct MountRecord: Equatable, Sendable {
+    public let target: String
+    public let root: String
+    public let options: [String]
+    public let type: String
+    public let source: String
+    public let superOptions: [String]
+
+    public static func parse(_ text: String) -> [MountRecord] {
+        text.split(separator: "\n").compactMap { line in
+            let fields = line.split(separator: " ")
+            guard let dash = fields.firstIndex(of: "-"), dash >= 6, fields.count >= dash + 4 else { return nil }
+            return MountRecord(
+                target: unescape(fields[4]), root: unescape(fields[3]),
+                options: fields[5].split(separator: ",").map(String.init), type: String(fields[dash + 1]),
+                source: unescape(fields[dash + 2]),
+                superOptions: fields[dash + 3].split(separator: ",").map(String.init))
+        }
+    }
+
+    /// Blanks and their like stand as three octal digits behind a backslash.
+    private static func unescape(_ field: Substring) -> String {
+        var bytes: [UInt8] = []
+        var rest = Array(field.utf8)[...]
+        while let byte = rest.popFirst() {
+            if byte == 0x5c, rest.count >= 3, let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8) {
+                bytes.append(value)
+                rest = rest.dropFirst(3)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
+
+/// A user namespace that exists only to map the owners of a mount.
+public struct MappingNamespace: ~Copyable {
+    private let pid: Int32
+    private let process: Descriptor
+    public let namespace: Descriptor
+
+    public init(_ map: IdentityMap) throws(Problem) {
+        var pidfd: Int32 = -1
+        let pid = codex_hold_user_namespace(&pidfd)
+        if pid < 0 { throw Problem("cannot make a user namespace", KernelError("clone3", number: -pid)) }
+        do {
+            try map.apply(to: pid)
+            namespace = try explaining("cannot open a user namespace") { () throws(KernelError) in
+                try Descriptor.open("/proc/\(pid)/ns/user", [.read])
+            }
+        } catch {
+            MappingNamespace.end(pid, pidfd)
+            _ = codex_close(pidfd)
+            throw error
+        }
+        self.pid = pid
+        process = Descriptor(owning: pidfd)
+    }
+
+    deinit { MappingNamespace.end(pid, process.number) }
+
+    private static func end(_ pid: Int32, _ pidfd: Int32) {
+        _ = codex_pidfd_send_signal(pidfd, SIGKILL)
+        var usage = codex_usage()
+        _ = codex_reap(pid, &usage, 1)
+    }
+}

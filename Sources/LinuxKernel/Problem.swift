@@ -1,0 +1,45 @@
+/// What a person is told when codex32 could not do what was asked: what failed, why, and what to do.
+///
+/// Printed as `codex32: <what>: <why>` and, where there is one, a second line `hint: <hint>`.
+public struct Problem: Error, Equatable, CustomStringConvertible {
+    public let what: String
+    public let why: String
+    public let hint: String?
+    /// The exit status that goes with it: 125 codex32 could not, 126 not executable, 127 not found.
+    public let status: Int32
+
+    public init(_ what: String, _ why: String, hint: String? = nil, status: Int32 = 125) {
+        self.what = what
+        self.why = why
+        self.hint = hint
+        self.status = status
+    }
+
+    /// A problem whose reason is the kernel's; the call is kept in the text.
+    public init(_ what: String, _ cause: KernelError, hint: String? = nil, status: Int32 = 125) {
+        self.init(what, cause.description, hint: hint ?? Problem.usualHint(cause.number), status: status)
+    }
+
+    /// What helps against the failures that can meet any call.
+    private static func usualHint(_ number: Int32) -> String? {
+        switch number {
+        case Errno.noSpace, Errno.quota: "free some space, or use another storage folder with --root or CODEX32_STORAGE_DIR"
+        case Errno.readOnly: "use a writable storage folder with --root or CODEX32_STORAGE_DIR"
+        default: nil
+        }
+    }
+
+    public var description: String {
+        var text = "\(what.quotedForTerminal): \(why.quotedForTerminal)"
+        if let hint { text += "\nhint: \(hint.quotedForTerminal)" }
+        return text
+    }
+}
+
+/// Runs a kernel call and says in whose service it failed.
+public func explaining<Result: ~Copyable>(
+    _ what: @autoclosure () -> String, hint: @autoclosure () -> String? = nil,
+    _ body: () throws(KernelError) -> Result
+) throws(Problem) -> Result {
+    do { return try body() } catch { throw Problem(what(), error, hint: hint()) }
+}

@@ -1,0 +1,74 @@
+/// An object being decoded: what is not asked for in the end was unknown, and that is an error.
+public struct JSONObject {
+    public let place: String
+    private let members: [JSON.Member]
+
+    public init(_ value: JSON, at place: String) throws(DocumentError) {
+        guard case .object(let members) = value else { throw DocumentError(place, "must be an object") }
+        self.members = members
+        self.place = place
+    }
+
+    /// Refuses any member whose name is not in the list.
+    public func allow(only names: Set<String>) throws(DocumentError) {
+        for member in members where !names.contains(member.name) {
+            throw DocumentError(path(member.name), "is not known")
+        }
+    }
+
+    private func path(_ name: String) -> String { place.isEmpty ? name : "\(place).\(name)" }
+
+    /// A member's value; null counts as missing.
+    public func value(_ name: String) -> JSON? {
+        guard let value = members.first(where: { $0.name == name })?.value, value != .null else { return nil }
+        return value
+    }
+
+    public func string(_ name: String) throws(DocumentError) -> String? {
+        guard let value = value(name) else { return nil }
+        guard case .string(let text) = value else { throw DocumentError(path(name), "must be a string") }
+        return text
+    }
+
+    public func required(_ name: String) throws(DocumentError) -> String {
+        guard let text = try string(name) else { throw DocumentError(path(name), "is missing") }
+        return text
+    }
+
+    public func unsigned(_ name: String) throws(DocumentError) -> UInt64? {
+        guard let value = value(name) else { return nil }
+        switch value {
+        case .integer(let number) where number >= 0: return UInt64(number)
+        case .unsigned(let number): return number
+        default: throw DocumentError(path(name), "must be a whole number of 0 or more")
+        }
+    }
+
+    public func strings(_ name: String) throws(DocumentError) -> [String] {
+        var list: [String] = []
+        for (index, value) in try values(name).enumerated() {
+            guard case .string(let text) = value else { throw DocumentError("\(path(name))[\(index)]", "must be a string") }
+            list.append(text)
+        }
+        return list
+    }
+
+    public func objects(_ name: String) throws(DocumentError) -> [JSONObject] {
+        var list: [JSONObject] = []
+        for (index, value) in try values(name).enumerated() {
+            list.append(try JSONObject(value, at: "\(path(name))[\(index)]"))
+        }
+        return list
+    }
+
+    public func object(_ name: String) throws(DocumentError) -> JSONObject? {
+        guard let value = value(name) else { return nil }
+        return try JSONObject(value, at: path(name))
+    }
+
+    private func values(_ name: String) throws(DocumentError) -> [JSON] {
+        guard let value = value(name) else { return [] }
+        guard case .array(let values) = value else { throw DocumentError(path(name), "must be an array") }
+        return values
+    }
+}

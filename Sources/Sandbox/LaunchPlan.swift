@@ -1,0 +1,60 @@
+public import LinuxKernel
+
+/// The whole of a launch as one value: made from (level, request, offer), with nothing of the kernel
+/// touched. It can be printed, compared and audited; C executes it.
+public struct LaunchPlan: Sendable {
+    public var level: IsolationLevel
+    public var namespaces: Set<Namespace> = []
+    /// A cgroup namespace is made by the child once it is in its cgroup: clone3 would root it at
+    /// the parent's (cgroup_namespaces(7)).
+    public var unsharesCgroup = false
+    public var identity: IdentityMap?
+    public var sources: [BindSource] = []
+    public var steps: [LaunchStep] = []
+    public var slotCount = 0
+    public var cgroup: CgroupPlan?
+    public var user = UserIdentity()
+    public var capabilities: CapabilitySet = []
+    public var seccomp: SeccompSummary?
+    public var landlockABI: Int?
+    public var landlockNetwork = false
+    public var readOnlyRoot = false
+    public var resourceLimits: [ResourceLimit] = []
+    public var notices: [Notice] = []
+    public var substitutes: [Item: String] = [:]
+    public var required: Set<Item> = []
+    public var hostname = ""
+    public var terminal = false
+    public var candidates: [String] = []
+    public var arguments: [String] = []
+    public var environment: [String] = []
+    public var hold = false
+}
+
+/// A mount source that the parent opens and clones before the start.
+public struct BindSource: Equatable, Sendable {
+    public enum Owners: Equatable, Sendable {
+        /// As on disk.
+        case plain
+        /// As the container's user namespace maps them: for images, whose root is root.
+        case namespace
+        /// The source's owner and the program's user stand for each other; all others as they are.
+        case exchanged(uid: UInt32, gid: UInt32)
+    }
+    public let slot: Slot
+    public let source: HostPath
+    public let recursive: Bool
+    public let attributes: MountAttributes
+    public var owners: Owners
+}
+
+public struct CgroupPlan: Equatable, Sendable {
+    public let place: CgroupPlace
+    public let limits: CgroupLimits
+}
+
+public struct SeccompSummary: Equatable, Sendable {
+    /// The profile's name: a level's, or the file's.
+    public let profile: String
+    public let instructions: Int
+}

@@ -1,0 +1,100 @@
+public import LinuxKernel
+
+/// What this machine offers to this user. Planning looks at nothing else of the machine, so that
+/// every plan can be made, compared and audited on any other.
+public struct Offer: Sendable {
+    public var isRoot: Bool
+    public var uid: UInt32
+    public var gid: UInt32
+    public var kernel: KernelVersion
+    public var architecture: String
+    public var landlockABI: Int?
+    public var cgroup: Result<CgroupPlace, CgroupPlace.Missing>
+    /// From /etc/subuid and /etc/subgid; nil: none for this user.
+    public var subordinateUIDs: IdentityRange?
+    public var subordinateGIDs: IdentityRange?
+    public var callerCapabilities: CapabilitySet
+    /// Whether processes with the ids of a container could write to codex32's own program file.
+    public var ownProgramIsWritable: Bool
+
+    public init(
+        isRoot: Bool, uid: UInt32, gid: UInt32, kernel: KernelVersion, architecture: String, landlockABI: Int?,
+        cgroup: Result<CgroupPlace, CgroupPlace.Missing>, subordinateUIDs: IdentityRange?,
+        subordinateGIDs: IdentityRange?, callerCapabilities: CapabilitySet, ownProgramIsWritable: Bool
+    ) {
+        self.isRoot = isRoot
+        self.uid = uid
+        self.gid = gid
+        self.kernel = kernel
+        self.architecture = architecture
+        self.landlockABI = landlockABI
+        self.cgroup = cgroup
+        self.subordinateUIDs = subordinateUIDs
+        self.subordinateGIDs = subordinateGIDs
+        self.callerCapabilities = callerCapabilities
+        self.ownProgramIsWritable = ownProgramIsWritable
+    }
+
+    /// The oldest kernel that has all of the mount API used here, with id-mapped mounts.
+    public static let oldestKernel = KernelVersion(5, 15)
+
+    /// Looks at the running machine. `needsSubordinateIDs` reads two files more.
+    public static func current(cgroup wanted: Bool) throws(Problem) -> Offer {
+        guard let kernel = KernelVersion(Machine.kernelRelease), kernel >= oldestKernel else {
+            throw Problem(
+                "cannot start a sandbox", "this kernel is \(Machine.kernelRelease), and \(oldestKernel) or newer is needed",
+                hint: "Debian 12, Ubuntu 22.04 and RHEL 9.4 have newer ones")
+        }
+        let place: Result<CgroupPlace, CgroupPlace.Missing>
+        if wanted {
+            do { place = .success(try CgroupPlace.find()) } catch { place = .failure(error) }
+        } else {
+            place = .failure(CgroupPlace.Missing("no limit needs one", hint: ""))
+        }
+        let root = Machine.isRoot
+        return Offer(
+            isRoot: root, uid: Machine.uid, gid: Machine.gid, kernel: kernel, architecture: Machine.architecture,
+            landlockABI: Machine.landlockABI, cgroup: place,
+            subordinateUIDs: root ? nil : SubordinateIDs.range(in: "/etc/subuid", uid: Machine.uid),
+            subordinateGIDs: root ? nil : SubordinateIDs.range(in: "/etc/subgid", uid: Machine.uid),
+            callerCapabilities: .effective, ownProgramIsWritable: !root || !programIsRootOwned())
+    }
+
+    private static func programIsRootOwned() -> Bool {
+        guard let status = try? Descriptor.status(ofPath: "/proc/self/exe") else { return false }
+        return status.uid == 0 && status.mode & 0o022 == 0
+    }
+}
+
+/// /etc/subuid and /etc/subgid (subuid(5)).
+public enum SubordinateIDs {
+    /// A container's ids: 0 to 65535.
+    public static let count: UInt32 = 65536
+
+    /// The first range of at least 65,535 ids for a user, by name or number.
+    public static func range(in file: String, uid: UInt32) -> IdentityRange? {
+        guard let text = try? Descriptor.contents(of: file) else { return nil }
+        let name = userName(uid)
+        return parse(text, user: name, uid: uid)
+    }
+
+    public static func parse(_ text: String, user: String?, uid: UInt32) -> IdentityRange? {
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            guard fields.count == 3, let start = UInt32(fields[1]), let count = UInt32(fields[2]) else { continue }
+            guard fields[0] == String(uid) || (user != nil && fields[0] == user!) else { continue }
+            guard count >= self.count - 1, UInt64(start) + UInt64(count) <= UInt64(UInt32.max) else { continue }
+            return IdentityRange(inside: 1, outside: start, count: self.count - 1)
+        }
+        return nil
+    }
+
+    private static func userName(_ uid: UInt32) -> String? {
+        guard let text = try? Descriptor.contents(of: "/etc/passwd") else { return nil }
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false)
+            if fields.count >= 3, fields[2] == String(uid) { return String(fields[0]) }
+        }
+        return nil
+    }
+}

@@ -1,0 +1,141 @@
+internal import LinuxKernel
+
+/// What is mounted into the root: /proc, /sys, /dev, temporary folders, volumes.
+extension Planner {
+    mutating func mountSteps(_ root: Root) throws(Problem) {
+        let strict = request.level == .strict
+        let proc = slot()
+        add(
+            .newFileSystem(
+                "proc", options: strict ? [MountOption("hidepid", "invisible")] : [],
+                attributes: [.noSetuid, .noDevices, .noExecute], workingFolder: nil, into: proc))
+        add(.attach(proc, at: "/proc", .systemFolder))
+        var devices: Devices?
+        if root.mount != nil {
+            if !strict { sysSteps() }
+            devices = deviceSteps(strict: strict)
+            temporarySteps(strict: strict)
+        }
+        for mount in request.temporary.sorted(by: { $0.target < $1.target }) { temporaryMount(mount) }
+        volumeSteps(onHost: root.mount == nil)
+        for sysctl in request.sysctls {
+            add(.write(proc, "sys/" + sysctl.name.replacing(".", with: "/"), sysctl.value))
+        }
+        if let devices { maskSteps(devices, proc: proc, strict: strict) }
+        if request.terminal {
+            let ttyGroup: UInt32 = plan.identity?.hostGID(5) == nil && plan.identity != nil ? plan.user.gid : 5
+            add(
+                .terminal(
+                    devpts: devices?.pts, console: devices == nil ? nil : "/dev/console", uid: plan.user.uid, gid: ttyGroup))
+        }
+        if let devices, strict { add(.mountAttributes(devices.folder, set: .readOnly, clear: [], recursive: false)) }
+    }
+
+    struct Devices {
+        let folder: Slot
+        let null: Slot
+        let pts: Slot
+    }
+
+    private mutating func sysSteps() {
+        let attributes: MountAttributes = [.readOnly, .noSetuid, .noDevices, .noExecute]
+        let sys = slot()
+        guard ownsNetwork else {
+            // sysfs belongs to a network namespace: without one of its own the host's is shown.
+            let place = slot()
+            add(.open(hostPath: "/sys", device: 0, inode: 0, into: place))
+            add(.cloneTree(place, recursive: true, into: sys))
+            add(.mountAttributes(sys, set: attributes, clear: [], recursive: true))
+            add(.attach(sys, at: "/sys", .systemFolder))
+            return
+        }
+        // A mount in a user namespace needs the host's sysfs to be wholly visible; minimal as root has none.
+        add(.newFileSystem("sysfs", options: [], attributes: attributes, workingFolder: nil, into: sys))
+        add(.attach(sys, at: "/sys", .systemFolder))
+        if plan.cgroup != nil && plan.unsharesCgroup {
+            let tree = slot()
+            add(.newFileSystem("cgroup2", options: [], attributes: attributes, workingFolder: nil, into: tree))
+            add(.attach(tree, at: "/sys/fs/cgroup", .ifPresent))
+        }
+    }
+
+    private mutating func deviceSteps(strict: Bool) -> Devices {
+        let folder = slot()
+        add(temporary(size: 65536, mode: 0o755, attributes: [.noSetuid, .noExecute], into: folder))
+        add(.attach(folder, at: "/dev", .systemFolder))
+        var null = folder
+        for device in DefaultPaths.devices {
+            let node = slot()
+            let number = DefaultPaths.deviceNumber(device.major, device.minor)
+            add(.openDevice(hostPath: "/dev/\(device.name)", number: number, into: node))
+            add(.attach(node, at: "/dev/\(device.name)", .systemFile))
+            if device.name == "null" { null = node }
+        }
+        for device in request.devices {
+            let node = slot()
+            add(.openDevice(hostPath: device.path, number: device.number, into: node))
+            add(.attach(node, at: device.target, .systemFile))
+        }
+        for link in DefaultPaths.deviceLinks { add(.makeLink("/dev/\(link.name)", to: link.target)) }
+        let pts = slot()
+        var options = [MountOption("newinstance"), MountOption("ptmxmode", "0666"), MountOption("mode", "0620")]
+        if plan.identity == nil || plan.identity?.hostGID(5) != nil { options.append(MountOption("gid", "5")) }
+        add(
+            .newFileSystem(
+                "devpts", options: options, attributes: [.noSetuid, .noExecute], workingFolder: nil, into: pts))
+        add(.attach(pts, at: "/dev/pts", .systemFolder))
+        return Devices(folder: folder, null: null, pts: pts)
+    }
+
+    private mutating func temporarySteps(strict: Bool) {
+        let given = Set(request.temporary.map(\.target) + request.volumes.map(\.target))
+        if !given.contains("/dev/shm") {
+            temporaryMount(TemporaryMount(target: "/dev/shm", size: request.shmSize, mode: 0o1777, executable: false))
+        }
+        if !given.contains("/tmp") {
+            temporaryMount(TemporaryMount(target: "/tmp", size: 64 << 20, mode: 0o1777, executable: !strict))
+        }
+    }
+
+    private mutating func temporaryMount(_ mount: TemporaryMount) {
+        var attributes: MountAttributes = [.noSetuid, .noDevices]
+        if !mount.executable { attributes.insert(.noExecute) }
+        if mount.readOnly { attributes.insert(.readOnly) }
+        let tree = slot()
+        add(temporary(size: mount.size, mode: mount.mode, attributes: attributes, into: tree))
+        add(.attach(tree, at: mount.target, .folder))
+    }
+
+    /// Outer targets first, so that an inner one is mounted into it and not under it.
+    private mutating func volumeSteps(onHost: Bool) {
+        for volume in request.volumes.sorted(by: { $0.target < $1.target }) {
+            var attributes: MountAttributes = [.noSetuid, .noDevices]
+            if volume.readOnly { attributes.insert(.readOnly) }
+            if volume.noExecute { attributes.insert(.noExecute) }
+            let tree = bind(volume.source, attributes: attributes, owners: owners(of: volume))
+            let kind: MountTarget = volume.source.status.kind == .folder ? .folder : .file
+            add(.attach(tree, at: volume.target, onHost ? .existing : kind))
+        }
+    }
+
+    /// A volume of somebody's belongs, inside, to the program: what it writes is theirs outside.
+    private func owners(of volume: Volume) -> BindSource.Owners {
+        guard parentOpensSources, volume.mapOwners ?? true else { return .plain }
+        return .exchanged(uid: volume.source.status.uid, gid: volume.source.status.gid)
+    }
+
+    private mutating func maskSteps(_ devices: Devices, proc: Slot, strict: Bool) {
+        let empty = slot()
+        add(temporary(size: 4096, mode: 0o555, attributes: [.readOnly, .noSetuid, .noDevices, .noExecute], into: empty))
+        for path in DefaultPaths.masked where !(strict && path.hasPrefix("/sys")) {
+            add(.mask(path, null: devices.null, empty: empty))
+        }
+        if strict {
+            for path in DefaultPaths.maskedStrict { add(.mask(path, null: devices.null, empty: empty)) }
+            // All of /proc at once: stronger than the list, and one call instead of five.
+            add(.mountAttributes(proc, set: .readOnly, clear: [], recursive: false))
+        } else {
+            for path in DefaultPaths.readOnly { add(.readOnly(path)) }
+        }
+    }
+}

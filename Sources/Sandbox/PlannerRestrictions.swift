@@ -1,0 +1,104 @@
+internal import LinuxKernel
+
+/// What the program may do once it runs: the last steps before execve.
+extension Planner {
+    struct LandlockPlan {
+        var files: UInt64
+        var tcp: UInt64 = 0
+        var scopes: UInt32 = 0
+        var rules: [(path: String, rights: UInt64)] = []
+    }
+
+    /// The second wall of strict, or, at the other levels with a root of their own, the wall around
+    /// codex32's own program file: `/proc/self/exe` must be neither run nor written through
+    /// (CVE-2019-5736) where the container's ids could.
+    mutating func chooseLandlock() throws(Problem) -> LandlockPlan? {
+        guard request.level == .strict else { return chooseProgramWall() }
+        guard let abi = offer.landlockABI else {
+            try miss(.landlock, "this kernel has no Landlock", hint: "add landlock to the kernel's lsm= parameter")
+            return nil
+        }
+        if request.waived.contains(.landlock) {
+            plan.notices.append(Notice(.landlock, "it was waived", hint: nil, waived: true))
+            return nil
+        }
+        plan.landlockABI = abi
+        let all = LandlockRights.all(abi)
+        let devices = LandlockRights.makeCharacterDevice | LandlockRights.makeBlockDevice
+        var wall = LandlockPlan(files: all)
+        wall.rules.append(("/", LandlockRights.look))
+        let write = all & ~devices
+        for path in ["/tmp", "/dev/shm"] + request.temporary.filter({ !$0.readOnly }).map(\.target) {
+            wall.rules.append((path, write))
+        }
+        wall.rules.append(("/dev", LandlockRights.look | LandlockRights.writeFile | (all & LandlockRights.ioctlDevice)))
+        for volume in request.volumes where !volume.readOnly { wall.rules.append((volume.target, write)) }
+        if !plan.readOnlyRoot { wall.rules.append(("/", write)) }
+        if request.network != .host && !request.waived.contains(.landlockNetwork) {
+            if abi >= 4 {
+                wall.tcp = LandlockRights.bindTCP | LandlockRights.connectTCP
+                plan.landlockNetwork = true
+            }
+        }
+        if abi >= 6 { wall.scopes = LandlockRights.scopeAbstractSockets | LandlockRights.scopeSignals }
+        return wall
+    }
+
+    private mutating func chooseProgramWall() -> LandlockPlan? {
+        guard case .host = request.root else {
+            // ABI 2: before it, every rename between folders fails in a Landlock domain.
+            guard offer.ownProgramIsWritable || !hasUserNamespace, let abi = offer.landlockABI, abi >= 2,
+                !plan.capabilities.contains(.systemAdministration)
+            else { return nil }
+            let rights = LandlockRights.execute | LandlockRights.writeFile | LandlockRights.refer
+            plan.landlockABI = abi
+            return LandlockPlan(files: rights, rules: [("/", rights)])
+        }
+        return nil
+    }
+
+    mutating func restrictionSteps(landlock: LandlockPlan?, seccomp: SeccompProgram?) {
+        for limit in plan.resourceLimits {
+            add(.resourceLimit(limit.resource, soft: limit.soft, hard: limit.hard))
+        }
+        add(.umask(0o022))
+        add(.changeFolder(request.workingFolder, make: !plan.readOnlyRoot && request.level.ownRoot))
+        add(.sessionKeyring)
+        var rules: Slot?
+        if let landlock {
+            let made = slot()
+            rules = made
+            add(.landlockCreate(files: landlock.files, tcp: landlock.tcp, scopes: landlock.scopes, into: made))
+            for rule in landlock.rules { add(.landlockPath(made, rule.path, rights: rule.rights)) }
+        }
+        plan.hold = request.hold
+        if request.hold { add(.hold) }
+        add(.boundingSet(plan.capabilities))
+        let mayDropGroups = !(plan.identity?.deniesGroups ?? false)
+        let rootInside = plan.user.uid == 0 && plan.user.gid == 0 && plan.user.groups.isEmpty
+        if !rootInside {
+            add(.identity(uid: plan.user.uid, gid: plan.user.gid, groups: mayDropGroups ? plan.user.groups : nil))
+        }
+        // As with Docker, a user other than root starts without capabilities; the set bounds it.
+        let effective = plan.user.uid == 0 || request.level == .minimal ? plan.capabilities : []
+        add(.capabilities(permitted: effective, inheritable: []))
+        add(.noNewPrivileges)
+        if let rules { add(.landlockEnforce(rules)) }
+        if let seccomp { add(.seccomp(seccomp)) }
+        if request.reaper { add(.reaper) }
+        add(.execute)
+    }
+
+    mutating func commandSteps() {
+        plan.terminal = request.terminal
+        plan.arguments = request.command
+        plan.environment = request.environment
+        guard let program = request.command.first else { return }
+        if program.contains("/") {
+            plan.candidates = [program]
+            return
+        }
+        let path = request.environment.first { $0.hasPrefix("PATH=") }?.dropFirst(5) ?? ""
+        plan.candidates = path.split(separator: ":").map { "\($0)/\(program)" }
+    }
+}

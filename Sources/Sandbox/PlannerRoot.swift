@@ -1,0 +1,139 @@
+internal import LinuxKernel
+
+/// How the root file system comes about.
+extension Planner {
+    struct Root {
+        /// The mount that becomes "/"; nil: the host's own tree.
+        let mount: Slot?
+        /// Set at the end, once every mount point has been made.
+        let becomesReadOnly: Bool
+    }
+
+    mutating func beginSteps() {
+        if hasUserNamespace, let identity = plan.identity {
+            let single = identity.uids.count == 1 && identity.uids[0].count == 1
+            add(
+                .becomeRoot(
+                    uid: single ? identity.uids[0].inside : 0, gid: single ? identity.gids[0].inside : 0,
+                    dropGroups: !identity.deniesGroups))
+        } else {
+            add(.becomeRoot(uid: 0, gid: 0, dropGroups: true))
+            // In a user namespace of its own the copy of the mounts is a slave of the host's already
+            // (mount_namespaces(7)); here it would still be a peer.
+            add(.privateMounts)
+        }
+        if plan.unsharesCgroup { add(.unshare(Namespace.cgroup.cloneFlag)) }
+        add(.hostname(request.hostname))
+        if plan.namespaces.contains(.network) { add(.loopback) }
+    }
+
+    /// Makes a host path available in a slot, as a mount of its own.
+    mutating func bind(
+        _ source: HostPath, attributes: MountAttributes, owners: BindSource.Owners = .plain, recursive: Bool = true
+    ) -> Slot {
+        let tree = slot()
+        if parentOpensSources {
+            plan.sources.append(
+                BindSource(slot: tree, source: source, recursive: recursive, attributes: attributes, owners: owners))
+            return tree
+        }
+        let place = slot()
+        add(.open(hostPath: source.path, device: source.status.device, inode: source.status.inode, into: place))
+        add(.cloneTree(place, recursive: recursive, into: tree))
+        if !attributes.isEmpty { add(.mountAttributes(tree, set: attributes, clear: [], recursive: recursive)) }
+        return tree
+    }
+
+    mutating func rootSteps(_ layer: WritableLayer?) -> Root {
+        switch request.root {
+        case .host:
+            add(.useRoot(nil))
+            return Root(mount: nil, becomesReadOnly: false)
+        case .assembled(let entries):
+            let tree = slot()
+            add(temporary(size: 256 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: tree))
+            add(.enterHost(tree))
+            add(.useRoot(tree))
+            for entry in entries { assemble(entry) }
+            return Root(mount: tree, becomesReadOnly: plan.readOnlyRoot)
+        case .folder(let folder, let present):
+            var attributes: MountAttributes = [.noDevices]
+            if request.level == .strict { attributes.insert(.noSetuid) }
+            let complete = mountPoints.allSatisfy { present.contains($0) }
+            if plan.readOnlyRoot && complete {
+                let tree = bind(folder, attributes: attributes.union(.readOnly), owners: imageOwners, recursive: true)
+                add(.enterHost(tree))
+                add(.useRoot(tree))
+                return Root(mount: tree, becomesReadOnly: false)
+            }
+            return overlay(folder, layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
+        }
+    }
+
+    private var imageOwners: BindSource.Owners { hasUserNamespace ? .namespace : .plain }
+
+    /// Where something will be mounted: a read-only image must have these, or be overlaid.
+    var mountPoints: [String] { Planner.mountPoints(of: request) }
+
+    public static func mountPoints(of request: SandboxRequest) -> [String] {
+        var points = ["/proc", "/dev", "/tmp"]
+        if request.level != .strict { points.append("/sys") }
+        points += request.volumes.map(\.target) + request.temporary.map(\.target)
+        // Those below another mount are made there.
+        return points.filter { !$0.hasPrefix("/dev/") && !$0.hasPrefix("/tmp/") }
+    }
+
+    /// The folder under an overlay: it is never written to. In a user namespace the overlay keeps its
+    /// marks in user.* attributes (Linux 5.11).
+    private mutating func overlay(_ folder: HostPath, layer: WritableLayer?, attributes: MountAttributes) -> Root {
+        let lower = bind(folder, attributes: attributes.union(.readOnly), owners: imageOwners, recursive: false)
+        let upper = layer.map { bind($0.folder, attributes: attributes, recursive: false) }
+        let staging = slot()
+        let merged = slot()
+        add(temporary(size: 64 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: staging))
+        add(.enterHost(staging))
+        add(.useRoot(staging))
+        for name in ["/lower", "/layer", "/root"] { add(.makeFolder(name, mode: 0o755)) }
+        add(.attach(lower, at: "/lower", .folder))
+        if let upper {
+            add(.attach(upper, at: "/layer", .folder))
+        } else {
+            add(.makeFolder("/layer/upper", mode: 0o755))
+            add(.makeFolder("/layer/work", mode: 0o755))
+        }
+        var options = [
+            MountOption("lowerdir", "lower"), MountOption("upperdir", "layer/upper"), MountOption("workdir", "layer/work"),
+        ]
+        if hasUserNamespace { options.append(MountOption("userxattr")) }
+        // What a container of `run` wrote is gone with it: nothing has to reach the disk.
+        options.append(MountOption("volatile"))
+        add(.newFileSystem("overlay", options: options, attributes: attributes, workingFolder: staging, into: merged))
+        add(.attach(merged, at: "/root", .folder))
+        add(.useRoot(merged))
+        return Root(mount: merged, becomesReadOnly: plan.readOnlyRoot)
+    }
+
+    private mutating func assemble(_ entry: RootEntry) {
+        switch entry {
+        case .folder(let path, let mode): add(.makeFolder(path, mode: mode))
+        case .link(let path, let target): add(.makeLink(path, to: target))
+        case .file(let path, let mode, let contents): add(.makeFile(path, mode: mode, contents: contents))
+        case .bind(let source, let path):
+            let tree = bind(source, attributes: [.readOnly, .noSetuid, .noDevices])
+            add(.attach(tree, at: path, source.status.kind == .folder ? .folder : .file))
+        }
+    }
+
+    /// A tmpfs (Documentation/filesystems/tmpfs.rst) of so many bytes.
+    func temporary(size: UInt64, mode: UInt32, attributes: MountAttributes, into slot: Slot) -> LaunchStep {
+        .newFileSystem(
+            "tmpfs", options: [MountOption("size", String(size)), MountOption("mode", "0" + String(mode, radix: 8))],
+            attributes: attributes, workingFolder: nil, into: slot)
+    }
+
+    mutating func finishRoot(_ root: Root) {
+        guard let mount = root.mount else { return }
+        add(.pivot)
+        if root.becomesReadOnly { add(.mountAttributes(mount, set: .readOnly, clear: [], recursive: false)) }
+    }
+}

@@ -1,0 +1,132 @@
+public import LinuxKernel
+
+/// Everything that was asked of a sandbox, parsed and with host paths resolved to what they are.
+public struct SandboxRequest: Sendable {
+    public var level: IsolationLevel = .standard
+    public var waived: Set<Item> = []
+    public var required: Set<Item> = []
+    public var root: RootSource = .host
+    public var readOnly = false
+    public var hostname = "codex32"
+    public var network: NetworkMode?
+    public var userNamespace: UserNamespaceMode = .automatic
+    public var user = UserIdentity()
+    public var limits = CgroupLimits()
+    public var resourceLimits: [ResourceLimit] = []
+    public var sysctls: [(name: String, value: String)] = []
+    public var addedCapabilities: CapabilitySet = []
+    public var droppedCapabilities: CapabilitySet = []
+    /// The text of a profile in Docker's format, and its name for messages; nil: the level's own.
+    public var seccompProfile: (name: String, bytes: [UInt8])?
+    public var volumes: [Volume] = []
+    public var temporary: [TemporaryMount] = []
+    /// Bytes.
+    public var shmSize: UInt64 = 64 << 20
+    public var devices: [DeviceNode] = []
+    public var terminal = false
+    public var reaper = false
+    /// The child waits before it gives up its rights, so that what is in force can be read.
+    public var hold = false
+    public var workingFolder = "/"
+    public var command: [String] = []
+    public var environment: [String] = []
+    /// Seconds of CPU time for each process (RLIMIT_CPU), under the cgroup's own count.
+    public var cpuSeconds: UInt64?
+
+    public init() {}
+}
+
+public enum NetworkMode: String, CaseIterable, Sendable { case none, host }
+
+public enum UserNamespaceMode: String, CaseIterable, Sendable {
+    case automatic = "auto"
+    /// One id inside stands for the caller.
+    case single
+    /// 65,536 ids, those of /etc/subuid for an ordinary user.
+    case subordinate
+}
+
+/// Who the program is, inside.
+public struct UserIdentity: Equatable, Sendable {
+    public var uid: UInt32 = 0
+    public var gid: UInt32 = 0
+    public var groups: [UInt32] = []
+    public var home = "/root"
+    /// The caller chose it (`-u`); otherwise the level decides.
+    public var chosen = false
+    public init() {}
+}
+
+/// What the program sees as its "/".
+public enum RootSource: Equatable, Sendable {
+    /// The machine's own tree (minimal only).
+    case host
+    /// A folder of the host, with those of the asked-about paths that it has.
+    case folder(HostPath, present: Set<String>)
+    /// A new, empty tree, and what is put into it.
+    case assembled([RootEntry])
+}
+
+/// A host path, with what it was when it was looked at: it is used only while it still is that.
+public struct HostPath: Equatable, Sendable {
+    public let path: String
+    public let status: FileStatus
+    public init(_ path: String, _ status: FileStatus) {
+        self.path = path
+        self.status = status
+    }
+}
+
+public enum RootEntry: Equatable, Sendable {
+    case folder(String, mode: UInt32)
+    case link(String, to: String)
+    case file(String, mode: UInt32, contents: String)
+    case bind(HostPath, at: String)
+}
+
+/// A folder or file of the host, shown inside.
+public struct Volume: Equatable, Sendable {
+    public var source: HostPath
+    public var target: String
+    public var readOnly = false
+    public var noExecute = false
+    /// Files belong to the program's user inside, whoever owns them outside.
+    public var mapOwners: Bool?
+    public init(source: HostPath, target: String) {
+        self.source = source
+        self.target = target
+    }
+}
+
+public struct TemporaryMount: Equatable, Sendable {
+    public var target: String
+    /// Bytes.
+    public var size: UInt64
+    public var mode: UInt32
+    public var executable: Bool
+    public var readOnly = false
+    public init(target: String, size: UInt64, mode: UInt32, executable: Bool) {
+        self.target = target
+        self.size = size
+        self.mode = mode
+        self.executable = executable
+    }
+}
+
+public struct DeviceNode: Equatable, Sendable {
+    public let path: String
+    public let target: String
+    /// stat(2) `st_rdev`.
+    public let number: UInt64
+    public init(path: String, target: String, number: UInt64) {
+        self.path = path
+        self.target = target
+        self.number = number
+    }
+}
+
+/// Where a container's changes to its root go: a private folder with `upper` and `work` in it.
+public struct WritableLayer: Equatable, Sendable {
+    public let folder: HostPath
+    public init(_ folder: HostPath) { self.folder = folder }
+}

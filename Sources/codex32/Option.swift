@@ -1,0 +1,119 @@
+internal import LinuxKernel
+
+/// One option of a command: the only definition of it. Parsing, `--help`, the man page and the shells'
+/// completions all come from this table.
+struct Option<Draft>: Sendable {
+    /// "--memory-limit" first, then its other names.
+    let names: [String]
+    /// What stands for the value in help texts; nil: a flag.
+    let value: String?
+    let help: String
+    let choices: [String]
+    let apply: @Sendable (inout Draft, String) throws(Problem) -> Void
+
+    static func flag(
+        _ names: String..., help: String, apply: @escaping @Sendable (inout Draft) throws(Problem) -> Void
+    ) -> Option {
+        Option(names: names, value: nil, help: help, choices: []) { draft, _ throws(Problem) in try apply(&draft) }
+    }
+
+    static func option(
+        _ names: String..., value: String, help: String, choices: [String] = [],
+        apply: @escaping @Sendable (inout Draft, String) throws(Problem) -> Void
+    ) -> Option {
+        Option(names: names, value: value, help: help, choices: choices, apply: apply)
+    }
+}
+
+/// A command: its options, and what its other words are.
+struct Command<Draft>: Sendable {
+    let name: String
+    let synopsis: String
+    let summary: String
+    let details: String
+    let groups: [(title: String, options: [Option<Draft>])]
+
+    var options: [Option<Draft>] { groups.flatMap(\.options) }
+
+    /// Reads the words behind the command's name. Words that are no options go to `operand`; once it
+    /// answers false, all that follow are left alone and returned.
+    ///
+    /// Forms: `--name value`, `--name=value`, `-n value`, `-nvalue`, `-n=value`, `-it` for flags, `--` ends the options.
+    func parse(
+        _ words: [String], into draft: inout Draft, operand: (inout Draft, String) throws(Problem) -> Bool
+    ) throws(Problem) -> [String] {
+        var rest = words[...]
+        while let word = rest.popFirst() {
+            if word == "--" { return Array(rest) }
+            if word.hasPrefix("--") {
+                try long(word, &rest, &draft)
+            } else if word.hasPrefix("-") && word.utf8.count > 1 {
+                try short(word, &rest, &draft)
+            } else if try !operand(&draft, word) {
+                return Array(rest)
+            }
+        }
+        return []
+    }
+
+    private func long(_ word: String, _ rest: inout ArraySlice<String>, _ draft: inout Draft) throws(Problem) {
+        let equals = word.firstIndex(of: "=")
+        let name = equals.map { String(word[..<$0]) } ?? word
+        guard let option = options.first(where: { $0.names.contains(name) }) else { throw unknown(name) }
+        try use(option, name, equals.map { String(word[word.index(after: $0)...]) }, &rest, &draft)
+    }
+
+    private func short(_ word: String, _ rest: inout ArraySlice<String>, _ draft: inout Draft) throws(Problem) {
+        var letters = word.dropFirst()
+        while let letter = letters.popFirst() {
+            let name = "-\(letter)"
+            guard let option = options.first(where: { $0.names.contains(name) }) else { throw unknown(name) }
+            if option.value == nil {
+                try use(option, name, nil, &rest, &draft)
+                continue
+            }
+            if letters.isEmpty { return try use(option, name, nil, &rest, &draft) }
+            if letters.first == "=" { letters.removeFirst() }
+            return try use(option, name, String(letters), &rest, &draft)
+        }
+    }
+
+    private func use(
+        _ option: Option<Draft>, _ name: String, _ given: String?, _ rest: inout ArraySlice<String>, _ draft: inout Draft
+    ) throws(Problem) {
+        if option.value == nil {
+            switch given {
+            case nil, "true": return try option.apply(&draft, "")
+            case "false": return
+            default: throw Problem("cannot use \(name)", "it takes no value", hint: "write just \(name)")
+            }
+        }
+        guard let value = given ?? rest.popFirst() else {
+            throw Problem("cannot use \(name)", "its value is missing", hint: "\(name) \(option.value ?? "VALUE")")
+        }
+        try option.apply(&draft, value)
+    }
+
+    private func unknown(_ name: String) -> Problem {
+        let near = options.flatMap(\.names).filter { $0.hasPrefix("--") }
+            .min { distance(name, $0) < distance(name, $1) }
+        let hint = near.flatMap { distance(name, $0) <= 3 ? "did you mean \($0)?" : nil }
+        return Problem("unknown option \(name)", "codex32 \(self.name) has no such option", hint: hint ?? "codex32 \(self.name) --help lists them")
+    }
+}
+
+/// How many letters two words differ in (Levenshtein's distance).
+func distance(_ a: String, _ b: String) -> Int {
+    let b = Array(b.utf8)
+    var row = Array(0...b.count)
+    for (i, letter) in a.utf8.enumerated() {
+        var previous = row[0]
+        row[0] = i + 1
+        for j in 0..<b.count {
+            let saved = row[j + 1]
+            row[j + 1] = min(row[j + 1] + 1, row[j] + 1, previous + (letter == b[j] ? 0 : 1))
+            previous = saved
+        }
+    }
+    return row[b.count]
+}

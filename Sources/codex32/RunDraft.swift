@@ -1,0 +1,173 @@
+internal import Engine
+internal import Images
+internal import LinuxKernel
+internal import Sandbox
+
+/// What the words behind `run` have said so far.
+struct RunDraft: Sendable {
+    var request = SandboxRequest()
+    var levelWasChosen = false
+    var image: String?
+    var name: String?
+    var storage: String?
+    var hostname: String?
+    var workingFolder: String?
+    var readOnly: Bool?
+    var wallTime: Int64?
+    var cpuTime: Int64?
+    var outputLimit: UInt64?
+    var stopSignal = Signal.terminate
+    var stopTimeout: Int64 = 10_000_000_000
+    var interactive = false
+    var resultFile: String?
+    var receiptFile: String?
+    var quiet = false
+    var dryRun = false
+    var format = "text"
+    var help = false
+    var user: String?
+    var environment: [(name: String, value: String)] = []
+    var memorySwap: String?
+
+    mutating func setEnvironment(_ name: String, _ value: String) {
+        environment.removeAll { $0.name == name }
+        environment.append((name, value))
+    }
+
+    /// The configuration that was meant.
+    func configuration(arguments: [String]) throws(Problem) -> RunConfiguration {
+        guard let image else {
+            throw Problem("no image", "run needs one", hint: "codex32 run ./bot.py, or codex32 run template:host -- COMMAND")
+        }
+        var configuration = RunConfiguration(image: try ImageReference(image), storage: try Storage.current(option: storage))
+        var request = request
+        if !levelWasChosen { request.level = try RunDraft.levelFromEnvironment() ?? .standard }
+        request.hostname = hostname ?? name ?? "codex32"
+        if request.hostname.utf8.count > 64 { request.hostname = "codex32" }
+        if request.hostname.contains("_") { request.hostname = request.hostname.replacing("_", with: "-") }
+        try applySwap(&request)
+        if let user { request.user = try UserValue.parse(user, image: image) }
+        request.environment = environmentWords(request)
+        if let cpuTime { request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
+        configuration.request = request
+        configuration.arguments = arguments
+        configuration.name = name
+        configuration.workingFolder = workingFolder
+        configuration.readOnly = readOnly
+        configuration.wallTime = wallTime
+        configuration.cpuTime = cpuTime
+        configuration.outputLimit = outputLimit
+        configuration.stopSignal = stopSignal
+        configuration.stopTimeout = stopTimeout
+        configuration.interactive = interactive
+        configuration.resultFile = resultFile
+        configuration.receiptFile = receiptFile
+        configuration.quiet = quiet
+        try checkTargets(request)
+        return configuration
+    }
+
+    private static func levelFromEnvironment() throws(Problem) -> IsolationLevel? {
+        for variable in ["CODEX32_ISOLATION_LEVEL", "CONTAINER_ISOLATION_LEVEL"] {
+            guard let text = Machine.environment(variable) else { continue }
+            return try level(text, option: variable)
+        }
+        return nil
+    }
+
+    static func level(_ text: String, option: String) throws(Problem) -> IsolationLevel {
+        guard let level = IsolationLevel(rawValue: text) else {
+            throw Problem("cannot use \(option) \(text)", "there is no such level", hint: "the levels are \(IsolationLevel.names)")
+        }
+        return level
+    }
+
+    /// Docker's `--memory-swap` is memory and swap together; -1 is without limit.
+    private func applySwap(_ request: inout SandboxRequest) throws(Problem) {
+        guard let memorySwap else { return }
+        if memorySwap == "-1" {
+            request.limits.swapMax = UInt64(Int64.max) / 4096 * 4096
+            return
+        }
+        let both = try Value.memory(memorySwap, option: "--memory-swap")
+        let memory = request.limits.memoryMax ?? 512 << 20
+        guard both >= memory else {
+            throw Problem("cannot use --memory-swap \(memorySwap)", "it counts memory and swap together, and is less than the memory limit", hint: "give the sum of both")
+        }
+        request.limits.swapMax = both - memory
+    }
+
+    /// Nothing is inherited but PATH (minimal), TERM and LANG.
+    private func environmentWords(_ request: SandboxRequest) -> [String] {
+        let standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        var list: [(name: String, value: String)] = [
+            ("PATH", request.level == .minimal ? Machine.environment("PATH") ?? standardPath : standardPath)
+        ]
+        for name in ["TERM", "LANG"] { if let value = Machine.environment(name) { list.append((name, value)) } }
+        if request.level == .minimal {
+            list.append(("HOME", Machine.environment("HOME") ?? "/"))
+        } else {
+            list.append(("HOME", request.user.uid == 0 ? "/root" : "/home"))
+            list.append(("HOSTNAME", request.hostname))
+        }
+        for (name, value) in environment {
+            list.removeAll { $0.name == name }
+            list.append((name, value))
+        }
+        return list.map { "\($0.name)=\($0.value)" }
+    }
+
+    private func checkTargets(_ request: SandboxRequest) throws(Problem) {
+        var seen: Set<String> = []
+        for target in request.volumes.map(\.target) + request.temporary.map(\.target) where !seen.insert(target).inserted {
+            throw Problem("cannot mount at \(target)", "two mounts have this target", hint: "give each its own")
+        }
+    }
+}
+
+/// `-u`: uid, uid:gid, name, name:group, by the image's own files (CVE-2026-30892).
+enum UserValue {
+    static func parse(_ text: String, image: String) throws(Problem) -> UserIdentity {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }) else { throw Value.wrong("-u", text, "UID[:GID] or NAME[:GROUP]") }
+        var user = UserIdentity()
+        user.chosen = true
+        if parts[0].allSatisfy({ $0.isASCII && $0.isNumber }) {
+            user.uid = try Value.identity(parts[0], option: "-u")
+            let entry = lookup(image, "etc/passwd") { $0.count > 3 && $0[2] == String(user.uid) }
+            user.gid = entry.flatMap { UInt32($0[3]) } ?? 0
+        } else {
+            guard let entry = lookup(image, "etc/passwd", where: { $0.count > 3 && $0[0] == parts[0] }),
+                let uid = UInt32(entry[2]), let gid = UInt32(entry[3])
+            else { throw Problem("cannot use -u \(text)", "the image knows no user \(parts[0])", hint: "use the number: -u 1000:1000") }
+            user.uid = uid
+            user.gid = gid
+        }
+        guard parts.count == 2 else { return user }
+        if parts[1].allSatisfy({ $0.isASCII && $0.isNumber }) {
+            user.gid = try Value.identity(parts[1], option: "-u")
+        } else {
+            guard let entry = lookup(image, "etc/group", where: { $0.count > 2 && $0[0] == parts[1] }), let gid = UInt32(entry[2])
+            else { throw Problem("cannot use -u \(text)", "the image knows no group \(parts[1])", hint: "use the number: -u 1000:1000") }
+            user.gid = gid
+        }
+        return user
+    }
+
+    /// A line of the image's own file, walked inside the image; a script's sandbox knows root and nobody.
+    private static func lookup(_ image: String, _ file: String, where matches: ([String]) -> Bool) -> [String]? {
+        let own = file == "etc/passwd" ? "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n" : "root:x:0:\nnogroup:x:65534:\n"
+        var text = own
+        if !image.hasPrefix("template:"), let root = try? Descriptor.open(image, [.pathOnly, .folder]) {
+            guard let opened = try? root.open(inRoot: file, [.read]), let status = try? opened.status(), status.kind == .file,
+                let bytes = try? opened.readAll(limit: 1 << 20)
+            else { return nil }
+            text = String(decoding: bytes, as: UTF8.self)
+        }
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
+            if matches(fields) { return fields }
+        }
+        return nil
+    }
+}
