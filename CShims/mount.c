@@ -169,11 +169,23 @@ int codex_step_read_only(struct codex_child_state *state, const struct codex_ste
     return result;
 }
 
+// Whether the root in use is what "/.." leads to: a mount left on top of it would show there.
+static bool is_uncovered(int root) {
+    struct stat own, above;
+    if (fstat(root, &own) < 0 || stat("/..", &above) < 0) return false;
+    return own.st_dev == above.st_dev && own.st_ino == above.st_ino;
+}
+
 int codex_step_pivot(struct codex_child_state *state) {
     if (fchdir(state->root) < 0) return -errno;
     // pivot_root(2): with both names ".", the old root ends up on top of the new one, and detaching
     // "." takes the old one away. No folder has to be made for it, and no path leads back to it.
     if (syscall(SYS_pivot_root, ".", ".") < 0) return -errno;
-    if (umount2(".", MNT_DETACH) < 0) return -errno;
-    return chdir("/") == 0 ? 0 : -errno;
+    // Where an overlay was put together, its staging folder still lies on the old root: each is
+    // detached in turn, and nothing goes on until the new root is what is seen.
+    for (int covers = 0; covers < 2; covers++) {
+        if (umount2(".", MNT_DETACH) < 0) return -errno;
+        if (is_uncovered(state->root)) return chdir("/") == 0 ? 0 : -errno;
+    }
+    return -EXDEV;
 }

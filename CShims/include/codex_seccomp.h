@@ -13,6 +13,8 @@ struct codex_seccomp_argument {
 
 typedef struct codex_seccomp codex_seccomp;
 
+// native_only: the number has a meaning for the native architecture alone. A rule that says what the
+// default does, and a call that an architecture does not have, are passed over.
 // A new filter with a default action (SCMP_ACT_*), for the native architecture. NULL on failure.
 codex_seccomp *codex_seccomp_new(uint32_t default_action);
 void codex_seccomp_free(codex_seccomp *filter);
@@ -25,7 +27,7 @@ uint32_t codex_seccomp_native_architecture(void);
 // architectures; -1 (__NR_SCMP_ERROR) for a name that libseccomp does not know.
 int codex_seccomp_number(const char *name);
 int codex_seccomp_rule(codex_seccomp *filter, uint32_t action, int number, const struct codex_seccomp_argument *arguments,
-                       unsigned count);
+                       unsigned count, int native_only);
 // Writes the program. Returns its size in bytes (a multiple of 8), or -errno. Free it with free(3).
 long codex_seccomp_compile(codex_seccomp *filter, void **program);
 // The version of libseccomp, as major << 16 | minor << 8 | micro.

@@ -30,6 +30,7 @@ struct Layer: ~Copyable {
         guard let map, let uid = map.hostUID(0), let gid = map.hostGID(0), Machine.isRoot else { return }
         try explaining("cannot give the layer to the container") { () throws(KernelError) in
             let folder = try layers.open(id, [.read, .folder, .noFollow])
+            try folder.setOwner(uid: uid, gid: gid)
             for name in ["upper", "work"] { try folder.open(name, [.read, .folder, .noFollow]).setOwner(uid: uid, gid: gid) }
         }
     }

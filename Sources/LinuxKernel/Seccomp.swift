@@ -58,10 +58,8 @@ public struct SeccompBuilder: ~Copyable {
             codex_seccomp_argument(
                 index: $0.argument, comparison: $0.comparison.rawValue, value: $0.value, mask_value: $0.second)
         }
-        let result = codex_seccomp_rule(filter, action, call.number, arguments, UInt32(arguments.count))
-        // A call that one of the filter's architectures does not have (-EDOM), or a rule that says what
-        // the default does (-EACCES), leaves the filter as it should be.
-        if result == -EDOM || result == -EACCES { return }
+        let result = codex_seccomp_rule(
+            filter, action, call.number, arguments, UInt32(arguments.count), call.isRecent ? 1 : 0)
         try KernelError.check(result, "seccomp_rule_add", call.name)
     }
 
@@ -90,6 +88,8 @@ public struct SeccompBuilder: ~Copyable {
 public struct SystemCallNumber: Sendable {
     public let name: String
     public let number: Int32
+    /// Not known to libseccomp: the number holds for the native architecture.
+    public let isRecent: Bool
 
     /// Nil for a name that no architecture knows.
     public init?(name: String) {
@@ -97,12 +97,21 @@ public struct SystemCallNumber: Sendable {
         let known = codex_seccomp_number(name)
         if known != -1 {
             number = known
+            isRecent = false
+        } else if let special = SystemCallNumber.special[name] {
+            // Below 0 is libseccomp's way to say "not on this architecture".
+            number = Machine.architecture == "x86_64" ? special : -10_000
+            isRecent = true
         } else if let index = SystemCallNumber.recent.firstIndex(of: name) {
             number = SystemCallNumber.firstRecent + Int32(index)
+            isRecent = true
         } else {
             return nil
         }
     }
+
+    /// Calls that only x86_64 has, newer than libseccomp 2.5.4 (arch/x86/entry/syscalls/syscall_64.tbl).
+    private static let special: [String: Int32] = ["uretprobe": 335, "uprobe": 336]
 
     /// Calls newer than Debian 12's libseccomp 2.5.4, which have one number on every architecture
     /// (include/uapi/asm-generic/unistd.h, Linux 5.17 to 6.17).
