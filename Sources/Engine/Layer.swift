@@ -31,7 +31,9 @@ struct Layer: ~Copyable {
         try explaining("cannot give the layer to the container") { () throws(KernelError) in
             let folder = try layers.open(id, [.read, .folder, .noFollow])
             try folder.setOwner(uid: uid, gid: gid)
-            for name in ["upper", "work"] { try folder.open(name, [.read, .folder, .noFollow]).setOwner(uid: uid, gid: gid) }
+            for name in ["upper", "work"] {
+                try folder.open(name, [.read, .folder, .noFollow]).setOwner(uid: uid, gid: gid)
+            }
         }
     }
 

@@ -41,7 +41,8 @@ struct OpenedSources: ~Copyable {
         }
         var notices: [Notice] = []
         for source in plan.sources {
-            guard let number = numbers[source.slot], let mapped = try namespaceMap(source.owners, plan.user, identity) else { continue }
+            guard let number = numbers[source.slot], let mapped = try namespaceMap(source.owners, plan.user, identity)
+            else { continue }
             do {
                 switch mapped {
                 case .container: try Descriptor.mapOwners(ofMount: number, by: own, recursive: source.recursive)
@@ -55,9 +56,11 @@ struct OpenedSources: ~Copyable {
                 }
                 // What is world-readable can be read all the same.
                 if !source.attributes.contains(.readOnly) {
-                    notices.append(Notice(
-                        .volumeOwners, "the file system of \(source.source.path) has no id-mapped mounts: its files keep their owners",
-                        hint: "keep it on ext4, xfs or btrfs", waived: plan.level != .strict))
+                    notices.append(
+                        Notice(
+                            .volumeOwners,
+                            "the file system of \(source.source.path) has no id-mapped mounts: its files keep their owners",
+                            hint: "keep it on ext4, xfs or btrfs", waived: plan.level != .strict))
                 }
             } catch let problem as Problem {
                 throw problem
@@ -66,7 +69,10 @@ struct OpenedSources: ~Copyable {
         return notices
     }
 
-    private enum Mapping { case container, special(IdentityMap) }
+    private enum Mapping {
+        case container
+        case special(IdentityMap)
+    }
 
     private func namespaceMap(
         _ owners: BindSource.Owners, _ user: UserIdentity, _ identity: IdentityMap
@@ -76,9 +82,10 @@ struct OpenedSources: ~Copyable {
         case .namespace: return .container
         case .exchanged(let uid, let gid):
             if uid == user.uid && gid == user.gid && identity.uids.count == 1 { return .container }
-            return .special(IdentityMap(
-                uids: OpenedSources.exchange(uid, user.uid, identity.uids),
-                gids: OpenedSources.exchange(gid, user.gid, identity.gids), byHelper: false, deniesGroups: false))
+            return .special(
+                IdentityMap(
+                    uids: OpenedSources.exchange(uid, user.uid, identity.uids),
+                    gids: OpenedSources.exchange(gid, user.gid, identity.gids), byHelper: false, deniesGroups: false))
         }
     }
 

@@ -28,7 +28,9 @@ enum Preparation {
     }
 
     /// At minimal a script, or `template:host`, runs on the host's own tree: the script is where it is.
-    private static func hostTree(_ configuration: RunConfiguration, _ image: Image) throws(Problem) -> (RootSource, [String]) {
+    private static func hostTree(_ configuration: RunConfiguration, _ image: Image) throws(Problem) -> (
+        RootSource, [String]
+    ) {
         var command = image.entrypoint
         if case .path(let path) = configuration.image, !command.isEmpty { command[command.count - 1] = absolute(path) }
         command += configuration.arguments
@@ -51,10 +53,13 @@ enum Preparation {
         list.append(.file("/etc/hostname", mode: 0o644, contents: request.hostname + "\n"))
         if request.user.uid != 0 && request.user.uid != 65534 {
             let ids = "\(request.user.uid):\(request.user.gid)"
-            let users = "root:x:0:0:root:/root:/bin/sh\nuser:x:\(ids):user:/home:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
+            let users =
+                "root:x:0:0:root:/root:/bin/sh\nuser:x:\(ids):user:/home:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
             list.append(.file("/etc/passwd", mode: 0o644, contents: users))
         }
-        if request.network == .host, let status = try? Descriptor.status(ofPath: "/etc/resolv.conf"), status.kind == .file {
+        if request.network == .host, let status = try? Descriptor.status(ofPath: "/etc/resolv.conf"),
+            status.kind == .file
+        {
             list.append(.bind(HostPath("/etc/resolv.conf", status), at: "/etc/resolv.conf"))
         }
         return list

@@ -19,7 +19,8 @@ struct ResultFiles: ~Copyable {
                 throw Problem("cannot write \(option) \(path)", "it names a folder", hint: "name a file")
             }
             let place = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-            let opened = try explaining("cannot write \(option) \(path)", hint: "its folder must exist and be writable") {
+            let opened = try explaining("cannot write \(option) \(path)", hint: "its folder must exist and be writable")
+            {
                 () throws(KernelError) in
                 let folder = try Descriptor.open(place, [.read, .folder])
                 if let kind = try? folder.status(of: name).kind, kind == .folder {

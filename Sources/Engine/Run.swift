@@ -10,7 +10,8 @@ public enum Run {
         let prepared = try Preparation.request(configuration) { _ in }
         let offer = try Offer.current(cgroup: needsCgroup(prepared.request))
         return try Planner.plan(
-            prepared.request, offer: offer, cache: SeccompCache(folder: nil), identityBase: ContainerID.identityBase("0"))
+            prepared.request, offer: offer, cache: SeccompCache(folder: nil),
+            identityBase: ContainerID.identityBase("0"))
     }
 
     /// Runs the program and returns codex32's own exit status.
@@ -36,11 +37,14 @@ public enum Run {
         if !configuration.quiet { warn(plan.notices, report) }
 
         var record = Record(id: id, configuration: configuration, image: image, started: started, plan: plan)
-        let entry = try RunningEntry(id: id, name: configuration.name, storage: configuration.storage, record: record.document)
+        let entry = try RunningEntry(
+            id: id, name: configuration.name, storage: configuration.storage, record: record.document)
         defer { entry.remove() }
         let cgroup = try makeCgroup(id, plan)
         defer { clear(cgroup) }
-        let streams = try Streams(interactive: configuration.interactive || !request.terminal, limited: configuration.outputLimit != nil && !request.terminal)
+        let streams = try Streams(
+            interactive: configuration.interactive || !request.terminal,
+            limited: configuration.outputLimit != nil && !request.terminal)
         var supervision = try Supervision(configuration, plan)
         let noticed = plan.notices.count
         let began = Clock.monotonic
@@ -50,7 +54,9 @@ public enum Run {
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
         _ = streams.closeChildEnds()
         if !configuration.quiet { warn(Array(plan.notices[noticed...]), report) }
-        if let receipt = running.receipt { try outputs.write(receipt: receipt.document(pid: running.child.pid, notices: plan.notices)) }
+        if let receipt = running.receipt {
+            try outputs.write(receipt: receipt.document(pid: running.child.pid, notices: plan.notices))
+        }
         record.pid = running.child.pid
         entry.update(record.document)
         Sweep.run(configuration.storage, except: id)
@@ -100,7 +106,9 @@ public enum Run {
         }
         for reason in reasons {
             report("warning: not in force: \(reason.items.joined(separator: ", ")): \(reason.why)")
-            if let hint = reason.hint, !hint.isEmpty, notices.contains(where: { !$0.waived }) { report("hint: \(hint)") }
+            if let hint = reason.hint, !hint.isEmpty, notices.contains(where: { !$0.waived }) {
+                report("hint: \(hint)")
+            }
         }
     }
 
@@ -143,7 +151,9 @@ public enum Run {
             for (_, file, value) in wanted.limits.files { try group.set(file, value) }
         } catch {
             _ = group.remove()
-            throw Problem("cannot set the limit \(error.subject ?? "")", error, hint: "the kernel did not take this value for \(error.subject ?? "it")")
+            throw Problem(
+                "cannot set the limit \(error.subject ?? "")", error,
+                hint: "the kernel did not take this value for \(error.subject ?? "it")")
         }
         return group
     }
@@ -182,7 +192,9 @@ public enum Run {
 
     /// All of the container's processes, not only those that pid 1 waited for.
     private static func measure(_ group: borrowing Cgroup, _ verdict: inout Verdict) {
-        if let user = group.number("cpu.stat", key: "user_usec"), let system = group.number("cpu.stat", key: "system_usec") {
+        if let user = group.number("cpu.stat", key: "user_usec"),
+            let system = group.number("cpu.stat", key: "system_usec")
+        {
             verdict.cpuUserSeconds = Double(user) / 1e6
             verdict.cpuSystemSeconds = Double(system) / 1e6
         }

@@ -28,7 +28,8 @@ enum Start {
         let sources = try OpenedSources(plan)
         let input = LaunchInput(
             namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount, standard: streams.standard,
-            terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments, environment: plan.environment)
+            terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
+            environment: plan.environment)
         // The child inherits this flag and must be dumpable until its maps are written; it takes the
         // flag away itself before it does anything else.
         Machine.setDumpable(true)
@@ -65,7 +66,8 @@ enum Start {
             case Errno.noSpace, Errno.userLimit:
                 hint = "user namespaces are used up or switched off: sysctl -w user.max_user_namespaces=65536"
             case Errno.permission:
-                hint = "user namespaces are not allowed to this user: sysctl -w kernel.unprivileged_userns_clone=1, or run as root"
+                hint =
+                    "user namespaces are not allowed to this user: sysctl -w kernel.unprivileged_userns_clone=1, or run as root"
             default: hint = "codex32 doctor says what this machine offers"
             }
             throw Problem("cannot make the namespaces", error, hint: hint)
@@ -91,7 +93,9 @@ enum Start {
                     try receipt?.readHeld(pid: child.pid, namespaces: namespaces, cgroup: cgroup)
                 }
                 if let missing = receipt?.missingRequired().first {
-                    throw Problem("\(missing.item.rawValue) is required and not in force", missing.why, hint: "codex32 doctor says what this machine offers")
+                    throw Problem(
+                        "\(missing.item.rawValue) is required and not in force", missing.why,
+                        hint: "codex32 doctor says what this machine offers")
                 }
             }
             try explaining("cannot start the sandbox") { () throws(KernelError) in try child.go() }
@@ -106,20 +110,31 @@ enum LaunchFailure {
             return Problem("cannot start the sandbox", error.reason)
         }
         let failed = plan.steps[step]
-        let why = detail.isEmpty ? error.reason : "\(error.reason) (\(detail.dropFirst(detail.hasPrefix("e ") ? 2 : 0)))"
+        let why =
+            detail.isEmpty ? error.reason : "\(error.reason) (\(detail.dropFirst(detail.hasPrefix("e ") ? 2 : 0)))"
         switch failed {
         case .execute: return notRun(plan, error)
         case .attach(_, let path, .systemFolder) where error.number == Errno.loop || error.number == Errno.notFolder:
-            return Problem("cannot mount at \(path)", "the image's \(path) is not a plain folder", hint: "make it one: a link there could lead anywhere")
+            return Problem(
+                "cannot mount at \(path)", "the image's \(path) is not a plain folder",
+                hint: "make it one: a link there could lead anywhere")
         case .attach(_, let path, _) where error.number == Errno.loop:
-            return Problem("cannot mount at \(path)", "a link stands there that leads nowhere", hint: "mount at a folder of the image")
-        case .newFileSystem(let type, _, _, _, _) where error.number == Errno.permission && (type == "proc" || type == "sysfs"):
-            return Problem(failed.purpose, why, hint: "codex32 runs in a container that hides part of its own \(type): start that one with fewer masks, or use minimal")
+            return Problem(
+                "cannot mount at \(path)", "a link stands there that leads nowhere",
+                hint: "mount at a folder of the image")
+        case .newFileSystem(let type, _, _, _, _)
+        where error.number == Errno.permission && (type == "proc" || type == "sysfs"):
+            return Problem(
+                failed.purpose, why,
+                hint:
+                    "codex32 runs in a container that hides part of its own \(type): start that one with fewer masks, or use minimal"
+            )
         case .becomeRoot where error.number == Errno.permission || error.number == Errno.invalid:
             return Problem(failed.purpose, why, hint: "codex32 doctor says what this machine allows its users")
         case .open(let path, _, _, _) where error.number == Errno.stale:
             return Problem("cannot open \(path)", "it was exchanged while the sandbox was set up")
-        case .changeFolder(let path, _): return Problem("cannot enter the working folder \(path)", why, hint: "-w chooses another")
+        case .changeFolder(let path, _):
+            return Problem("cannot enter the working folder \(path)", why, hint: "-w chooses another")
         default: return Problem(failed.purpose, why, hint: Problem("", error).hint)
         }
     }
@@ -132,7 +147,8 @@ enum LaunchFailure {
             let why = program.contains("/") ? "no such file, or its interpreter is missing" : "not found in PATH"
             return Problem(what, why, hint: "is it in the image, and of this machine's architecture?", status: 127)
         case Errno.denied:
-            return Problem(what, error.reason, hint: "is it a file, executable, and not on a noexec mount?", status: 126)
+            return Problem(
+                what, error.reason, hint: "is it a file, executable, and not on a noexec mount?", status: 126)
         case Errno.notExecutable:
             return Problem(what, error.reason, hint: "begin a script with a #! line", status: 126)
         default: return Problem(what, error.reason, status: 126)

@@ -14,9 +14,13 @@ public struct Storage: Sendable {
 
     /// By `--root`, else by the environment, else by who asks.
     public static func current(option: String?) throws(Problem) -> Storage {
-        if let root = option ?? Machine.environment("CODEX32_STORAGE_DIR") ?? Machine.environment("CONTAINER_STORAGE_DIR") {
+        if let root = option ?? Machine.environment("CODEX32_STORAGE_DIR")
+            ?? Machine.environment("CONTAINER_STORAGE_DIR")
+        {
             guard root.hasPrefix("/") || option != nil else {
-                throw Problem("cannot use the storage folder \(root)", "it must be an absolute path", hint: "set CODEX32_STORAGE_DIR to one that begins with /")
+                throw Problem(
+                    "cannot use the storage folder \(root)", "it must be an absolute path",
+                    hint: "set CODEX32_STORAGE_DIR to one that begins with /")
             }
             let path = root.hasPrefix("/") ? root : "\(Machine.workingFolder)/\(root)"
             return Storage(data: path, runtime: "\(path)/run")

@@ -20,7 +20,8 @@ struct Streams: ~Copyable {
         var input: Int32 = 0
         let what = "cannot set up the standard streams"
         if !interactive && StandardStream.input.isTerminal {
-            input = try explaining(what) { () throws(KernelError) in try Descriptor.open("/dev/null", [.read]).release() }
+            input = try explaining(what) { () throws(KernelError) in try Descriptor.open("/dev/null", [.read]).release()
+            }
             owned.append(input)
         }
         if limited {

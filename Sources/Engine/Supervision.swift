@@ -3,7 +3,10 @@ internal import Sandbox
 
 /// Watches over one program from execve to its end: signals, time, output, the terminal.
 struct Supervision: ~Copyable {
-    private enum Token: UInt64 { case process = 1, signals, wall, stop, cpu, terminal, input, output, error }
+    private enum Token: UInt64 {
+        case process = 1
+        case signals, wall, stop, cpu, terminal, input, output, error
+    }
 
     private let configuration: RunConfiguration
     private let plan: LaunchPlan
@@ -76,7 +79,9 @@ struct Supervision: ~Copyable {
         } catch { throw Problem("cannot watch the program", error) }
     }
 
-    private borrowing func begin(_ child: borrowing Child, pipes: [(read: Int32, to: StandardStream)]) throws(KernelError) {
+    private borrowing func begin(_ child: borrowing Child, pipes: [(read: Int32, to: StandardStream)])
+        throws(KernelError)
+    {
         try events.add(child.pidfd.number, token: Token.process.rawValue)
         try events.add(signals.descriptor.number, token: Token.signals.rawValue)
         if let limit = configuration.wallTime {
@@ -149,7 +154,9 @@ struct Supervision: ~Copyable {
 
     // MARK: Output
 
-    private mutating func copyPipe(_ pipes: [(read: Int32, to: StandardStream)], _ stream: StandardStream, _ child: borrowing Child) {
+    private mutating func copyPipe(
+        _ pipes: [(read: Int32, to: StandardStream)], _ stream: StandardStream, _ child: borrowing Child
+    ) {
         guard let pipe = pipes.first(where: { $0.to == stream }) else { return }
         guard let bytes = Supervision.read(pipe.read), !bytes.isEmpty else { return events.remove(pipe.read) }
         pass(bytes, to: stream)
@@ -201,7 +208,8 @@ struct Supervision: ~Copyable {
     /// After the end: what is still in the terminal or the pipes.
     private mutating func drain(_ terminal: borrowing Descriptor?, _ pipes: [(read: Int32, to: StandardStream)]) {
         switch terminal {
-        case .some(let master): while let bytes = Supervision.read(master.number), !bytes.isEmpty { pass(bytes, to: .output) }
+        case .some(let master):
+            while let bytes = Supervision.read(master.number), !bytes.isEmpty { pass(bytes, to: .output) }
         case .none: break
         }
         for pipe in pipes {

@@ -8,7 +8,8 @@ enum Sweep {
     private static let patience: Int64 = 60
 
     static func run(_ storage: Storage, except own: String) {
-        guard let folder = try? Descriptor.open(storage.running, [.read, .folder]), let names = try? folder.entries() else { return }
+        guard let folder = try? Descriptor.open(storage.running, [.read, .folder]), let names = try? folder.entries()
+        else { return }
         for name in names where name != own {
             if ContainerID.isValid(name) {
                 clear(name, in: folder, storage)

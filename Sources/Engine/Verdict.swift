@@ -1,5 +1,5 @@
-public import OCISpec
 internal import LinuxKernel
+public import OCISpec
 internal import Sandbox
 
 /// How a program ended and what it used: the object of `--result-file`, schema 1 (design.md, section 4).

@@ -12,7 +12,8 @@ enum DebianTemplate {
         guard let program = HostProgram.find("mmdebstrap") else {
             throw Problem(what, "mmdebstrap is not installed", hint: "apt-get install mmdebstrap")
         }
-        progress("building a root file system of Debian \(suite) with \(packages.joined(separator: ", ")): a minute or two")
+        progress(
+            "building a root file system of Debian \(suite) with \(packages.joined(separator: ", ")): a minute or two")
         _ = try explaining(what) { () throws(KernelError) in try makeFolders(cache) }
         let output = try explaining(what) { () throws(KernelError) in
             try Descriptor.open(log, [.readWrite, .create, .truncate, .noFollow])
@@ -27,14 +28,19 @@ enum DebianTemplate {
         let status = try explaining(what) { () throws(KernelError) in
             try HostProgram.run(
                 program, arguments,
-                environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
-                    "HOME=\(Machine.environment("HOME") ?? "/root")", "TMPDIR=\(Machine.environment("TMPDIR") ?? "/tmp")"],
+                environment: [
+                    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8",
+                    "HOME=\(Machine.environment("HOME") ?? "/root")",
+                    "TMPDIR=\(Machine.environment("TMPDIR") ?? "/tmp")",
+                ],
                 output: output.number)
         }
         guard status == 0 else {
             throw Problem(
                 what, "mmdebstrap failed with status \(status)",
-                hint: "it needs Debian's package servers; its own words are in \(log). What was fetched is kept: try again")
+                hint:
+                    "it needs Debian's package servers; its own words are in \(log). What was fetched is kept: try again"
+            )
         }
         progress("built \(path)")
     }

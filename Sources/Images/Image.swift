@@ -45,7 +45,8 @@ public enum ImageReference: Equatable, Sendable {
     /// Looks the image up. A built template is made in `store` first, with `progress` told of it.
     public func resolve(store: String, progress: (String) -> Void) throws(Problem) -> Image {
         switch self {
-        case .template(let name): return try TemplateStore(folder: store).image(Template.named(name), progress: progress)
+        case .template(let name):
+            return try TemplateStore(folder: store).image(Template.named(name), progress: progress)
         case .path(let path): return try ImageReference.file(path)
         }
     }
@@ -63,7 +64,8 @@ public enum ImageReference: Equatable, Sendable {
                     hint: "the folder must be readable by the user who runs codex32")
             }
             return Image(
-                reference: path, root: .folder(path: path, status), entrypoint: [], command: ["/bin/sh"], workingFolder: "/")
+                reference: path, root: .folder(path: path, status), entrypoint: [], command: ["/bin/sh"],
+                workingFolder: "/")
         case .file: return try ScriptImage.image(path, status)
         default:
             throw Problem(

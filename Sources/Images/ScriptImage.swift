@@ -22,12 +22,15 @@ enum ScriptImage {
         entries.append(.folder(folder, mode: 0o755))
         entries.append(.bind(path, status, at: inside))
         return Image(
-            reference: path, root: .assembled(entries), entrypoint: command + [inside], command: [], workingFolder: folder)
+            reference: path, root: .assembled(entries), entrypoint: command + [inside], command: [],
+            workingFolder: folder)
     }
 
     /// By the first line where it says, else by the name, else as a program of its own.
     private static func interpreter(_ path: String, _ name: String, _ status: FileStatus) throws(Problem) -> [String] {
-        let head: [UInt8] = try explaining("cannot use the image \(path)", hint: "it must be readable by the user who runs codex32") {
+        let head: [UInt8] = try explaining(
+            "cannot use the image \(path)", hint: "it must be readable by the user who runs codex32"
+        ) {
             () throws(KernelError) in
             try Descriptor.open(path, [.read, .nonblocking]).readPrefix(256)
         }
@@ -52,7 +55,9 @@ enum ScriptImage {
         guard head.starts(with: [0x23, 0x21]) else { return nil }
         let line = String(decoding: head.dropFirst(2).prefix { $0 != 10 }, as: UTF8.self)
         let trimmed = line.drop { $0 == " " || $0 == "\t" }
-        guard let program = trimmed.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\r" }).first else { return nil }
+        guard let program = trimmed.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\r" }).first else {
+            return nil
+        }
         let rest = trimmed.dropFirst(program.count).drop { $0 == " " || $0 == "\t" }
         var argument = rest
         while let last = argument.last, last == " " || last == "\t" || last == "\r" { argument.removeLast() }

@@ -37,7 +37,9 @@ public struct Template: Sendable {
         command = try top.strings("command")
         switch try top.required("kind") {
         case "assembled":
-            try top.allow(only: ["description", "kind", "command", "folders", "links", "mirror", "bindIfPresent", "files"])
+            try top.allow(only: [
+                "description", "kind", "command", "folders", "links", "mirror", "bindIfPresent", "files",
+            ])
             kind = .assembled(try AssembledRoot(top))
         case "busybox":
             try top.allow(only: ["description", "kind", "command"])
@@ -101,7 +103,8 @@ public struct AssembledRoot: Sendable, Equatable {
             }
         }
         for path in bindIfPresent {
-            guard let status = try? Descriptor.status(ofPath: path), status.kind == .folder || status.kind == .file else { continue }
+            guard let status = try? Descriptor.status(ofPath: path), status.kind == .folder || status.kind == .file
+            else { continue }
             // /etc/localtime is a link into /usr: the file it leads to is what is shown.
             list.append(.bind(path, status, at: path))
         }

@@ -49,7 +49,8 @@ public struct TemplateStore: Sendable {
             case .busybox: try BusyboxTemplate.build(into: "\(store)/\(temporary)", progress: progress)
             case .debian(let suite, let packages):
                 try DebianTemplate.build(
-                    into: "\(store)/\(temporary)", suite: suite, packages: packages, cache: "\(folder)/cache/debian-\(suite)",
+                    into: "\(store)/\(temporary)", suite: suite, packages: packages,
+                    cache: "\(folder)/cache/debian-\(suite)",
                     log: "\(store)/\(template.name).log", progress: progress)
             case .assembled: break
             }

@@ -76,9 +76,13 @@ public struct Cgroup: ~Copyable {
 
     /// Writes a limit and reads it back: a limit that the kernel did not take as asked is an error.
     public borrowing func set(_ file: String, _ value: String) throws(KernelError) {
-        do { try folder.open(file, [.write]).write(value) } catch { throw KernelError("write", file, number: error.number) }
+        do { try folder.open(file, [.write]).write(value) } catch {
+            throw KernelError("write", file, number: error.number)
+        }
         let now = try read(file)
-        guard Cgroup.holds(file: file, asked: value, now: now) else { throw KernelError("read back", file, number: EINVAL) }
+        guard Cgroup.holds(file: file, asked: value, now: now) else {
+            throw KernelError("read back", file, number: EINVAL)
+        }
     }
 
     /// Whether a file's present text means what was asked. Memory is rounded down to whole pages;
@@ -91,7 +95,9 @@ public struct Cgroup: ~Copyable {
             return have == want / 4096 * 4096 || have == want
         case "io.max":
             let words = asked.split(separator: " ")
-            guard let line = now.split(separator: "\n").first(where: { $0.hasPrefix(words[0] + " ") }) else { return false }
+            guard let line = now.split(separator: "\n").first(where: { $0.hasPrefix(words[0] + " ") }) else {
+                return false
+            }
             let have = Set(line.split(separator: " "))
             return words.allSatisfy { have.contains($0) }
         case "io.weight": return now.split(separator: "\n").contains { $0 == asked }

@@ -1,6 +1,9 @@
 internal import CShims
 internal import Glibc
 
+/// AT_EACCESS (faccessat(2)).
+private let effectiveAccess: Int32 = 0x200
+
 /// Where on this machine codex32 may make cgroups, and with which controllers.
 public struct CgroupPlace: Equatable, Sendable {
     /// The host path of the folder below which a cgroup for each container is made.
@@ -35,9 +38,12 @@ public struct CgroupPlace: Equatable, Sendable {
             let path = "\(root)/codex32"
             let made = codex_mkdirat(AT_FDCWD, path, 0o755)
             if made < 0 && made != -EEXIST {
-                throw Missing("cannot make \(path): \(KernelError("mkdir", number: -made).reason)", hint: "mount cgroup2 read-write")
+                throw Missing(
+                    "cannot make \(path): \(KernelError("mkdir", number: -made).reason)",
+                    hint: "mount cgroup2 read-write")
             }
-            return CgroupPlace(path: path, controllers: enable((try? words("\(path)/cgroup.controllers")) ?? [], in: path))
+            return CgroupPlace(
+                path: path, controllers: enable((try? words("\(path)/cgroup.controllers")) ?? [], in: path))
         }
         return try delegated()
     }
@@ -75,7 +81,9 @@ public struct CgroupPlace: Equatable, Sendable {
         let leaf = "\(path)/codex32.self"
         let made = codex_mkdirat(AT_FDCWD, leaf, 0o755)
         guard made == 0 || made == -EEXIST else { return nil }
-        guard (try? Descriptor.open("\(leaf)/cgroup.procs", [.write]).write(String(getpid()))) != nil else { return nil }
+        guard (try? Descriptor.open("\(leaf)/cgroup.procs", [.write]).write(String(getpid()))) != nil else {
+            return nil
+        }
         let enabled = enable(((try? words("\(path)/cgroup.controllers")) ?? []).intersection(wanted), in: path)
         return enabled.isEmpty ? nil : CgroupPlace(path: path, controllers: enabled)
     }
@@ -96,5 +104,7 @@ public struct CgroupPlace: Equatable, Sendable {
         Set(try Descriptor.contents(of: path).split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init))
     }
 
-    private static func writable(_ path: String) -> Bool { codex_faccessat(AT_FDCWD, path, W_OK, 0x200 /* AT_EACCESS */) == 0 }
+    private static func writable(_ path: String) -> Bool {
+        codex_faccessat(AT_FDCWD, path, W_OK, effectiveAccess) == 0
+    }
 }

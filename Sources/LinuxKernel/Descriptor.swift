@@ -56,7 +56,8 @@ public struct Descriptor: ~Copyable {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 4096)
         while true {
-            let count = try KernelError.check(chunk.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }, "read")
+            let count = try KernelError.check(
+                chunk.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }, "read")
             if count == 0 { return bytes }
             bytes.append(contentsOf: chunk[..<count])
             if bytes.count > limit { throw KernelError("read", number: E2BIG) }

@@ -1,6 +1,9 @@
 internal import CShims
 internal import Glibc
 
+/// AT_EMPTY_PATH (openat(2)), which Glibc's module leaves out.
+private let emptyPath: Int32 = 0x1000
+
 /// What a name stands for, from fstatat(2).
 public struct FileStatus: Equatable, Sendable {
     public enum Kind: Sendable { case file, folder, link, block, character, pipe, socket }
@@ -60,11 +63,14 @@ public struct OpenFlags: OptionSet, Sendable {
 /// Where a relative path begins: the working folder, or an open one.
 extension Descriptor {
     /// Opens a path of the host as the caller may; names from a container never come here.
-    public static func open(_ path: String, _ flags: OpenFlags, mode: UInt32 = 0o600) throws(KernelError) -> Descriptor {
+    public static func open(_ path: String, _ flags: OpenFlags, mode: UInt32 = 0o600) throws(KernelError) -> Descriptor
+    {
         try open(path, flags, mode: mode, at: AT_FDCWD)
     }
 
-    public borrowing func open(_ path: String, _ flags: OpenFlags, mode: UInt32 = 0o600) throws(KernelError) -> Descriptor {
+    public borrowing func open(_ path: String, _ flags: OpenFlags, mode: UInt32 = 0o600) throws(KernelError)
+        -> Descriptor
+    {
         try Descriptor.open(path, flags, mode: mode, at: number)
     }
 
@@ -84,7 +90,7 @@ extension Descriptor {
 
     public borrowing func status() throws(KernelError) -> FileStatus {
         var raw = stat()
-        try KernelError.check(codex_fstatat(number, "", 0x1000 /* AT_EMPTY_PATH */, &raw), "fstat")
+        try KernelError.check(codex_fstatat(number, "", emptyPath, &raw), "fstat")
         return FileStatus(raw)
     }
 
@@ -136,7 +142,7 @@ extension Descriptor {
     }
 
     public borrowing func setOwner(uid: UInt32, gid: UInt32) throws(KernelError) {
-        try KernelError.check(codex_fchownat(number, "", uid, gid, 0x1000 /* AT_EMPTY_PATH */), "fchown")
+        try KernelError.check(codex_fchownat(number, "", uid, gid, emptyPath), "fchown")
     }
 
     public borrowing func setMode(_ mode: UInt32) throws(KernelError) {
@@ -150,7 +156,8 @@ extension Descriptor {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16384, alignment: 8)
         defer { buffer.deallocate() }
         while true {
-            let count = try KernelError.check(codex_getdents(folder.number, buffer.baseAddress, buffer.count), "getdents64")
+            let count = try KernelError.check(
+                codex_getdents(folder.number, buffer.baseAddress, buffer.count), "getdents64")
             if count == 0 { return names }
             var offset = 0
             while offset < count {
@@ -186,7 +193,9 @@ extension Descriptor {
 
     /// Writes a file whole or not at all: to a temporary name, synced, renamed (rename(2)).
     /// `durable` asks for the disk, and is not needed where the folder is gone at a reboot.
-    public borrowing func replace(_ name: String, with text: String, mode: UInt32 = 0o600, durable: Bool) throws(KernelError) {
+    public borrowing func replace(_ name: String, with text: String, mode: UInt32 = 0o600, durable: Bool)
+        throws(KernelError)
+    {
         let temporary = ".\(name).\(getpid())"
         do {
             let file = try open(temporary, [.write, .create, .truncate, .noFollow], mode: mode)

@@ -12,7 +12,8 @@ public enum HostProgram {
 
     /// Runs it to its end and returns its exit status, 128+n for a signal.
     public static func run(
-        _ path: String, _ arguments: [String], environment: [String] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"],
+        _ path: String, _ arguments: [String],
+        environment: [String] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"],
         output: Int32 = -1, in folder: Int32 = -1
     ) throws(KernelError) -> Int32 {
         let status = withCStrings(arguments) { argv in

@@ -14,7 +14,8 @@ public struct LaunchInput: Sendable {
     public var environment: [String]
 
     public init(
-        namespaces: Set<Namespace>, steps: [LaunchStep], slotCount: Int, standard: (Int32, Int32, Int32), terminal: Bool,
+        namespaces: Set<Namespace>, steps: [LaunchStep], slotCount: Int, standard: (Int32, Int32, Int32),
+        terminal: Bool,
         candidates: [String], arguments: [String], environment: [String]
     ) {
         self.namespaces = namespaces

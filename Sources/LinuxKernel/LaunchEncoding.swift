@@ -27,7 +27,8 @@ final class EncodedSteps {
     }
 
     private func form(
-        _ kind: codex_step_kind, slot: Slot? = nil, source: Slot? = nil, flags: UInt32 = 0, a: UInt64 = 0, b: UInt64 = 0,
+        _ kind: codex_step_kind, slot: Slot? = nil, source: Slot? = nil, flags: UInt32 = 0, a: UInt64 = 0,
+        b: UInt64 = 0,
         path: String? = nil, text: String? = nil, bytes: [UInt8]? = nil
     ) -> codex_step {
         var step = codex_step()
@@ -84,7 +85,8 @@ final class EncodedSteps {
         case .makeLink(let path, let points): return form(CODEX_STEP_MAKE_LINK, path: path, text: points)
         case .makeFile(let path, let mode, let contents):
             return form(CODEX_STEP_MAKE_FILE, a: UInt64(mode), path: path, text: contents)
-        case .write(let folder, let path, let text): return form(CODEX_STEP_WRITE, source: folder, path: path, text: text)
+        case .write(let folder, let path, let text):
+            return form(CODEX_STEP_WRITE, source: folder, path: path, text: text)
         case .terminal(let devpts, let console, let uid, let gid):
             return form(CODEX_STEP_TERMINAL, source: devpts, a: UInt64(uid), b: UInt64(gid), path: console)
         case .pivot: return form(CODEX_STEP_PIVOT)

@@ -49,6 +49,15 @@ public enum Machine {
     /// Whether a file system type is built in or loaded.
     public static func supports(fileSystem type: String) -> Bool { codex_fs_supported(type) == 1 }
 
+    /// Whether `/proc/filesystems` has a type: what an ordinary user can know of it.
+    public static func lists(fileSystem type: String) -> Bool {
+        guard let text = try? Descriptor.contents(of: "/proc/filesystems") else { return false }
+        return text.split(separator: "\n").contains { $0.split(separator: "\t").last.map { $0 == type } ?? false }
+    }
+
+    /// Whether the kernel takes filters, and knows to end a process by one (seccomp(2), Linux 4.14).
+    public static var hasSeccompFilters: Bool { codex_seccomp_action_available(0x8000_0000) == 1 }
+
     public static var uid: UInt32 { geteuid() }
     public static var gid: UInt32 { getegid() }
     public static var pid: Int32 { getpid() }
@@ -114,7 +123,9 @@ public enum Signal {
         var name = text.uppercased()
         if name.hasPrefix("SIG") { name.removeFirst(3) }
         if let number = names[name] { return number }
-        if name.hasPrefix("RTMIN+"), let offset = Int32(name.dropFirst(6)), (0...30).contains(offset) { return 34 + offset }
+        if name.hasPrefix("RTMIN+"), let offset = Int32(name.dropFirst(6)), (0...30).contains(offset) {
+            return 34 + offset
+        }
         if name == "RTMIN" { return 34 }
         if name == "RTMAX" { return 64 }
         return nil
@@ -154,7 +165,8 @@ public struct ResourceLimit: Equatable, Sendable {
         ("stack", 3, "Max stack size"), ("core", 4, "Max core file size"), ("rss", 5, "Max resident set"),
         ("nproc", 6, "Max processes"), ("nofile", 7, "Max open files"), ("memlock", 8, "Max locked memory"),
         ("as", 9, "Max address space"), ("locks", 10, "Max file locks"), ("sigpending", 11, "Max pending signals"),
-        ("msgqueue", 12, "Max msgqueue size"), ("nice", 13, "Max nice priority"), ("rtprio", 14, "Max realtime priority"),
+        ("msgqueue", 12, "Max msgqueue size"), ("nice", 13, "Max nice priority"),
+        ("rtprio", 14, "Max realtime priority"),
         ("rttime", 15, "Max realtime timeout"),
     ]
 

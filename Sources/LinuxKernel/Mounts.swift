@@ -6,7 +6,8 @@ internal import Glibc
 extension Descriptor {
     /// A private copy of the mount at this descriptor (open_tree(2), Linux 5.2).
     public borrowing func cloneMount(recursive: Bool) throws(KernelError) -> Descriptor {
-        let flags: UInt32 = 1 /* OPEN_TREE_CLONE */ | 0x1000 /* AT_EMPTY_PATH */ | (recursive ? 0x8000 : 0)
+        // OPEN_TREE_CLONE, AT_EMPTY_PATH, AT_RECURSIVE
+        let flags: UInt32 = 1 | 0x1000 | (recursive ? 0x8000 : 0)
         return Descriptor(owning: try KernelError.check(codex_open_tree(number, "", flags), "open_tree"))
     }
 
@@ -23,7 +24,8 @@ extension Descriptor {
     ) throws(KernelError) {
         let flags: UInt32 = 0x1000 | (recursive ? 0x8000 : 0)
         try KernelError.check(
-            codex_mount_setattr(number, "", flags, MountAttributes.idMap.rawValue, 0, namespace.number), "mount_setattr")
+            codex_mount_setattr(number, "", flags, MountAttributes.idMap.rawValue, 0, namespace.number), "mount_setattr"
+        )
     }
 }
 
@@ -53,7 +55,9 @@ public struct MountRecord: Equatable, Sendable {
         var bytes: [UInt8] = []
         var rest = Array(field.utf8)[...]
         while let byte = rest.popFirst() {
-            if byte == 0x5c, rest.count >= 3, let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8) {
+            if byte == 0x5c, rest.count >= 3,
+                let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8)
+            {
                 bytes.append(value)
                 rest = rest.dropFirst(3)
             } else {

@@ -110,7 +110,9 @@ public struct IdentityMap: Equatable, Sendable {
         if status != 0 {
             throw Problem(
                 "cannot map subordinate ids", "\(name) failed with status \(status)",
-                hint: "see /etc/subuid and /etc/subgid: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER")
+                hint:
+                    "see /etc/subuid and /etc/subgid: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER"
+            )
         }
     }
 }

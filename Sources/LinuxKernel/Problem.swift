@@ -23,7 +23,8 @@ public struct Problem: Error, Equatable, CustomStringConvertible {
     /// What helps against the failures that can meet any call.
     private static func usualHint(_ number: Int32) -> String? {
         switch number {
-        case Errno.noSpace, Errno.quota: "free some space, or use another storage folder with --root or CODEX32_STORAGE_DIR"
+        case Errno.noSpace, Errno.quota:
+            "free some space, or use another storage folder with --root or CODEX32_STORAGE_DIR"
         case Errno.readOnly: "use a writable storage folder with --root or CODEX32_STORAGE_DIR"
         default: nil
         }

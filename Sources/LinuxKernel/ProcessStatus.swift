@@ -27,7 +27,9 @@ public struct ProcessStatus: Sendable {
     /// of a namespace is special: the kernel drops such a signal (pid_namespaces(7)).
     public func leavesToDefault(_ signal: Int32) -> Bool {
         let bit: UInt64 = 1 << UInt64(signal - 1)
-        guard let caught = mask("SigCgt"), let ignored = mask("SigIgn"), let blocked = mask("SigBlk") else { return false }
+        guard let caught = mask("SigCgt"), let ignored = mask("SigIgn"), let blocked = mask("SigBlk") else {
+            return false
+        }
         return (caught | ignored | blocked) & bit == 0
     }
 }

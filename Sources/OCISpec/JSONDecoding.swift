@@ -47,7 +47,9 @@ public struct JSONObject {
     public func strings(_ name: String) throws(DocumentError) -> [String] {
         var list: [String] = []
         for (index, value) in try values(name).enumerated() {
-            guard case .string(let text) = value else { throw DocumentError("\(path(name))[\(index)]", "must be a string") }
+            guard case .string(let text) = value else {
+                throw DocumentError("\(path(name))[\(index)]", "must be a string")
+            }
             list.append(text)
         }
         return list

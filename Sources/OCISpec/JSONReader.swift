@@ -100,7 +100,8 @@ public struct JSONReader {
         while let byte = next {
             switch byte {
             case UInt8(ascii: "0")...UInt8(ascii: "9"): break
-            case UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "+"), UInt8(ascii: "-"): whole = false
+            case UInt8(ascii: "."), UInt8(ascii: "e"), UInt8(ascii: "E"), UInt8(ascii: "+"), UInt8(ascii: "-"):
+                whole = false
             default:
                 return try finishNumber(start, firstDigit, whole)
             }
@@ -111,7 +112,8 @@ public struct JSONReader {
 
     private func finishNumber(_ start: Int, _ firstDigit: Int, _ whole: Bool) throws(DocumentError) -> JSON {
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
-        let leadingZero = position > firstDigit + 1 && bytes[firstDigit] == UInt8(ascii: "0")
+        let leadingZero =
+            position > firstDigit + 1 && bytes[firstDigit] == UInt8(ascii: "0")
             && (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(bytes[firstDigit + 1])
         if position == firstDigit || leadingZero { throw error("\(text) is not a number") }
         if whole {
@@ -119,7 +121,9 @@ public struct JSONReader {
             if let value = UInt64(text) { return .unsigned(value) }
             throw error("\(text.prefix(40)) is too large")
         }
-        guard text.last != ".", let value = Double(text), value.isFinite else { throw error("\(text.prefix(40)) is not a number") }
+        guard text.last != ".", let value = Double(text), value.isFinite else {
+            throw error("\(text.prefix(40)) is not a number")
+        }
         return .real(value)
     }
 

@@ -53,7 +53,9 @@ extension JSON {
             case "\t": output += "\\t"
             default:
                 let value = scalar.value
-                if value < 0x20 || (0x7f...0x9f).contains(value) || (0x202a...0x202e).contains(value) || (0x2066...0x2069).contains(value) {
+                if value < 0x20 || (0x7f...0x9f).contains(value) || (0x202a...0x202e).contains(value)
+                    || (0x2066...0x2069).contains(value)
+                {
                     let digits = String(value, radix: 16)
                     output += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
                 } else {

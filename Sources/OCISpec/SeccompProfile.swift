@@ -69,14 +69,19 @@ public struct SeccompProfile: Equatable, Sendable {
 
     public init(_ json: JSON) throws(DocumentError) {
         let top = try JSONObject(json, at: "")
-        try top.allow(only: ["defaultAction", "defaultErrnoRet", "architectures", "archMap", "syscalls", "flags", "listenerPath", "listenerMetadata"])
+        try top.allow(only: [
+            "defaultAction", "defaultErrnoRet", "architectures", "archMap", "syscalls", "flags", "listenerPath",
+            "listenerMetadata",
+        ])
         for name in ["listenerPath", "listenerMetadata"] where top.value(name) != nil {
             throw DocumentError(name, "is not supported by run: a profile that asks an agent needs one")
         }
         defaultAction = try SeccompProfile.action(top, "defaultAction")
         defaultErrnoRet = try SeccompProfile.errno(top, "defaultErrnoRet")
         flags = try top.strings("flags")
-        for flag in flags where !["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"].contains(flag) {
+        for flag in flags
+        where !["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_TSYNC"].contains(flag)
+        {
             throw DocumentError("flags", "\(flag) is not known")
         }
         let plain = try top.strings("architectures")
@@ -87,7 +92,8 @@ public struct SeccompProfile: Equatable, Sendable {
         for entry in mapped {
             try entry.allow(only: ["architecture", "subArchitectures"])
             architectures.append(
-                Architecture(name: try entry.required("architecture"), subArchitectures: try entry.strings("subArchitectures")))
+                Architecture(
+                    name: try entry.required("architecture"), subArchitectures: try entry.strings("subArchitectures")))
         }
         self.architectures = architectures
         var rules: [Rule] = []
@@ -97,8 +103,12 @@ public struct SeccompProfile: Equatable, Sendable {
 
     private static func action(_ object: JSONObject, _ name: String) throws(DocumentError) -> Action {
         let text = try object.required(name)
-        guard let action = Action(rawValue: text) else { throw DocumentError(join(object.place, name), "\(text) is not an action") }
-        if action == .notify { throw DocumentError(join(object.place, name), "SCMP_ACT_NOTIFY needs an agent, and run has none") }
+        guard let action = Action(rawValue: text) else {
+            throw DocumentError(join(object.place, name), "\(text) is not an action")
+        }
+        if action == .notify {
+            throw DocumentError(join(object.place, name), "SCMP_ACT_NOTIFY needs an agent, and run has none")
+        }
         return action
     }
 
@@ -124,7 +134,9 @@ public struct SeccompProfile: Equatable, Sendable {
         for argument in try entry.objects("args") {
             try argument.allow(only: ["index", "value", "valueTwo", "op"])
             let text = try argument.required("op")
-            guard let comparison = Operator(rawValue: text) else { throw DocumentError("\(argument.place).op", "\(text) is not an operator") }
+            guard let comparison = Operator(rawValue: text) else {
+                throw DocumentError("\(argument.place).op", "\(text) is not an operator")
+            }
             let index = try argument.unsigned("index") ?? 0
             guard index < 6 else { throw DocumentError("\(argument.place).index", "a system call has 6 arguments") }
             arguments.append(
@@ -133,8 +145,10 @@ public struct SeccompProfile: Equatable, Sendable {
                     valueTwo: try argument.unsigned("valueTwo") ?? 0, comparison: comparison))
         }
         return Rule(
-            names: names, action: try action(entry, "action"), errnoRet: try errno(entry, "errnoRet"), arguments: arguments,
-            includes: try filter(entry.object("includes")), excludes: try filter(entry.object("excludes")), place: entry.place)
+            names: names, action: try action(entry, "action"), errnoRet: try errno(entry, "errnoRet"),
+            arguments: arguments,
+            includes: try filter(entry.object("includes")), excludes: try filter(entry.object("excludes")),
+            place: entry.place)
     }
 
     private static func filter(_ object: JSONObject?) throws(DocumentError) -> Filter {

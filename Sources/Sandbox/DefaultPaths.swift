@@ -9,7 +9,9 @@ enum DefaultPaths {
     static let readOnly = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 
     /// Beyond Docker's, for strict: what tells of the machine rather than of the sandbox.
-    static let maskedStrict = ["/proc/kallsyms", "/proc/modules", "/proc/config.gz", "/proc/iomem", "/proc/slabinfo", "/proc/key-users"]
+    static let maskedStrict = [
+        "/proc/kallsyms", "/proc/modules", "/proc/config.gz", "/proc/iomem", "/proc/slabinfo", "/proc/key-users",
+    ]
 
     /// Device nodes (Documentation/admin-guide/devices.txt): name, major, minor.
     static let devices: [(name: String, major: UInt64, minor: UInt64)] = [

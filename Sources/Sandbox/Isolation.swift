@@ -70,7 +70,8 @@ public enum Item: String, CaseIterable, Sendable {
     /// The items that a waiver of this one covers.
     var covered: Set<Item> {
         switch self {
-        case .cgroup: [.cgroup, .cgroupMemory, .cgroupSwap, .cgroupCPU, .cgroupPids, .cgroupIO, .cgroupCpuset, .cgroupNamespace]
+        case .cgroup:
+            [.cgroup, .cgroupMemory, .cgroupSwap, .cgroupCPU, .cgroupPids, .cgroupIO, .cgroupCpuset, .cgroupNamespace]
         case .landlock: [.landlock, .landlockNetwork]
         default: [self]
         }

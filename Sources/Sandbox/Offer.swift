@@ -42,7 +42,8 @@ public struct Offer: Sendable {
     public static func current(cgroup wanted: Bool) throws(Problem) -> Offer {
         guard let kernel = KernelVersion(Machine.kernelRelease), kernel >= oldestKernel else {
             throw Problem(
-                "cannot start a sandbox", "this kernel is \(Machine.kernelRelease), and \(oldestKernel) or newer is needed",
+                "cannot start a sandbox",
+                "this kernel is \(Machine.kernelRelease), and \(oldestKernel) or newer is needed",
                 hint: "Debian 12, Ubuntu 22.04 and RHEL 9.4 have newer ones")
         }
         let place: Result<CgroupPlace, CgroupPlace.Missing>

@@ -1,5 +1,5 @@
-public import OCISpec
 internal import LinuxKernel
+public import OCISpec
 
 extension LaunchPlan {
     /// The plan as `run --dry-run --format json` prints it: what would be done, in order.
@@ -8,14 +8,22 @@ extension LaunchPlan {
             "schema": .integer(1), "isolation": .string(level.rawValue),
             "namespaces": .list(namespaceNames),
             "uidMap": LaunchPlan.ranges(identity?.uids), "gidMap": LaunchPlan.ranges(identity?.gids),
-            "user": .members(["uid": .number(user.uid), "gid": .number(user.gid), "groups": .array(user.groups.map { .number($0) })]),
+            "user": .members([
+                "uid": .number(user.uid), "gid": .number(user.gid), "groups": .array(user.groups.map { .number($0) }),
+            ]),
             "capabilities": .list(capabilities.names), "hostname": .string(hostname),
-            "seccomp": seccomp.map { .members(["profile": .string($0.profile), "instructions": .number($0.instructions)]) } ?? .null,
+            "seccomp": seccomp.map {
+                .members(["profile": .string($0.profile), "instructions": .number($0.instructions)])
+            } ?? .null,
             "landlock": .number(landlockABI), "readOnlyRoot": .bool(readOnlyRoot),
             "cgroup": cgroupDocument,
-            "sources": .array(sources.map {
-                .members(["slot": .number($0.slot.index), "path": .string($0.source.path), "options": .list($0.attributes.names)])
-            }),
+            "sources": .array(
+                sources.map {
+                    .members([
+                        "slot": .number($0.slot.index), "path": .string($0.source.path),
+                        "options": .list($0.attributes.names),
+                    ])
+                }),
             "steps": .list(stepTexts), "program": .list(candidates), "arguments": .list(arguments),
             "environment": .list(environment), "notInForce": Receipt.notices(notices),
         ])
@@ -33,9 +41,10 @@ extension LaunchPlan {
 
     private static func ranges(_ ranges: [IdentityRange]?) -> JSON {
         guard let ranges else { return .null }
-        return .array(ranges.map {
-            .members(["inside": .number($0.inside), "outside": .number($0.outside), "count": .number($0.count)])
-        })
+        return .array(
+            ranges.map {
+                .members(["inside": .number($0.inside), "outside": .number($0.outside), "count": .number($0.count)])
+            })
     }
 }
 

@@ -49,7 +49,8 @@ public struct Planner {
         if request.level == .strict && !waived {
             throw Problem(
                 "strict isolation needs \(item.rawValue)", why,
-                hint: [hint, "or start without it: --waive \(item.waiverName)"].compactMap { $0 }.joined(separator: "; "))
+                hint: [hint, "or start without it: --waive \(item.waiverName)"].compactMap { $0 }.joined(
+                    separator: "; "))
         }
         plan.notices.append(Notice(item, why, hint: hint, waived: waived))
     }
@@ -229,7 +230,8 @@ public struct Planner {
             let why = plan.notices.first { item.covered.contains($0.item) }?.why ?? "it is not part of this sandbox"
             throw Problem(
                 "\(item.rawValue) is required and not in force", why,
-                hint: plan.notices.first { item.covered.contains($0.item) }?.hint ?? "ask for it, or choose a stricter --isolation")
+                hint: plan.notices.first { item.covered.contains($0.item) }?.hint
+                    ?? "ask for it, or choose a stricter --isolation")
         }
     }
 

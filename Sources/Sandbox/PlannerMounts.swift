@@ -26,7 +26,8 @@ extension Planner {
             let ttyGroup: UInt32 = plan.identity?.hostGID(5) == nil && plan.identity != nil ? plan.user.gid : 5
             add(
                 .terminal(
-                    devpts: devices?.pts, console: devices == nil ? nil : "/dev/console", uid: plan.user.uid, gid: ttyGroup))
+                    devpts: devices?.pts, console: devices == nil ? nil : "/dev/console", uid: plan.user.uid,
+                    gid: ttyGroup))
         }
         if let devices, strict { add(.mountAttributes(devices.folder, set: .readOnly, clear: [], recursive: false)) }
     }
@@ -126,7 +127,8 @@ extension Planner {
 
     private mutating func maskSteps(_ devices: Devices, proc: Slot, strict: Bool) {
         let empty = slot()
-        add(temporary(size: 4096, mode: 0o555, attributes: [.readOnly, .noSetuid, .noDevices, .noExecute], into: empty))
+        add(
+            temporary(size: 4096, mode: 0o555, attributes: [.readOnly, .noSetuid, .noDevices, .noExecute], into: empty))
         for path in DefaultPaths.masked where !(strict && path.hasPrefix("/sys")) {
             add(.mask(path, null: devices.null, empty: empty))
         }

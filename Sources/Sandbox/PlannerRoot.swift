@@ -102,7 +102,8 @@ extension Planner {
             add(.makeFolder("/layer/work", mode: 0o755))
         }
         var options = [
-            MountOption("lowerdir", "lower"), MountOption("upperdir", "layer/upper"), MountOption("workdir", "layer/work"),
+            MountOption("lowerdir", "lower"), MountOption("upperdir", "layer/upper"),
+            MountOption("workdir", "layer/work"),
         ]
         if hasUserNamespace { options.append(MountOption("userxattr")) }
         // What a container of `run` wrote is gone with it: nothing has to reach the disk.

@@ -24,7 +24,9 @@ public struct Receipt: Sendable {
     }
 
     /// Reads what the waiting child has, and its cgroup.
-    public mutating func readHeld(pid: Int32, namespaces: [Namespace: UInt64], cgroup: borrowing Cgroup?) throws(KernelError) {
+    public mutating func readHeld(pid: Int32, namespaces: [Namespace: UInt64], cgroup: borrowing Cgroup?)
+        throws(KernelError)
+    {
         var values: [(String, String)] = []
         switch cgroup {
         case .some(let group):
@@ -49,14 +51,19 @@ public struct Receipt: Sendable {
         var missing: [(Item, String)] = []
         for item in plan.required {
             for namespace in Namespace.allCases where Item.of(namespace) == item {
-                if held.namespaces[namespace] == Namespace.current(namespace) { missing.append((item, "it is the host's")) }
+                if held.namespaces[namespace] == Namespace.current(namespace) {
+                    missing.append((item, "it is the host's"))
+                }
             }
             let files: [Item: String] = [
-                .cgroupMemory: "memory.max", .cgroupSwap: "memory.swap.max", .cgroupPids: "pids.max", .cgroupCPU: "cpu.max",
+                .cgroupMemory: "memory.max", .cgroupSwap: "memory.swap.max", .cgroupPids: "pids.max",
+                .cgroupCPU: "cpu.max",
             ]
             if let file = files[item] {
                 let value = held.cgroup.first { $0.file == file }?.value
-                if value == nil || value!.hasPrefix("max") { missing.append((item, "\(file) reads \(value ?? "nothing")")) }
+                if value == nil || value!.hasPrefix("max") {
+                    missing.append((item, "\(file) reads \(value ?? "nothing")"))
+                }
             }
             if item == .readOnlyRoot, held.mounts.last(where: { $0.target == "/" })?.options.contains("ro") != true {
                 missing.append((item, "the root is mounted read-write"))
@@ -78,52 +85,73 @@ public struct Receipt: Sendable {
         members.append(.init("gidMap", map(held?.gidMap)))
         members.append(.init("capabilities", capabilities(status)))
         members.append(.init("noNewPrivileges", status?.number("NoNewPrivs").map { .bool($0 == 1) } ?? .null))
-        members.append(.init("seccomp", .members([
-            "mode": .number(status?.number("Seccomp")), "filters": .number(status?.number("Seccomp_filters")),
-            "profile": .text(plan.seccomp?.profile), "instructions": .number(plan.seccomp?.instructions),
-        ])))
+        members.append(
+            .init(
+                "seccomp",
+                .members([
+                    "mode": .number(status?.number("Seccomp")), "filters": .number(status?.number("Seccomp_filters")),
+                    "profile": .text(plan.seccomp?.profile), "instructions": .number(plan.seccomp?.instructions),
+                ])))
         members.append(.init("landlock", landlock()))
         members.append(.init("mounts", mounts()))
         members.append(.init("resourceLimits", resourceLimits()))
         members.append(.init("cgroup", cgroup()))
-        members.append(.init("substitutes", .object(plan.substitutes.sorted { $0.key.rawValue < $1.key.rawValue }.map {
-            .init($0.key.rawValue, .string($0.value))
-        })))
+        members.append(
+            .init(
+                "substitutes",
+                .object(
+                    plan.substitutes.sorted { $0.key.rawValue < $1.key.rawValue }.map {
+                        .init($0.key.rawValue, .string($0.value))
+                    })))
         members.append(.init("notInForce", Receipt.notices(notices)))
         return .object(members)
     }
 
     public static func notices(_ notices: [Notice]) -> JSON {
-        .array(notices.map {
-            .members(["item": .string($0.item.rawValue), "why": .string($0.why), "hint": .text($0.hint), "waived": .bool($0.waived)])
-        })
+        .array(
+            notices.map {
+                .members([
+                    "item": .string($0.item.rawValue), "why": .string($0.why), "hint": .text($0.hint),
+                    "waived": .bool($0.waived),
+                ])
+            })
     }
 
     private func namespaces() -> JSON {
-        .object(Namespace.allCases.map { namespace in
-            let inside = held?.namespaces[namespace], host = Namespace.current(namespace)
-            return .init(namespace.file, .members([
-                "inode": .number(inside), "host": .number(host), "separate": .bool(inside != nil && inside != host),
-            ]))
-        })
+        .object(
+            Namespace.allCases.map { namespace in
+                let inside = held?.namespaces[namespace]
+                let host = Namespace.current(namespace)
+                return .init(
+                    namespace.file,
+                    .members([
+                        "inode": .number(inside), "host": .number(host),
+                        "separate": .bool(inside != nil && inside != host),
+                    ]))
+            })
     }
 
     private func map(_ text: String?) -> JSON {
         guard let text else { return .null }
-        return .array(text.split(separator: "\n").map { line in
-            let numbers = line.split(separator: " ").map { UInt32($0) }
-            guard numbers.count == 3 else { return .null }
-            return .members(["inside": .number(numbers[0]), "outside": .number(numbers[1]), "count": .number(numbers[2])])
-        })
+        return .array(
+            text.split(separator: "\n").map { line in
+                let numbers = line.split(separator: " ").map { UInt32($0) }
+                guard numbers.count == 3 else { return .null }
+                return .members([
+                    "inside": .number(numbers[0]), "outside": .number(numbers[1]), "count": .number(numbers[2]),
+                ])
+            })
     }
 
     private func capabilities(_ status: ProcessStatus?) -> JSON {
         let sets: KeyValuePairs = [
-            "effective": "CapEff", "permitted": "CapPrm", "inheritable": "CapInh", "bounding": "CapBnd", "ambient": "CapAmb",
+            "effective": "CapEff", "permitted": "CapPrm", "inheritable": "CapInh", "bounding": "CapBnd",
+            "ambient": "CapAmb",
         ]
-        return .object(sets.map { name, field in
-            .init(name, status?.mask(field).map { .list(CapabilitySet(rawValue: $0).names) } ?? .null)
-        })
+        return .object(
+            sets.map { name, field in
+                .init(name, status?.mask(field).map { .list(CapabilitySet(rawValue: $0).names) } ?? .null)
+            })
     }
 
     private func landlock() -> JSON {
@@ -136,23 +164,28 @@ public struct Receipt: Sendable {
 
     private func mounts() -> JSON {
         guard let held else { return .null }
-        return .array(held.mounts.map {
-            .members([
-                "target": .string($0.target), "type": .string($0.type), "source": .string($0.source),
-                "options": .list($0.options), "superOptions": .list($0.superOptions),
-            ])
-        })
+        return .array(
+            held.mounts.map {
+                .members([
+                    "target": .string($0.target), "type": .string($0.type), "source": .string($0.source),
+                    "options": .list($0.options), "superOptions": .list($0.superOptions),
+                ])
+            })
     }
 
     /// `/proc/PID/limits`: a title of fixed width, then the soft and the hard limit.
     private func resourceLimits() -> JSON {
         guard let held else { return .null }
-        return .object(ResourceLimit.known.compactMap { known in
-            guard let line = held.limits.split(separator: "\n").first(where: { $0.hasPrefix(known.title) }) else { return nil }
-            let words = line.dropFirst(known.title.count).split(separator: " ")
-            guard words.count >= 2 else { return nil }
-            return .init(known.name, .members(["soft": .string(String(words[0])), "hard": .string(String(words[1]))]))
-        })
+        return .object(
+            ResourceLimit.known.compactMap { known in
+                guard let line = held.limits.split(separator: "\n").first(where: { $0.hasPrefix(known.title) }) else {
+                    return nil
+                }
+                let words = line.dropFirst(known.title.count).split(separator: " ")
+                guard words.count >= 2 else { return nil }
+                return .init(
+                    known.name, .members(["soft": .string(String(words[0])), "hard": .string(String(words[1]))]))
+            })
     }
 
     private func cgroup() -> JSON {

@@ -15,9 +15,12 @@ public enum SeccompCompiler {
         }
     }
 
-    public static func compile(_ profile: SeccompProfile, for there: Circumstances) throws(DocumentError) -> SeccompProgram {
+    public static func compile(_ profile: SeccompProfile, for there: Circumstances) throws(DocumentError)
+        -> SeccompProgram
+    {
         do {
-            guard let builder = SeccompBuilder(defaultAction: code(profile.defaultAction, profile.defaultErrnoRet)) else {
+            guard let builder = SeccompBuilder(defaultAction: code(profile.defaultAction, profile.defaultErrnoRet))
+            else {
                 throw KernelError("seccomp_init", number: Errno.invalid)
             }
             for token in try architectures(profile, there) {
@@ -44,7 +47,8 @@ public enum SeccompCompiler {
     /// Several conditions on one argument are alternatives in Docker's format (libseccomp takes one
     /// condition for an argument, and runc splits such a rule in the same way).
     private static func add(
-        _ builder: borrowing SeccompBuilder, _ action: UInt32, _ call: SystemCallNumber, _ conditions: [SeccompCondition],
+        _ builder: borrowing SeccompBuilder, _ action: UInt32, _ call: SystemCallNumber,
+        _ conditions: [SeccompCondition],
         _ rule: SeccompProfile.Rule
     ) throws(KernelError) {
         let arguments = conditions.map(\.argument)
@@ -84,7 +88,9 @@ public enum SeccompCompiler {
         }
     }
 
-    private static func architectures(_ profile: SeccompProfile, _ there: Circumstances) throws(DocumentError) -> [UInt32] {
+    private static func architectures(_ profile: SeccompProfile, _ there: Circumstances) throws(DocumentError)
+        -> [UInt32]
+    {
         var tokens: [UInt32] = []
         for entry in profile.architectures {
             let token = try self.token(entry.name)
@@ -107,7 +113,8 @@ public enum SeccompCompiler {
     }
 
     private static func applies(_ rule: SeccompProfile.Rule, _ there: Circumstances) throws(DocumentError) -> Bool {
-        let includes = rule.includes, excludes = rule.excludes
+        let includes = rule.includes
+        let excludes = rule.excludes
         let names = goNames(there.architecture)
         if !includes.architectures.isEmpty && names.isDisjoint(with: includes.architectures) { return false }
         if !names.isDisjoint(with: excludes.architectures) { return false }
@@ -119,12 +126,16 @@ public enum SeccompCompiler {
     }
 
     private static func has(_ name: String, _ there: Circumstances) throws(DocumentError) -> Bool {
-        guard let capability = CapabilitySet(name: name) else { throw DocumentError("syscalls", "\(name) is not a capability") }
+        guard let capability = CapabilitySet(name: name) else {
+            throw DocumentError("syscalls", "\(name) is not a capability")
+        }
         return there.capabilities.isSuperset(of: capability)
     }
 
     private static func version(_ text: String, _ rule: SeccompProfile.Rule) throws(DocumentError) -> KernelVersion {
-        guard let version = KernelVersion(text) else { throw DocumentError("\(rule.place).includes.minKernel", "\(text) is not a version") }
+        guard let version = KernelVersion(text) else {
+            throw DocumentError("\(rule.place).includes.minKernel", "\(text) is not a version")
+        }
         return version
     }
 

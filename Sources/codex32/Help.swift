@@ -1,7 +1,8 @@
 /// The texts that tell how codex32 is used, made from the option tables.
 enum HelpText {
     static let commands: [(name: String, summary: String)] = [
-        ("run", RunOptions.command.summary), ("list", "show what runs now"), ("doctor", "tell what this machine offers, level by level"),
+        ("run", RunOptions.command.summary), ("list", "show what runs now"),
+        ("doctor", "tell what this machine offers, level by level"),
         ("version", "print the version"), ("completion", "print a completion script for bash, zsh or fish"),
         ("man", "print the manual page"),
     ]
@@ -32,7 +33,9 @@ enum HelpText {
             text += "\n\(group.title):\n"
             for option in group.options {
                 let left = names(option)
-                text += left.utf8.count < 34 ? "  \(padded(left, 34))\(option.help)\n" : "  \(left)\n  \(padded("", 34))\(option.help)\n"
+                text +=
+                    left.utf8.count < 34
+                    ? "  \(padded(left, 34))\(option.help)\n" : "  \(left)\n  \(padded("", 34))\(option.help)\n"
             }
         }
         return text

@@ -13,15 +13,23 @@ enum ListCommand {
 
     static let command = Command<Draft>(
         name: "list", synopsis: "codex32 list [OPTIONS]", summary: "show what runs now", details: "",
-        groups: [("Options", [
-            .option("--format", value: "FORMAT", help: "table or json", choices: ["table", "json"]) { draft, text throws(Problem) in
-                guard ["table", "json"].contains(text) else { throw Value.wrong("--format", text, "table or json") }
-                draft.format = text
-            },
-            .flag("-q", "--quiet", help: "ids only") { $0.quiet = true },
-            .option("--root", value: "FOLDER", help: "the storage folder") { $0.storage = $1 },
-            .flag("-h", "--help", help: "print this and exit") { $0.help = true },
-        ])])
+        groups: [
+            (
+                "Options",
+                [
+                    .option("--format", value: "FORMAT", help: "table or json", choices: ["table", "json"]) {
+                        draft, text throws(Problem) in
+                        guard ["table", "json"].contains(text) else {
+                            throw Value.wrong("--format", text, "table or json")
+                        }
+                        draft.format = text
+                    },
+                    .flag("-q", "--quiet", help: "ids only") { $0.quiet = true },
+                    .option("--root", value: "FOLDER", help: "the storage folder") { $0.storage = $1 },
+                    .flag("-h", "--help", help: "print this and exit") { $0.help = true },
+                ]
+            )
+        ])
 
     static func run(_ words: [String]) throws(Problem) -> Int32 {
         var draft = Draft()
@@ -33,23 +41,32 @@ enum ListCommand {
             return 0
         }
         let all = try RunningContainer.all(Storage.current(option: draft.storage))
-        StandardStream.output.print(draft.quiet ? all.map { $0.id + "\n" }.joined() : draft.format == "json" ? json(all) : table(all))
+        StandardStream.output.print(
+            draft.quiet ? all.map { $0.id + "\n" }.joined() : draft.format == "json" ? json(all) : table(all))
         return 0
     }
 
     private static func json(_ all: [RunningContainer]) -> String {
-        JSON.array(all.map {
-            .members([
-                "id": .string($0.id), "name": .text($0.name), "image": .string($0.image), "isolation": .string($0.isolation),
-                "pid": .number($0.pid), "startedAt": .string($0.startedAt), "command": .string($0.command),
-            ])
-        }).text(pretty: true) + "\n"
+        JSON.array(
+            all.map {
+                .members([
+                    "id": .string($0.id), "name": .text($0.name), "image": .string($0.image),
+                    "isolation": .string($0.isolation),
+                    "pid": .number($0.pid), "startedAt": .string($0.startedAt), "command": .string($0.command),
+                ])
+            }
+        ).text(pretty: true) + "\n"
     }
 
     private static func table(_ all: [RunningContainer]) -> String {
         Table.text(
             ["ID", "NAME", "IMAGE", "ISOLATION", "PID", "STARTED", "COMMAND"],
-            all.map { [$0.id, $0.name ?? "", $0.image, $0.isolation, $0.pid.map(String.init) ?? "", $0.startedAt, String($0.command.prefix(40))] })
+            all.map {
+                [
+                    $0.id, $0.name ?? "", $0.image, $0.isolation, $0.pid.map(String.init) ?? "", $0.startedAt,
+                    String($0.command.prefix(40)),
+                ]
+            })
     }
 }
 
@@ -61,7 +78,9 @@ enum Table {
         return all.map { row in
             var line = ""
             for (column, cell) in row.enumerated() {
-                line += column == row.count - 1 ? cell : cell + String(repeating: " ", count: widths[column] - cell.count + 2)
+                line +=
+                    column == row.count - 1
+                    ? cell : cell + String(repeating: " ", count: widths[column] - cell.count + 2)
             }
             return line + "\n"
         }.joined()

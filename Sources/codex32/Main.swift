@@ -26,14 +26,16 @@ enum Main {
         case "version", "--version", "-V": return try VersionCommand.run(words)
         case "completion": return try CompletionCommand.run(words)
         case "man": return try print(ManPage.text)
-        case "help", "--help", "-h": return try print(words.first == "run" ? HelpText.command(RunOptions.command) : HelpText.overview)
+        case "help", "--help", "-h":
+            return try print(words.first == "run" ? HelpText.command(RunOptions.command) : HelpText.overview)
         case "":
             StandardStream.error.print(HelpText.overview)
             return 125
         default:
             let near = HelpText.commands.map(\.name).min { distance($0, verb) < distance($1, verb) }
             let hint = near.flatMap { distance($0, verb) <= 2 ? "did you mean codex32 \($0)?" : nil }
-            throw Problem("unknown command \(verb)", "codex32 has no such command", hint: hint ?? "codex32 --help lists them")
+            throw Problem(
+                "unknown command \(verb)", "codex32 has no such command", hint: hint ?? "codex32 --help lists them")
         }
     }
 
@@ -60,9 +62,12 @@ enum Main {
         let configuration = try draft.configuration(arguments: command)
         if draft.dryRun {
             let plan = try Run.plan(configuration)
-            StandardStream.output.print(draft.format == "json" ? plan.document.text(pretty: true) + "\n" : PlanPage.text(plan))
+            StandardStream.output.print(
+                draft.format == "json" ? plan.document.text(pretty: true) + "\n" : PlanPage.text(plan))
             return 0
         }
-        return try Run.run(configuration) { StandardStream.error.print("codex32: \($0)\n".replacing("codex32: hint:", with: "hint:")) }
+        return try Run.run(configuration) {
+            StandardStream.error.print("codex32: \($0)\n".replacing("codex32: hint:", with: "hint:"))
+        }
     }
 }

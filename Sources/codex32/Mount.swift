@@ -7,7 +7,8 @@ enum MountValue {
     static func volume(_ text: String) throws(Problem) -> Volume {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2 || parts.count == 3, !parts[0].isEmpty else {
-            throw Problem("cannot use the volume \(text)", "it must be SOURCE:TARGET[:OPTIONS]", hint: "-v ./data:/data:ro")
+            throw Problem(
+                "cannot use the volume \(text)", "it must be SOURCE:TARGET[:OPTIONS]", hint: "-v ./data:/data:ro")
         }
         var volume = Volume(source: try source(parts[0]), target: try target(parts[1], option: "-v"))
         if parts.count == 3 {
@@ -26,7 +27,9 @@ enum MountValue {
         case "noidmap": volume.mapOwners = false
         case "nosuid", "nodev": break  // always so
         default:
-            throw Problem("cannot use the volume \(text)", "the option \(option) is not known", hint: "ro, rw, noexec, exec, idmap, noidmap")
+            throw Problem(
+                "cannot use the volume \(text)", "the option \(option) is not known",
+                hint: "ro, rw, noexec, exec, idmap, noidmap")
         }
     }
 
@@ -46,11 +49,14 @@ enum MountValue {
     /// Never under what shows the kernel: a fake /proc deceives every program (CVE-2019-16884).
     static func target(_ text: String, option: String) throws(Problem) -> String {
         let path = try Value.inside(text, option: option)
-        for reserved in ["/proc", "/sys", "/dev/pts", "/dev/mqueue"] where path == reserved || path.hasPrefix(reserved + "/") {
-            throw Problem("cannot mount at \(path)", "nothing is mounted below \(reserved)", hint: "choose another target")
+        for reserved in ["/proc", "/sys", "/dev/pts", "/dev/mqueue"]
+        where path == reserved || path.hasPrefix(reserved + "/") {
+            throw Problem(
+                "cannot mount at \(path)", "nothing is mounted below \(reserved)", hint: "choose another target")
         }
         guard path != "/", path != "/dev" else {
-            throw Problem("cannot mount at \(path)", "it belongs to the sandbox itself", hint: "--image FOLDER chooses the root")
+            throw Problem(
+                "cannot mount at \(path)", "it belongs to the sandbox itself", hint: "--image FOLDER chooses the root")
         }
         return path
     }
@@ -63,18 +69,25 @@ enum MountValue {
             let key = ["src": "source", "dst": "target", "destination": "target", "ro": "readonly"][pair[0]] ?? pair[0]
             fields[key] = pair.count == 2 ? pair[1] : "true"
         }
-        let known: Set<String> = ["type", "source", "target", "readonly", "noexec", "idmap", "tmpfs-size", "tmpfs-mode"]
+        let known: Set<String> = [
+            "type", "source", "target", "readonly", "noexec", "idmap", "tmpfs-size", "tmpfs-mode",
+        ]
         if let other = fields.keys.sorted().first(where: { !known.contains($0) }) {
-            throw Problem("cannot use --mount \(text)", "the field \(other) is not known", hint: known.sorted().joined(separator: ", "))
+            throw Problem(
+                "cannot use --mount \(text)", "the field \(other) is not known",
+                hint: known.sorted().joined(separator: ", "))
         }
         guard let target = fields["target"] else {
-            throw Problem("cannot use --mount \(text)", "target is missing", hint: "--mount type=bind,source=./data,target=/data")
+            throw Problem(
+                "cannot use --mount \(text)", "target is missing", hint: "--mount type=bind,source=./data,target=/data")
         }
         let isOn = { (key: String) in fields[key] == "true" || fields[key] == "1" }
         switch fields["type"] ?? "bind" {
         case "bind":
             guard let from = fields["source"] else {
-                throw Problem("cannot use --mount \(text)", "source is missing", hint: "--mount type=bind,source=./data,target=/data")
+                throw Problem(
+                    "cannot use --mount \(text)", "source is missing",
+                    hint: "--mount type=bind,source=./data,target=/data")
             }
             var volume = Volume(source: try source(from), target: try self.target(target, option: "--mount"))
             volume.readOnly = isOn("readonly")
@@ -82,20 +95,25 @@ enum MountValue {
             if fields["idmap"] != nil { volume.mapOwners = isOn("idmap") }
             request.volumes.append(volume)
         case "tmpfs":
-            var mount = TemporaryMount(target: try self.target(target, option: "--mount"), size: 64 << 20, mode: 0o1777, executable: false)
+            var mount = TemporaryMount(
+                target: try self.target(target, option: "--mount"), size: 64 << 20, mode: 0o1777, executable: false)
             if let size = fields["tmpfs-size"] { mount.size = try Value.size(size, option: "tmpfs-size") }
             if let mode = fields["tmpfs-mode"] { mount.mode = try octal(mode, text) }
             mount.readOnly = isOn("readonly")
             request.temporary.append(mount)
-        case let type: throw Problem("cannot use --mount \(text)", "the type \(type) is not known", hint: "bind or tmpfs")
+        case let type:
+            throw Problem("cannot use --mount \(text)", "the type \(type) is not known", hint: "bind or tmpfs")
         }
     }
 
     /// `TARGET[:size=N,mode=M,exec,ro]`.
     static func temporary(_ text: String) throws(Problem) -> TemporaryMount {
         let parts = text.split(separator: ":", maxSplits: 1).map(String.init)
-        guard let first = parts.first else { throw Problem("cannot use --tmpfs", "its target is missing", hint: "--tmpfs /cache:size=64m") }
-        var mount = TemporaryMount(target: try target(first, option: "--tmpfs"), size: 64 << 20, mode: 0o1777, executable: false)
+        guard let first = parts.first else {
+            throw Problem("cannot use --tmpfs", "its target is missing", hint: "--tmpfs /cache:size=64m")
+        }
+        var mount = TemporaryMount(
+            target: try target(first, option: "--tmpfs"), size: 64 << 20, mode: 0o1777, executable: false)
         for option in parts.count == 2 ? parts[1].split(separator: ",").map(String.init) : [] {
             if option.hasPrefix("size=") {
                 mount.size = try Value.size(String(option.dropFirst(5)), option: "--tmpfs size")
@@ -107,16 +125,23 @@ enum MountValue {
                 case "noexec": mount.executable = false
                 case "ro": mount.readOnly = true
                 case "rw", "nosuid", "nodev": break
-                default: throw Problem("cannot use --tmpfs \(text)", "the option \(option) is not known", hint: "size=, mode=, exec, noexec, ro, rw")
+                default:
+                    throw Problem(
+                        "cannot use --tmpfs \(text)", "the option \(option) is not known",
+                        hint: "size=, mode=, exec, noexec, ro, rw")
                 }
             }
         }
-        guard mount.size > 0 else { throw Value.wrong("--tmpfs", text, "of a size above 0: 0 would mean without limit") }
+        guard mount.size > 0 else {
+            throw Value.wrong("--tmpfs", text, "of a size above 0: 0 would mean without limit")
+        }
         return mount
     }
 
     private static func octal(_ text: String, _ whole: String) throws(Problem) -> UInt32 {
-        guard let mode = UInt32(text, radix: 8), mode <= 0o7777 else { throw Value.wrong("mode", whole, "octal, such as 1777") }
+        guard let mode = UInt32(text, radix: 8), mode <= 0o7777 else {
+            throw Value.wrong("mode", whole, "octal, such as 1777")
+        }
         return mode
     }
 
@@ -127,7 +152,9 @@ enum MountValue {
             throw Problem("cannot use --device \(text)", "it must be /dev/NAME[:/dev/NAME]", hint: "--device /dev/fuse")
         }
         let status: FileStatus
-        do { status = try Descriptor.status(ofPath: path) } catch { throw Problem("cannot use --device \(text)", error) }
+        do { status = try Descriptor.status(ofPath: path) } catch {
+            throw Problem("cannot use --device \(text)", error)
+        }
         guard status.kind == .character || status.kind == .block else {
             throw Problem("cannot use --device \(text)", "it is not a device", hint: "-v shows files and folders")
         }
@@ -139,30 +166,41 @@ enum MountValue {
     /// `DEVICE:rbps=N,wbps=N,riops=N,wiops=N`; DEVICE is a block device, or a path on one.
     static func ioLimit(_ text: String) throws(Problem) -> (device: String, limits: [String: UInt64]) {
         guard let colon = text.lastIndex(of: ":") else {
-            throw Problem("cannot use --io-limit \(text)", "it must be DEVICE:LIMITS", hint: "--io-limit /dev/sda:rbps=10m,wiops=100")
+            throw Problem(
+                "cannot use --io-limit \(text)", "it must be DEVICE:LIMITS",
+                hint: "--io-limit /dev/sda:rbps=10m,wiops=100")
         }
         var limits: [String: UInt64] = [:]
         for part in text[text.index(after: colon)...].split(separator: ",") {
             let pair = part.split(separator: "=").map(String.init)
             guard pair.count == 2, ["rbps", "wbps", "riops", "wiops"].contains(pair[0]) else {
-                throw Problem("cannot use --io-limit \(text)", "\(part) is not known", hint: "rbps=, wbps= (bytes), riops=, wiops= (operations), for each second")
+                throw Problem(
+                    "cannot use --io-limit \(text)", "\(part) is not known",
+                    hint: "rbps=, wbps= (bytes), riops=, wiops= (operations), for each second")
             }
             limits[pair[0]] = try Value.size(pair[1], option: "--io-limit \(pair[0])")
             guard limits[pair[0]] != 0 else { throw Value.wrong("--io-limit", text, "limits above 0") }
         }
-        guard !limits.isEmpty else { throw Problem("cannot use --io-limit \(text)", "it has no limit in it", hint: "rbps=, wbps=, riops=, wiops=") }
+        guard !limits.isEmpty else {
+            throw Problem(
+                "cannot use --io-limit \(text)", "it has no limit in it", hint: "rbps=, wbps=, riops=, wiops=")
+        }
         return (try disk(String(text[..<colon])), limits)
     }
 
     /// "major:minor" of the whole disk: io.max takes no partitions.
     private static func disk(_ path: String) throws(Problem) -> String {
         let status: FileStatus
-        do { status = try Descriptor.status(ofPath: path) } catch { throw Problem("cannot use --io-limit \(path)", error) }
+        do { status = try Descriptor.status(ofPath: path) } catch {
+            throw Problem("cannot use --io-limit \(path)", error)
+        }
         let raw = status.kind == .block ? status.deviceNumber : status.device
         let number = "\((raw >> 8) & 0xfff):\((raw & 0xff) | ((raw >> 12) & 0xfff00))"
         let sys = "/sys/dev/block/\(number)"
         guard Descriptor.exists(sys) else {
-            throw Problem("cannot use --io-limit \(path)", "it is on no block device (\(number))", hint: "name a disk, or a folder on one")
+            throw Problem(
+                "cannot use --io-limit \(path)", "it is on no block device (\(number))",
+                hint: "name a disk, or a folder on one")
         }
         if Descriptor.exists("\(sys)/partition"), let whole = try? Descriptor.contents(of: "\(sys)/../dev") {
             return String(whole.prefix { $0 != "\n" })

@@ -79,7 +79,8 @@ struct Command<Draft>: Sendable {
     }
 
     private func use(
-        _ option: Option<Draft>, _ name: String, _ given: String?, _ rest: inout ArraySlice<String>, _ draft: inout Draft
+        _ option: Option<Draft>, _ name: String, _ given: String?, _ rest: inout ArraySlice<String>,
+        _ draft: inout Draft
     ) throws(Problem) {
         if option.value == nil {
             switch given {
@@ -98,7 +99,9 @@ struct Command<Draft>: Sendable {
         let near = options.flatMap(\.names).filter { $0.hasPrefix("--") }
             .min { distance(name, $0) < distance(name, $1) }
         let hint = near.flatMap { distance(name, $0) <= 3 ? "did you mean \($0)?" : nil }
-        return Problem("unknown option \(name)", "codex32 \(self.name) has no such option", hint: hint ?? "codex32 \(self.name) --help lists them")
+        return Problem(
+            "unknown option \(name)", "codex32 \(self.name) has no such option",
+            hint: hint ?? "codex32 \(self.name) --help lists them")
     }
 }
 

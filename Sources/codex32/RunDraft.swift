@@ -37,9 +37,11 @@ struct RunDraft: Sendable {
     /// The configuration that was meant.
     func configuration(arguments: [String]) throws(Problem) -> RunConfiguration {
         guard let image else {
-            throw Problem("no image", "run needs one", hint: "codex32 run ./bot.py, or codex32 run template:host -- COMMAND")
+            throw Problem(
+                "no image", "run needs one", hint: "codex32 run ./bot.py, or codex32 run template:host -- COMMAND")
         }
-        var configuration = RunConfiguration(image: try ImageReference(image), storage: try Storage.current(option: storage))
+        var configuration = RunConfiguration(
+            image: try ImageReference(image), storage: try Storage.current(option: storage))
         var request = request
         if !levelWasChosen { request.level = try RunDraft.levelFromEnvironment() ?? .standard }
         request.hostname = hostname ?? name ?? "codex32"
@@ -77,7 +79,9 @@ struct RunDraft: Sendable {
 
     static func level(_ text: String, option: String) throws(Problem) -> IsolationLevel {
         guard let level = IsolationLevel(rawValue: text) else {
-            throw Problem("cannot use \(option) \(text)", "there is no such level", hint: "the levels are \(IsolationLevel.names)")
+            throw Problem(
+                "cannot use \(option) \(text)", "there is no such level", hint: "the levels are \(IsolationLevel.names)"
+            )
         }
         return level
     }
@@ -92,7 +96,9 @@ struct RunDraft: Sendable {
         let both = try Value.memory(memorySwap, option: "--memory-swap")
         let memory = request.limits.memoryMax ?? 512 << 20
         guard both >= memory else {
-            throw Problem("cannot use --memory-swap \(memorySwap)", "it counts memory and swap together, and is less than the memory limit", hint: "give the sum of both")
+            throw Problem(
+                "cannot use --memory-swap \(memorySwap)",
+                "it counts memory and swap together, and is less than the memory limit", hint: "give the sum of both")
         }
         request.limits.swapMax = both - memory
     }
@@ -119,7 +125,8 @@ struct RunDraft: Sendable {
 
     private func checkTargets(_ request: SandboxRequest) throws(Problem) {
         var seen: Set<String> = []
-        for target in request.volumes.map(\.target) + request.temporary.map(\.target) where !seen.insert(target).inserted {
+        for target in request.volumes.map(\.target) + request.temporary.map(\.target)
+        where !seen.insert(target).inserted {
             throw Problem("cannot mount at \(target)", "two mounts have this target", hint: "give each its own")
         }
     }
@@ -129,7 +136,9 @@ struct RunDraft: Sendable {
 enum UserValue {
     static func parse(_ text: String, image: String) throws(Problem) -> UserIdentity {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }) else { throw Value.wrong("-u", text, "UID[:GID] or NAME[:GROUP]") }
+        guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }) else {
+            throw Value.wrong("-u", text, "UID[:GID] or NAME[:GROUP]")
+        }
         var user = UserIdentity()
         user.chosen = true
         if parts[0].allSatisfy({ $0.isASCII && $0.isNumber }) {
@@ -139,7 +148,11 @@ enum UserValue {
         } else {
             guard let entry = lookup(image, "etc/passwd", where: { $0.count > 3 && $0[0] == parts[0] }),
                 let uid = UInt32(entry[2]), let gid = UInt32(entry[3])
-            else { throw Problem("cannot use -u \(text)", "the image knows no user \(parts[0])", hint: "use the number: -u 1000:1000") }
+            else {
+                throw Problem(
+                    "cannot use -u \(text)", "the image knows no user \(parts[0])", hint: "use the number: -u 1000:1000"
+                )
+            }
             user.uid = uid
             user.gid = gid
         }
@@ -147,8 +160,13 @@ enum UserValue {
         if parts[1].allSatisfy({ $0.isASCII && $0.isNumber }) {
             user.gid = try Value.identity(parts[1], option: "-u")
         } else {
-            guard let entry = lookup(image, "etc/group", where: { $0.count > 2 && $0[0] == parts[1] }), let gid = UInt32(entry[2])
-            else { throw Problem("cannot use -u \(text)", "the image knows no group \(parts[1])", hint: "use the number: -u 1000:1000") }
+            guard let entry = lookup(image, "etc/group", where: { $0.count > 2 && $0[0] == parts[1] }),
+                let gid = UInt32(entry[2])
+            else {
+                throw Problem(
+                    "cannot use -u \(text)", "the image knows no group \(parts[1])",
+                    hint: "use the number: -u 1000:1000")
+            }
             user.gid = gid
         }
         return user
@@ -156,10 +174,14 @@ enum UserValue {
 
     /// A line of the image's own file, walked inside the image; a script's sandbox knows root and nobody.
     private static func lookup(_ image: String, _ file: String, where matches: ([String]) -> Bool) -> [String]? {
-        let own = file == "etc/passwd" ? "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n" : "root:x:0:\nnogroup:x:65534:\n"
+        let own =
+            file == "etc/passwd"
+            ? "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
+            : "root:x:0:\nnogroup:x:65534:\n"
         var text = own
         if !image.hasPrefix("template:"), let root = try? Descriptor.open(image, [.pathOnly, .folder]) {
-            guard let opened = try? root.open(inRoot: file, [.read]), let status = try? opened.status(), status.kind == .file,
+            guard let opened = try? root.open(inRoot: file, [.read]), let status = try? opened.status(),
+                status.kind == .file,
                 let bytes = try? opened.readAll(limit: 1 << 20)
             else { return nil }
             text = String(decoding: bytes, as: UTF8.self)

@@ -4,7 +4,9 @@ internal import LinuxKernel
 enum EnvironmentValue {
     static func set(_ text: String, in draft: inout RunDraft) throws(Problem) {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        guard let name = parts.first, !name.isEmpty, !text.utf8.contains(0) else { throw Value.wrong("-e", text, "NAME=VALUE or NAME") }
+        guard let name = parts.first, !name.isEmpty, !text.utf8.contains(0) else {
+            throw Value.wrong("-e", text, "NAME=VALUE or NAME")
+        }
         if parts.count == 2 {
             draft.setEnvironment(name, parts[1])
         } else if let value = Machine.environment(name) {
@@ -57,7 +59,9 @@ enum SysctlValue {
         guard parts[0] == "kernel.sem" || own.contains(where: { parts[0].hasPrefix($0) }),
             !parts[0].contains("/"), !parts[0].contains("..")
         else {
-            throw Problem("cannot use --sysctl \(text)", "it would change the machine, not only the sandbox", hint: "net.*, kernel.shm*, kernel.msg*, kernel.sem and fs.mqueue.* can be set")
+            throw Problem(
+                "cannot use --sysctl \(text)", "it would change the machine, not only the sandbox",
+                hint: "net.*, kernel.shm*, kernel.msg*, kernel.sem and fs.mqueue.* can be set")
         }
         return (parts[0], parts[1])
     }

@@ -27,7 +27,8 @@ enum Value {
         let value = try size(text, option: option, unit: 1 << 20)
         // Less than this and the sandbox itself would not fit: Docker draws the line at 6 MiB.
         guard value >= 1 << 20 else {
-            throw Problem("cannot use \(option) \(text)", "it is less than 1 MiB", hint: "a bare number is MiB: \(option) 512")
+            throw Problem(
+                "cannot use \(option) \(text)", "it is less than 1 MiB", hint: "a bare number is MiB: \(option) 512")
         }
         return value
     }
@@ -67,7 +68,9 @@ enum Value {
         }
         guard digits.utf8.count <= 9 else { throw wrong(option, text, "a shorter time") }
         let value = try decimal(String(digits), option: option, scale: scale)
-        guard value > 0, value < 1 << 62 else { throw wrong(option, text, "a time of more than nothing, and less than a lifetime") }
+        guard value > 0, value < 1 << 62 else {
+            throw wrong(option, text, "a time of more than nothing, and less than a lifetime")
+        }
         return Int64(value)
     }
 
@@ -82,20 +85,25 @@ enum Value {
     /// A path inside the container: absolute, short, without "..".
     static func inside(_ text: String, option: String) throws(Problem) -> String {
         guard text.hasPrefix("/") else {
-            throw Problem("cannot use \(option) \(text)", "the path inside must begin with /", hint: "\(option) /\(text)")
+            throw Problem(
+                "cannot use \(option) \(text)", "the path inside must begin with /", hint: "\(option) /\(text)")
         }
         let parts = text.split(separator: "/")
         guard !parts.contains("..") else {
-            throw Problem("cannot use \(option) \(text)", "a path inside must not contain ..", hint: "name the folder itself")
+            throw Problem(
+                "cannot use \(option) \(text)", "a path inside must not contain ..", hint: "name the folder itself")
         }
-        guard text.utf8.count < 4096, !hasControls(text) else { throw wrong(option, text, "a path without control characters") }
+        guard text.utf8.count < 4096, !hasControls(text) else {
+            throw wrong(option, text, "a path without control characters")
+        }
         return "/" + parts.filter { $0 != "." }.joined(separator: "/")
     }
 
     /// Names as Docker allows them.
     static func name(_ text: String, option: String) throws(Problem) -> String {
         let allowed = text.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x5f || $0 == 0x2d || $0 == 0x2e
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x5f
+                || $0 == 0x2d || $0 == 0x2e
         }
         guard allowed, let first = text.first, first.isLetter || first.isNumber, text.utf8.count <= 128 else {
             throw wrong(option, text, "a name of letters, digits, _, . and -, which begins with a letter or digit")
@@ -105,7 +113,8 @@ enum Value {
 
     static func hostname(_ text: String) throws(Problem) -> String {
         let allowed = text.utf8.allSatisfy {
-            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x2d || $0 == 0x2e
+            (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) || (0x61...0x7a).contains($0) || $0 == 0x2d
+                || $0 == 0x2e
         }
         guard allowed, (1...64).contains(text.utf8.count) else {
             throw wrong("--hostname", text, "a host name of 1 to 64 letters, digits, dots and dashes")
@@ -122,14 +131,18 @@ enum Value {
     static func cpus(_ text: String) throws(Problem) -> String {
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0) }
-            guard ends.count == 1 || ends.count == 2, ends.allSatisfy({ $0 != nil }), ends.count == 1 || ends[0]! <= ends[1]! else {
+            guard ends.count == 1 || ends.count == 2, ends.allSatisfy({ $0 != nil }),
+                ends.count == 1 || ends[0]! <= ends[1]!
+            else {
                 throw wrong("--cpuset", text, "CPU numbers such as 0-3,7")
             }
         }
         return text
     }
 
-    static func hasControls(_ text: String) -> Bool { text.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x7f } }
+    static func hasControls(_ text: String) -> Bool {
+        text.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x7f }
+    }
 
     static func wrong(_ option: String, _ text: String, _ wanted: String) -> Problem {
         Problem("cannot use \(option) \(text)", "it must be \(wanted)", hint: "codex32 run --help explains \(option)")

@@ -10,13 +10,21 @@ enum VersionCommand {
 
     static let command = Command<Draft>(
         name: "version", synopsis: "codex32 version [--format text|json]", summary: "print the version", details: "",
-        groups: [("Options", [
-            .option("--format", value: "FORMAT", help: "text or json", choices: ["text", "json"]) { draft, text throws(Problem) in
-                guard ["text", "json"].contains(text) else { throw Value.wrong("--format", text, "text or json") }
-                draft.format = text
-            },
-            .flag("-h", "--help", help: "print this and exit") { $0.help = true },
-        ])])
+        groups: [
+            (
+                "Options",
+                [
+                    .option("--format", value: "FORMAT", help: "text or json", choices: ["text", "json"]) {
+                        draft, text throws(Problem) in
+                        guard ["text", "json"].contains(text) else {
+                            throw Value.wrong("--format", text, "text or json")
+                        }
+                        draft.format = text
+                    },
+                    .flag("-h", "--help", help: "print this and exit") { $0.help = true },
+                ]
+            )
+        ])
 
     static func run(_ words: [String]) throws(Problem) -> Int32 {
         var draft = Draft()
@@ -29,7 +37,8 @@ enum VersionCommand {
         }
         let library = SeccompBuilder.libraryVersion
         let seccomp = "\(library >> 16).\(library >> 8 & 0xff).\(library & 0xff)"
-        let text = draft.format == "json"
+        let text =
+            draft.format == "json"
             ? JSON.members([
                 "version": .string(Main.version), "kernel": .string(Machine.kernelRelease),
                 "architecture": .string(Machine.architecture), "libseccomp": .string(seccomp),

@@ -1,0 +1,76 @@
+# codex32: everything a checkout can do. `make help` lists the targets.
+SHELL := /bin/bash
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINARY := .build/release/codex32
+# Linked without a shared library: it starts in under a millisecond and runs in any root.
+RELEASE := -c release -Xswiftc -static-executable -Xlinker -s
+STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
+PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/left-behind .ci/run
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test test-unit test-host test-vm test-coverage bench format lint install container-list clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install the Debian packages that are missing
+	@Tests/Tools/setup build
+
+build: setup ## build the release binary, .build/release/codex32
+	swift build $(RELEASE) $(STRICT)
+
+demo: build ## run the sample bot at standard and strict, as root and as an ordinary user
+	@Tests/Demo/demo $(BINARY)
+
+test: ## install what is missing and run every tier: lint, unit, host, VM
+	@Tests/Tools/setup build test
+	$(MAKE) lint
+	$(MAKE) test-unit
+	$(MAKE) test-host
+	$(MAKE) test-vm
+	@Tests/Tools/left-behind
+
+test-unit: setup ## plans, parsers and profiles, with no privilege
+	swift test $(STRICT)
+
+test-host: build ## the real binary on this machine, as root and as an ordinary user
+	@Tests/Tools/setup build test
+	CODEX32=$(BINARY) $(PYTEST) Tests/Host
+
+test-vm: build ## the real binary under a kernel with cgroup v2, in QEMU
+	@Tests/Tools/setup build test
+	CODEX32=$(BINARY) Tests/VM/run-suite
+
+test-coverage: setup ## line coverage of the unit tests, by file
+	swift test --enable-code-coverage
+	@llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
+	  -instr-profile=.build/debug/codecov/default.profdata -ignore-filename-regex='.build|Tests'
+
+bench: build ## time codex32 beside a C floor, bubblewrap, crun and runc; writes bench.json
+	@Tests/Tools/setup build test bench
+	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
+
+format: ## format the Swift code
+	swift format --in-place --recursive Sources Tests rootfs-templates Package.swift
+
+lint: ## check the formatting and the shell scripts
+	@Tests/Tools/setup test
+	swift format lint --strict --recursive Sources Tests rootfs-templates Package.swift
+	shellcheck $(wildcard $(SCRIPTS))
+
+install: build ## install the binary, man page and completions below PREFIX
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/codex32
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	$(BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/codex32.1
+	$(BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/codex32
+	$(BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_codex32
+	$(BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/codex32.fish
+
+container-list: ## show what runs now
+	@$(BINARY) list
+
+clean: ## remove what was built
+	rm -rf .build bench.json

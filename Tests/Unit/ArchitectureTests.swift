@@ -1,0 +1,30 @@
+import Foundation
+import Testing
+
+/// The rooms of the hot path import neither Foundation nor NIO, and only rooms below them.
+@Suite struct ArchitectureTests {
+    private static let rooms: [String: Set<String>] = [
+        "LinuxKernel": ["CShims", "Glibc"], "OCISpec": [], "Sandbox": ["LinuxKernel", "OCISpec"],
+        "Images": ["LinuxKernel", "OCISpec", "RootfsTemplates"],
+        "Engine": ["LinuxKernel", "OCISpec", "Sandbox", "Images"],
+        "codex32": ["LinuxKernel", "OCISpec", "Sandbox", "Images", "Engine"],
+    ]
+
+    @Test(arguments: rooms.keys.sorted())
+    func importsPointDown(room: String) throws {
+        let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appendingPathComponent("Sources/\(room)")
+        let files = try FileManager.default.contentsOfDirectory(at: sources, includingPropertiesForKeys: nil)
+            .filter { $0.pathExtension == "swift" }
+        #expect(!files.isEmpty)
+        for file in files {
+            for line in try String(contentsOf: file, encoding: .utf8).split(separator: "\n")
+            where line.contains("import ") {
+                let words = line.split(separator: " ")
+                guard let index = words.firstIndex(of: "import"), index <= 1, index + 1 < words.count else { continue }
+                let module = String(words[index + 1])
+                #expect(Self.rooms[room]!.contains(module), "\(file.lastPathComponent) imports \(module)")
+            }
+        }
+    }
+}
