@@ -11,6 +11,11 @@ public struct CgroupPlace: Equatable, Sendable {
     /// The controllers that such a cgroup gets.
     public let controllers: Set<String>
 
+    public init(path: String, controllers: Set<String>) {
+        self.path = path
+        self.controllers = controllers
+    }
+
     /// Why there is none, and what would change that.
     public struct Missing: Error, Equatable, Sendable {
         public let why: String

@@ -13,7 +13,6 @@ import os
 import pathlib
 import pwd
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
@@ -176,6 +175,14 @@ def parent(pid):
         text = pathlib.Path(f"/proc/{pid}/stat").read_text()
         return int(text[text.rindex(")") + 1 :].split()[1])
     return None
+
+
+def alive(pid):
+    """Whether a process runs. One that waits for the machine's init to reap it has ended all the same."""
+    with contextlib.suppress(OSError):
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return text[text.rindex(")") + 1 :].split()[0] not in "ZX"
+    return False
 
 
 def processes_with(token):

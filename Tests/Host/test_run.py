@@ -6,13 +6,16 @@ import signal
 import subprocess
 
 import pytest
-from conftest import PATIENCE, wait_until
+from conftest import PATIENCE, alive, wait_until
 
 # Each kind of number: plain, codex32's own (124 to 127), those that look like signals, the last.
 STATUSES = [0, 1, 2, 42, 100, 124, 125, 126, 127, 128, 129, 137, 143, 200, 254, 255]
 
-# Those whose default is to end a process; the rest stop, continue or do nothing.
-HARMLESS = {17, 18, 19, 20, 21, 22, 23, 28}
+# Those whose default is to end a process; the rest stop, continue or do nothing. SIGQUIT (3) is left out:
+# busybox's shell ignores it in itself, on the machine too.
+HARMLESS = {3, 17, 18, 19, 20, 21, 22, 23, 28}
+INIT_BUG = "with --init the program's handler is not waited for: codex32 kills pid 1, which only blocks the signal"
+VERDICT_BUG = "with --init a program ended by a signal is reported as exited: pid 1 turns the signal into a status"
 FATAL = [number for number in [*range(1, 32), 34, 64] if number not in HARMLESS]
 
 
@@ -28,12 +31,18 @@ def test_ended_by_signal(caller, level):
     assert seen == {number: 128 + number for number in FATAL}
 
 
-@pytest.mark.parametrize("init", [[], ["--init"]], ids=["direct", "init"])
+@pytest.mark.parametrize(
+    "init",
+    [
+        pytest.param([], id="direct"),
+        pytest.param(["--init"], id="init", marks=pytest.mark.xfail(reason=INIT_BUG, strict=True)),
+    ],
+)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 def test_signals_are_forwarded(caller, level, number, init):
-    """A signal sent to `codex32 run` reaches the program, which may answer it its own way."""
+    """A signal sent to `codex32 run` reaches the program, which may answer it its own way, and take its time."""
     name = number.name[3:]
-    script = f'trap "exit 7" {name}; echo ready; while :; do sleep 0.1; done'
+    script = f'trap "sleep 0.5; exit 7" {name}; echo ready; while :; do sleep 0.1; done'
     with caller.running(*init, level=level, command=["sh", "-c", script]) as process:
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(number)
@@ -130,7 +139,7 @@ def test_not_found_and_not_executable(caller, level, image):
 
 
 def test_engine_failure_is_125(caller, level):
-    done = caller.run("-w", "/no/such/folder", level=level, command=["true"])
+    done = caller.run("-w", "/bin/busybox/folder", level=level, command=["true"])
     assert done.returncode == 125
     assert done.stderr.startswith("codex32: ")
 
@@ -160,8 +169,12 @@ def test_wall_time_limit(caller, level, folder):
 
 @pytest.mark.parametrize(
     "script, reason, code, number",
-    [("exit 3", "exited", 3, None), ("kill -9 $$", "signaled", None, 9)],
-    ids=["exited", "signaled"],
+    [
+        pytest.param("exit 3", "exited", 3, None, id="exited"),
+        pytest.param(
+            "kill -9 $$", "signaled", None, 9, id="signaled", marks=pytest.mark.xfail(reason=VERDICT_BUG, strict=True)
+        ),
+    ],
 )
 def test_verdict(caller, level, folder, script, reason, code, number):
     file = folder / "verdict.json"
@@ -193,6 +206,6 @@ def test_list_shows_what_runs(caller, level):
         row = next(line.split() for line in caller.execute(words).stdout.splitlines() if name in line)
         assert str(record["pid"]) in row
     # The killed run's program follows it; the next run clears the entry.
-    wait_until(lambda: not os.path.exists(f"/proc/{record['pid']}"), "the end of the program")
+    wait_until(lambda: not alive(record["pid"]), "the end of the program")
     assert caller.sh("true", level=level).returncode == 0
     assert name not in caller.execute(words).stdout

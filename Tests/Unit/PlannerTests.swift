@@ -1,5 +1,6 @@
 import Foundation
 import LinuxKernel
+import OCISpec
 import Sandbox
 import Testing
 
