@@ -6,21 +6,19 @@ Time is the wall time of the whole process: from before posix_spawn to after wai
 same one every time), so that a slow moment of the machine, or a neighbour whose network namespace
 the kernel is still taking down, falls on all rows alike. Compare medians within one run only.
 
-Memory is measured in runs of its own, with a program that sleeps, because wait4's ru_maxrss cannot
-be used as it is: Linux counts the memory that a process had before its exec (execve keeps the
-high-water mark of the old image), and here that image is Python's. So there are two figures:
-  launcher  VmHWM of the process we start, read from /proc until it ends. It belongs to one address
-            space: it starts anew at exec and holds no child. This is what codex32 itself takes.
-  largest   ru_maxrss of the same process started by the small static `busybox time`: the peak of the
-            largest process among it and those it waited for. A forked copy of the launcher (the
-            sandbox's first process, until its execve) shares its pages and so shows here only when it
-            has grown; a helper such as `runc init` shows in full.
+Memory is measured in runs of its own, with a payload that sleeps. wait4's ru_maxrss is of no use for
+it: Linux counts what a process had before its exec (execve keeps the high-water mark of the old
+image), which here is Python's 15 MB. VmHWM in /proc/PID/status belongs to one address space: it starts
+anew at exec and holds no child, not even a forked copy. So, read every few milliseconds:
+  launcher  VmHWM of the process we start: what codex32 itself takes.
+  largest   the greatest VmHWM among it and its descendants without the payload, such as `runc init`.
 
 As root everything is measured twice: as root, and as the ordinary user --user. A tool that is absent
 is a row that says so. The status is 0, or 1 when codex32 itself failed.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -101,34 +99,39 @@ def complaint(argv, environment):
         return f"status {status}: {lines[-1][:160]}" if lines else f"status {status}"
 
 
-def launcher_peak(argv, environment):
-    """VmHWM of the started process in KiB, read until it ends; None when it could not be read."""
-    peak, pid, deadline = None, spawn(argv, environment), time.monotonic() + 30
+def high_water(pid):
+    """Name and VmHWM in KiB of a process; nothing for one that is gone or a zombie."""
+    try:
+        with open(f"/proc/{pid}/status") as status:
+            fields = dict(line.split(":", 1) for line in status)
+        return fields["Name"].strip(), int(fields["VmHWM"].split()[0])
+    except (OSError, KeyError):
+        return None, 0
+
+
+def descendants(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            children = file.read().split()
+    except OSError:
+        return []
+    return children + [below for child in children for below in descendants(child)]
+
+
+def memory(argv, environment):
+    """Peaks in KiB of the launcher, and of the largest process but the payload, while the payload sleeps."""
+    launcher = helper = 0
+    pid, deadline = spawn(argv, environment), time.monotonic() + 30
     while os.waitpid(pid, os.WNOHANG)[0] == 0:
-        try:
-            with open(f"/proc/{pid}/status") as status:
-                # A zombie has no VmHWM line any more.
-                peak = next((int(line.split()[1]) for line in status if line.startswith("VmHWM:")), peak)
-        except OSError:
-            pass
+        launcher = max(launcher, high_water(pid)[1])
+        for child in descendants(pid):
+            name, peak = high_water(child)
+            if name != "busybox":
+                helper = max(helper, peak)
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.002)
-    return peak
-
-
-def largest_peak(argv, environment, busybox, scratch):
-    """ru_maxrss in KiB of the command as a small parent sees it; None when it could not be had."""
-    report = os.path.join(scratch, f"time-{os.getpid()}")
-    finish([spawn([busybox, "time", "-v", "-o", report, *argv], environment)], 30)
-    try:
-        with open(report) as lines:
-            for line in lines:
-                if "Maximum resident set size" in line:
-                    return int(line.rsplit(":", 1)[1])
-    except (OSError, ValueError):
-        pass
-    return None
+    return launcher, max(launcher, helper)
 
 
 # --- the rows -----------------------------------------------------------------------------------
@@ -235,6 +238,24 @@ def probe(row, environment):
         row.note = "--waive cgroup"
 
 
+def hide_hybrid_cgroup():
+    """For crun, which refuses to start beside a cgroup v2 with controllers on a v1 host, even when told
+    to leave cgroups alone: unmounts that one in a mount namespace of this process and its children."""
+    unified = "/sys/fs/cgroup/unified"
+    try:
+        with open(unified + "/cgroup.controllers") as file:
+            if not file.read().strip():
+                return
+    except OSError:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    clone_newns, ms_rec, ms_private, mnt_detach = 0x20000, 0x4000, 0x40000, 2
+    if libc.unshare(clone_newns) or libc.mount(None, b"/", None, ms_rec | ms_private, None):
+        raise OSError(ctypes.get_errno(), "a private mount namespace")
+    if libc.umount2(unified.encode(), mnt_detach):
+        raise OSError(ctypes.get_errno(), unified)
+
+
 # --- a session: all rows as one user ------------------------------------------------------------
 
 
@@ -266,11 +287,9 @@ def measure(options, uid, bundles, state):
                 row.samples.append(milliseconds)
 
     for row in working:
-        for _ in range(MEMORY_RUNS):
-            peak = launcher_peak(row.argv(SLEEP), environment)
-            row.launcher = max(filter(None, (peak, row.launcher)), default=None)
-            peak = largest_peak(row.argv(SLEEP), environment, os.path.join(options.rootfs, "bin/busybox"), state)
-            row.largest = max(filter(None, (peak, row.largest)), default=None)
+        peaks = [memory(row.argv(SLEEP), environment) for _ in range(MEMORY_RUNS)]
+        # 0: never seen alive, so not known.
+        row.launcher, row.largest = (max(values) or None for values in zip(*peaks))
 
     for _ in range(PARALLEL_RUNS):
         for row in working:
@@ -320,6 +339,8 @@ def session(options, scratch, uid, bundles):
         code = 1
         try:
             os.close(read_end)
+            if os.geteuid() == 0:
+                hide_hybrid_cgroup()
             if os.geteuid() == 0 and uid:
                 os.setgroups([])
                 os.setgid(uid)
