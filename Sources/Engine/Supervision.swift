@@ -71,10 +71,11 @@ struct Supervision: ~Copyable {
                         try? child.signal(Signal.kill)
                     case .terminal: copyOut(terminal)
                     case .input: copyIn(terminal)
-                    case .output: copyPipe(pipes, .output, child)
-                    case .error: copyPipe(pipes, .error, child)
+                    case .output: copyPipe(pipes, .output)
+                    case .error: copyPipe(pipes, .error)
                     }
                 }
+                if let limit = configuration.outputLimit, outputBytes > limit { end(child, .output) }
             }
         } catch { throw Problem("cannot watch the program", error) }
     }
@@ -155,12 +156,11 @@ struct Supervision: ~Copyable {
     // MARK: Output
 
     private mutating func copyPipe(
-        _ pipes: [(read: Int32, to: StandardStream)], _ stream: StandardStream, _ child: borrowing Child
+        _ pipes: [(read: Int32, to: StandardStream)], _ stream: StandardStream
     ) {
         guard let pipe = pipes.first(where: { $0.to == stream }) else { return }
         guard let bytes = Supervision.read(pipe.read), !bytes.isEmpty else { return events.remove(pipe.read) }
         pass(bytes, to: stream)
-        if let limit = configuration.outputLimit, outputBytes > limit { end(child, .output) }
     }
 
     /// Passes on what is within the limit, and counts all of it.

@@ -54,7 +54,7 @@ public struct Descriptor: ~Copyable {
     /// may be anybody's.
     public borrowing func readAll(limit: Int) throws(KernelError) -> [UInt8] {
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 4096)
+        var chunk = [UInt8](repeating: 0, count: 32768)
         while true {
             let count = try KernelError.check(
                 chunk.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }, "read")

@@ -38,11 +38,33 @@ public struct SeccompCache: Sendable {
         return Array(head.utf8) + text
     }
 
-    /// FNV-1a, 64 bits: only a name.
+    /// FNV-1a over words of 8 bytes: only a name, so a byte left over at the end does not matter.
     private static func name(_ key: [UInt8]) -> String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in key { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        key.withUnsafeBytes { bytes in
+            for offset in stride(from: 0, to: bytes.count & ~7, by: 8) {
+                hash = (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x100_0000_01b3
+            }
+        }
         return "seccomp-\(String(hash, radix: 16)).bpf"
+    }
+
+    /// Whether `bytes` begins with every byte of `key`. Words of 8 first: this is on every start.
+    private static func begins(_ bytes: [UInt8], with key: [UInt8]) -> Bool {
+        guard bytes.count > key.count else { return false }
+        return bytes.withUnsafeBytes { left in
+            key.withUnsafeBytes { right in
+                let words = right.count & ~7
+                for offset in stride(from: 0, to: words, by: 8)
+                where left.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                    != right.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                {
+                    return false
+                }
+                for offset in words..<right.count where left[offset] != right[offset] { return false }
+                return true
+            }
+        }
     }
 
     private func load(_ name: String, _ key: [UInt8]) -> SeccompProgram? {
@@ -50,8 +72,7 @@ public struct SeccompCache: Sendable {
             let status = try? file.status(), status.kind == .file,
             // Only what this user, or root, wrote and nobody else could change.
             status.uid == Machine.uid || status.uid == 0, status.mode & 0o022 == 0,
-            let bytes = try? file.readAll(limit: key.count + 8 * 4096), bytes.count > key.count,
-            bytes[..<key.count] == key[...]
+            let bytes = try? file.readAll(limit: key.count + 8 * 4096), SeccompCache.begins(bytes, with: key)
         else { return nil }
         return SeccompProgram(bytes: Array(bytes[key.count...]))
     }
