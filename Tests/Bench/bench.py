@@ -151,6 +151,26 @@ class Row:
         return self.command(program)
 
 
+def make_floor(scratch):
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "floor.c")
+    binary = os.path.join(scratch, "floor")
+    compiler = shutil.which("cc", path=PATH) or sys.exit("bench: no C compiler: apt-get install gcc libc6-dev")
+    subprocess.run([compiler, "-std=gnu11", "-O2", "-static", "-o", binary, source], check=True)
+    return binary
+
+
+def make_rootfs(scratch):
+    """The least image: a static busybox, its names in use here, and empty folders."""
+    busybox = shutil.which("busybox", path=PATH) or sys.exit("bench: no busybox: apt-get install busybox-static")
+    rootfs = os.path.join(scratch, "rootfs")
+    for name in ("bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"):
+        os.makedirs(os.path.join(rootfs, name), 0o755)
+    shutil.copy(busybox, os.path.join(rootfs, "bin/busybox"))
+    for name in ("true", "sleep", "sh"):
+        os.symlink("busybox", os.path.join(rootfs, "bin", name))
+    return rootfs
+
+
 def make_bundles(scratch, rootfs, tool, uid):
     """OCI bundles for both programs, from the runtime's own template; the folder of each by its name."""
     bundles = {}
@@ -416,8 +436,8 @@ def remove(scratch):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codex32", required=True, metavar="PATH")
-    parser.add_argument("--floor", required=True, metavar="PATH", help="floor.c of this folder, compiled")
-    parser.add_argument("--rootfs", required=True, metavar="DIR", help="a root with /bin/busybox, /bin/true, /proc, /dev")
+    parser.add_argument("--floor", metavar="PATH", help="floor.c of this folder, compiled (compiled for this run)")
+    parser.add_argument("--rootfs", metavar="DIR", help="a root with /bin/busybox, /bin/true, /proc, /dev (made of busybox)")
     parser.add_argument("--runs", type=int, default=60, metavar="N", help="runs of each row (60)")
     parser.add_argument("--parallel", type=int, default=100, metavar="N", help="simultaneous starts, 0 for none (100)")
     parser.add_argument("--user", type=int, default=1001, metavar="UID", help="the ordinary user, when root (1001)")
@@ -425,17 +445,24 @@ def main():
     options = parser.parse_args()
     if options.runs < 1 or options.parallel < 0 or options.user < 1:
         parser.error("--runs and --user are at least 1, --parallel at least 0")
-    for name in ("codex32", "floor", "rootfs"):
-        setattr(options, name, os.path.realpath(getattr(options, name)))
-    if not os.path.exists(os.path.join(options.rootfs, "bin/busybox")):
-        parser.error(f"{options.rootfs}: no /bin/busybox in it")
-
+    machine = {
+        "kernel": platform.release(),
+        "cpus": os.cpu_count(),
+        "cgroup": 2 if HAS_CGROUP2 else 1,
+        "loadAverage": os.getloadavg()[0],
+    }
     # Every user passes through it; the folders inside are their own.
     scratch = tempfile.mkdtemp(prefix="codex32-bench.")
     os.chmod(scratch, 0o711)
     uids = [0, options.user] if os.geteuid() == 0 else [os.geteuid()]
     outcomes = []
     try:
+        options.floor = options.floor or make_floor(scratch)
+        options.rootfs = options.rootfs or make_rootfs(scratch)
+        for name in ("codex32", "floor", "rootfs"):
+            setattr(options, name, os.path.realpath(getattr(options, name)))
+        if not os.path.exists(os.path.join(options.rootfs, "bin/busybox")):
+            parser.error(f"{options.rootfs}: no /bin/busybox in it")
         for uid in uids:
             runtime = shutil.which("runc", path=PATH) or shutil.which("crun", path=PATH)
             bundles = make_bundles(scratch, options.rootfs, runtime, uid) if runtime else {"true": "", "sleep": ""}
@@ -443,14 +470,8 @@ def main():
     finally:
         remove(scratch)
 
-    machine = {
-        "kernel": platform.release(),
-        "cpus": os.cpu_count(),
-        "cgroup": 2 if HAS_CGROUP2 else 1,
-        "loadAverage": os.getloadavg()[0],
-    }
     print(f"{options.runs} runs of each, Linux {machine['kernel']}, {machine['cpus']} CPUs, "
-          f"cgroup v{machine['cgroup']}, load {machine['loadAverage']:.1f}")
+          f"cgroup v{machine['cgroup']}, load {machine['loadAverage']:.1f} before")
     for outcome in outcomes:
         print_session(outcome, options.parallel)
     if options.out:

@@ -5,7 +5,7 @@ import os
 import socket
 
 import pytest
-from conftest import CGROUP
+from conftest import CGROUP, PATIENCE
 
 STATUS = "cat /proc/self/status"
 
@@ -65,6 +65,7 @@ def test_refused_calls(caller, level, refused, probe):
     assert {name: met[name] for name in names if met[name] not in accepted} == {}
 
 
+@pytest.mark.xfail(reason="--cap-drop ALL takes the capabilities of --cap-add too; with Docker they stay", strict=True)
 def test_capability_by_name(callers, level):
     """A capability that is asked for is there, and only that one more; one taken away is gone."""
     seen = status_of(callers["root"].sh(STATUS, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", level=level).stdout)
@@ -100,6 +101,16 @@ def test_changes_go_to_an_overlay(caller, level, image):
     done = caller.sh("echo x > /new && touch /bin/new && cat /new", level=level, image=image)
     assert (done.returncode, done.stdout) == (0, "x\n"), done.stderr
     assert {path: path.lstat().st_mtime_ns for path in image.rglob("*")} == before
+
+
+@pytest.mark.parametrize(
+    "level",
+    [
+        pytest.param("minimal", marks=pytest.mark.xfail(reason="--read-only is silently ignored at minimal", strict=True)),
+        "standard",
+    ],
+)
+def test_read_only_when_asked(caller, level, image):
     done = caller.sh("touch /new", "--read-only", level=level, image=image)
     assert done.returncode != 0
 
@@ -160,17 +171,10 @@ def test_minimal_shares_the_network(caller):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        port = listener.getsockname()[1]
-        done = caller.sh(f"nc -w 60 127.0.0.1 {port} </dev/null && echo CONNECTED", level="minimal", popen={})
-        assert "CONNECTED" in done.stdout or accepted(listener)
-
-
-def accepted(listener):
-    """Whether somebody connected: the kernel completes it without our accept."""
-    listener.settimeout(60)
-    connection, _ = listener.accept()
-    connection.close()
-    return True
+        listener.settimeout(PATIENCE)
+        command = ["nc", "127.0.0.1", listener.getsockname()[1]]
+        with caller.running(level="minimal", command=command):
+            listener.accept()[0].close()
 
 
 @pytest.mark.parametrize("level", ["standard", "strict"])
