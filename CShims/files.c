@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/file.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,6 +65,7 @@ int codex_fchownat(int folder, const char *path, unsigned uid, unsigned gid, int
     return fchownat(folder, path, uid, gid, flags) == 0 ? 0 : -errno;
 }
 
+int codex_chmod(const char *path, unsigned mode) { return chmod(path, mode) == 0 ? 0 : -errno; }
 int codex_fchmod(int descriptor, unsigned mode) { return fchmod(descriptor, mode) == 0 ? 0 : -errno; }
 int codex_fsync(int descriptor) { return fsync(descriptor) == 0 ? 0 : -errno; }
 

@@ -23,6 +23,7 @@ int codex_unlinkat(int folder, const char *path, int flags);
 int codex_renameat(int from, const char *old, int to, const char *name);
 int codex_symlinkat(const char *points, int folder, const char *path);
 int codex_fchownat(int folder, const char *path, unsigned uid, unsigned gid, int flags);
+int codex_chmod(const char *path, unsigned mode);
 int codex_fchmod(int descriptor, unsigned mode);
 int codex_fsync(int descriptor);
 int codex_faccessat(int folder, const char *path, int mode, int flags);

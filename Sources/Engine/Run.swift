@@ -185,6 +185,10 @@ public enum Run {
         case .some(let group): measure(group, &verdict)
         case .none: break
         }
+        // With --init, pid 1 tells how the program ended by its own status, as a shell does.
+        if configuration.request.reaper, let code = end.exitCode, (129...192).contains(code) {
+            (verdict.exitCode, verdict.signal) = (nil, code - 128)
+        }
         if let carriedOut, end.signal == Signal.kill { verdict.signal = carriedOut }
         verdict.reason = reason(verdict, end, ending, carriedOut, configuration)
         return verdict
@@ -211,7 +215,7 @@ public enum Run {
         _ configuration: RunConfiguration
     ) -> Verdict.Reason {
         if let ending { return ending }
-        guard let signal = end.signal else { return .exited }
+        guard let signal = verdict.signal else { return .exited }
         if signal == Signal.kill, let kills = verdict.oomKills, kills > 0 { return .oom }
         if let seconds = configuration.request.cpuSeconds, signal == Signal.kill || signal == Signal.cpuTime,
             (verdict.cpuUserSeconds ?? 0) + (verdict.cpuSystemSeconds ?? 0) >= Double(seconds) * 0.98

@@ -126,7 +126,8 @@ struct Supervision: ~Copyable {
     private mutating func send(_ number: Int32, to child: borrowing Child) {
         let status = try? ProcessStatus(pid: child.pid)
         try? child.signal(number)
-        guard Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
+        // A reaper blocks all signals and passes them on: what they do is the program's business.
+        guard !configuration.request.reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
         carriedOut = number
         try? child.signal(Signal.kill)
     }

@@ -86,7 +86,12 @@ public struct Planner {
         plan.hostname = request.hostname
         plan.level = request.level
         plan.required = request.required
-        plan.readOnlyRoot = request.level != .minimal && request.readOnly
+        plan.readOnlyRoot = request.readOnly
+        if request.readOnly, request.root == .host {
+            throw Problem(
+                "cannot make the root read-only", "at minimal a script runs on the machine's own tree",
+                hint: "choose --isolation standard, or an image folder")
+        }
         guard hasUserNamespace else { return }
         if request.level == .minimal && !request.user.chosen {
             plan.user.uid = offer.uid
@@ -196,8 +201,14 @@ public struct Planner {
         case .standard: plan.capabilities = IsolationLevel.dockerCapabilities
         case .strict: plan.capabilities = []
         }
-        plan.capabilities.formUnion(request.addedCapabilities)
-        plan.capabilities.subtract(request.droppedCapabilities)
+        // As Docker does: what is added by name stays when all are dropped, and all that are added
+        // lose those that are dropped by name.
+        if request.addedCapabilities == .all {
+            plan.capabilities = CapabilitySet.all.subtracting(request.droppedCapabilities)
+        } else {
+            plan.capabilities.subtract(request.droppedCapabilities)
+            plan.capabilities.formUnion(request.addedCapabilities)
+        }
         plan.capabilities.formIntersection(.all)
         if !hasUserNamespace, !offer.callerCapabilities.isSuperset(of: plan.capabilities) {
             let lacking = plan.capabilities.subtracting(offer.callerCapabilities).names.joined(separator: ", ")
