@@ -28,6 +28,13 @@ int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t s
     return syscall(SYS_mount_setattr, folder, path, flags, &attributes, sizeof attributes) == 0 ? 0 : -errno;
 }
 
+int codex_mount_private(int mount) {
+    struct mount_attr attributes = {.propagation = 1 << 18 /* MS_PRIVATE */};
+    long result =
+        syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | AT_RECURSIVE, &attributes, sizeof attributes);
+    return result == 0 ? 0 : -errno;
+}
+
 int codex_fs_supported(const char *type) {
     long context = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
     if (context < 0) return errno == ENODEV ? 0 : -errno;
@@ -106,7 +113,10 @@ int codex_step_open_device(struct codex_child_state *state, const struct codex_s
 }
 
 int codex_step_clone_tree(struct codex_child_state *state, const struct codex_step *step) {
-    return codex_store(state, step, clone_mount(codex_slot(state, step->source), step->flags));
+    int tree = clone_mount(codex_slot(state, step->source), step->flags);
+    if (tree < 0) return tree;
+    int result = codex_mount_private(tree);
+    return result < 0 ? result : codex_store(state, step, tree);
 }
 
 int codex_step_mount_attr(struct codex_child_state *state, const struct codex_step *step) {

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -36,6 +37,21 @@ int codex_reap(int pid, struct codex_usage *usage, int block) {
 }
 
 int codex_set_dumpable(int on) { return prctl(PR_SET_DUMPABLE, on, 0, 0, 0) == 0 ? 0 : -errno; }
+
+int codex_run_from_read_only_mount(char *const *argv) {
+    struct statvfs place;
+    if (statvfs("/proc/self/exe", &place) < 0) return -errno;
+    if (place.f_flag & ST_RDONLY) return 0;
+    int own = codex_open_tree(AT_FDCWD, "/proc/self/exe", 1 /* OPEN_TREE_CLONE */);
+    if (own < 0) return own;
+    int result = codex_mount_setattr(own, "", AT_EMPTY_PATH, 1 | 2 /* RDONLY, NOSUID */, 0, -1);
+    if (result == 0) {
+        syscall(SYS_execveat, own, "", argv, environ, AT_EMPTY_PATH);
+        result = -errno;
+    }
+    close(own);
+    return result;
+}
 
 // Runs a helper of the host (newuidmap, mmdebstrap) to its end. output becomes its descriptors 1
 // and 2 (-1: ours). Returns its wait status, or -errno.

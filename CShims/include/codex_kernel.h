@@ -37,6 +37,9 @@ long codex_getdents(int folder, void *buffer, size_t size);
 // --- mounts (Linux 5.2 and 5.12) ---
 int codex_open_tree(int folder, const char *path, unsigned flags);
 int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t set, uint64_t clear, int userns);
+// Takes a cloned mount, with all below it, out of the host's peer groups: what is mounted on it must
+// not appear on the host (mount_namespaces(7), "shared subtrees").
+int codex_mount_private(int mount);
 int codex_fs_supported(const char *type);
 
 // --- processes ---
@@ -52,6 +55,9 @@ struct codex_usage {
 };
 int codex_reap(int pid, struct codex_usage *usage, int block);
 int codex_set_dumpable(int on);
+// Runs this program again from a detached, read-only mount of its own file, unless it does already.
+// Returns 0 when it does, -errno when it cannot.
+int codex_run_from_read_only_mount(char *const *argv);
 int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int output, int working);
 // A process that holds a new user namespace open until it is killed; *pidfd receives its pidfd.
 int codex_hold_user_namespace(int *pidfd);

@@ -22,6 +22,11 @@ public enum Run {
         Machine.setDumpable(false)
         let outputs = try ResultFiles(configuration)
         var (request, image) = try Preparation.request(configuration, progress: report)
+        if request.level == .minimal, Machine.isRoot, request.root != .host {
+            try explaining("cannot protect codex32 from this container") { () throws(KernelError) in
+                try Machine.runFromReadOnlyMount()
+            }
+        }
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
         let id = ContainerID.make()
@@ -222,6 +227,7 @@ public enum Run {
         {
             return .cpuTime
         }
-        return signal == Signal.kill && carriedOut == nil ? .killed : .signaled
+        // A signal that pid 1 itself got came from outside; one that its child got, from anywhere.
+        return end.signal == Signal.kill && carriedOut == nil ? .killed : .signaled
     }
 }

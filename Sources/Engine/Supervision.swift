@@ -127,7 +127,8 @@ struct Supervision: ~Copyable {
         let status = try? ProcessStatus(pid: child.pid)
         try? child.signal(number)
         // A reaper blocks all signals and passes them on: what they do is the program's business.
-        guard !configuration.request.reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
+        guard !configuration.request.reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true
+        else { return }
         carriedOut = number
         try? child.signal(Signal.kill)
     }

@@ -65,6 +65,12 @@ public enum Machine {
 
     public static func setDumpable(_ on: Bool) { _ = codex_set_dumpable(on ? 1 : 0) }
 
+    /// Runs codex32 again from a detached, read-only mount of its own file, which no container can
+    /// change, not even one of root's in no user namespace (CVE-2019-5736).
+    public static func runFromReadOnlyMount() throws(KernelError) {
+        try KernelError.check(codex_run_from_read_only_mount(CommandLine.unsafeArgv), "execveat", "/proc/self/exe")
+    }
+
     public static func environment(_ name: String) -> String? {
         guard let value = getenv(name) else { return nil }
         let text = String(cString: value)

@@ -8,7 +8,10 @@ extension Descriptor {
     public borrowing func cloneMount(recursive: Bool) throws(KernelError) -> Descriptor {
         // OPEN_TREE_CLONE, AT_EMPTY_PATH, AT_RECURSIVE
         let flags: UInt32 = 1 | 0x1000 | (recursive ? 0x8000 : 0)
-        return Descriptor(owning: try KernelError.check(codex_open_tree(number, "", flags), "open_tree"))
+        let tree = Descriptor(owning: try KernelError.check(codex_open_tree(number, "", flags), "open_tree"))
+        // On most machines "/" is a shared mount, and so would this be a peer of the host's.
+        try KernelError.check(codex_mount_private(tree.number), "mount_setattr")
+        return tree
     }
 
     /// Changes a cloned mount (mount_setattr(2), Linux 5.12).

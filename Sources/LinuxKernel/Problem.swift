@@ -17,16 +17,17 @@ public struct Problem: Error, Equatable, CustomStringConvertible {
 
     /// A problem whose reason is the kernel's; the call is kept in the text.
     public init(_ what: String, _ cause: KernelError, hint: String? = nil, status: Int32 = 125) {
-        self.init(what, cause.description, hint: hint ?? Problem.usualHint(cause.number), status: status)
+        self.init(what, cause.description, hint: hint ?? Problem.usualHint(cause), status: status)
     }
 
     /// What helps against the failures that can meet any call.
-    private static func usualHint(_ number: Int32) -> String? {
-        switch number {
+    private static func usualHint(_ cause: KernelError) -> String? {
+        switch cause.number {
         case Errno.noSpace, Errno.quota:
             "free some space, or use another storage folder with --root or CODEX32_STORAGE_DIR"
         case Errno.readOnly: "use a writable storage folder with --root or CODEX32_STORAGE_DIR"
-        default: nil
+        default:
+            cause.call == "mkdir" ? "codex32 must be able to write there; --root chooses another folder" : nil
         }
     }
 

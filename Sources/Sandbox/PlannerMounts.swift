@@ -16,8 +16,16 @@ extension Planner {
             devices = deviceSteps(strict: strict)
             temporarySteps(strict: strict)
         }
-        for mount in request.temporary.sorted(by: { $0.target < $1.target }) { temporaryMount(mount) }
-        volumeSteps(onHost: root.mount == nil)
+        // Outer targets first, whatever their kind, so that an inner one is mounted into them and not under.
+        let given =
+            request.temporary.map { ($0.target, Given.temporary($0)) }
+            + request.volumes.map { ($0.target, Given.volume($0)) }
+        for (_, mount) in given.sorted(by: { $0.0 < $1.0 }) {
+            switch mount {
+            case .temporary(let temporary): temporaryMount(temporary)
+            case .volume(let volume): volumeSteps(volume, onHost: root.mount == nil)
+            }
+        }
         for sysctl in request.sysctls {
             add(.write(proc, "sys/" + sysctl.name.replacing(".", with: "/"), sysctl.value))
         }
@@ -107,16 +115,18 @@ extension Planner {
         add(.attach(tree, at: mount.target, .folder))
     }
 
-    /// Outer targets first, so that an inner one is mounted into it and not under it.
-    private mutating func volumeSteps(onHost: Bool) {
-        for volume in request.volumes.sorted(by: { $0.target < $1.target }) {
-            var attributes: MountAttributes = [.noSetuid, .noDevices]
-            if volume.readOnly { attributes.insert(.readOnly) }
-            if volume.noExecute { attributes.insert(.noExecute) }
-            let tree = bind(volume.source, attributes: attributes, owners: owners(of: volume))
-            let kind: MountTarget = volume.source.status.kind == .folder ? .folder : .file
-            add(.attach(tree, at: volume.target, onHost ? .existing : kind))
-        }
+    private enum Given {
+        case temporary(TemporaryMount)
+        case volume(Volume)
+    }
+
+    private mutating func volumeSteps(_ volume: Volume, onHost: Bool) {
+        var attributes: MountAttributes = [.noSetuid, .noDevices]
+        if volume.readOnly { attributes.insert(.readOnly) }
+        if volume.noExecute { attributes.insert(.noExecute) }
+        let tree = bind(volume.source, attributes: attributes, owners: owners(of: volume))
+        let kind: MountTarget = volume.source.status.kind == .folder ? .folder : .file
+        add(.attach(tree, at: volume.target, onHost ? .existing : kind))
     }
 
     /// A volume of somebody's belongs, inside, to the program: what it writes is theirs outside.

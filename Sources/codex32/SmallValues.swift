@@ -16,7 +16,8 @@ enum EnvironmentValue {
 
     /// Lines as Docker reads them: blank ones and those that begin with # are passed over.
     static func read(_ path: String, into draft: inout RunDraft) throws(Problem) {
-        let text = try explaining("cannot read --env-file \(path)") { () throws(KernelError) in
+        let text = try explaining("cannot read --env-file \(path)", hint: "name a file of lines NAME=VALUE") {
+            () throws(KernelError) in
             try Descriptor.contents(of: path, limit: 1 << 20)
         }
         for line in text.split(separator: "\n") {

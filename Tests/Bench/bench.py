@@ -451,6 +451,7 @@ def main():
         "cgroup": 2 if HAS_CGROUP2 else 1,
         "loadAverage": os.getloadavg()[0],
     }
+    os.umask(0o022)
     # Every user passes through it; the folders inside are their own.
     scratch = tempfile.mkdtemp(prefix="codex32-bench.")
     os.chmod(scratch, 0o711)

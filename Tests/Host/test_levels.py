@@ -65,7 +65,6 @@ def test_refused_calls(caller, level, refused, probe):
     assert {name: met[name] for name in names if met[name] not in accepted} == {}
 
 
-@pytest.mark.xfail(reason="--cap-drop ALL takes the capabilities of --cap-add too; with Docker they stay", strict=True)
 def test_capability_by_name(callers, level):
     """A capability that is asked for is there, and only that one more; one taken away is gone."""
     seen = status_of(callers["root"].sh(STATUS, "--cap-drop", "ALL", "--cap-add", "NET_ADMIN", level=level).stdout)
@@ -103,13 +102,7 @@ def test_changes_go_to_an_overlay(caller, level, image):
     assert {path: path.lstat().st_mtime_ns for path in image.rglob("*")} == before
 
 
-@pytest.mark.parametrize(
-    "level",
-    [
-        pytest.param("minimal", marks=pytest.mark.xfail(reason="--read-only is silently ignored at minimal", strict=True)),
-        "standard",
-    ],
-)
+@pytest.mark.parametrize("level", ["minimal", "standard"])
 def test_read_only_when_asked(caller, level, image):
     done = caller.sh("touch /new", "--read-only", level=level, image=image)
     assert done.returncode != 0

@@ -14,8 +14,6 @@ STATUSES = [0, 1, 2, 42, 100, 124, 125, 126, 127, 128, 129, 137, 143, 200, 254, 
 # Those whose default is to end a process; the rest stop, continue or do nothing. SIGQUIT (3) is left out:
 # busybox's shell ignores it in itself, on the machine too.
 HARMLESS = {3, 17, 18, 19, 20, 21, 22, 23, 28}
-INIT_BUG = "with --init the program's handler is not waited for: codex32 kills pid 1, which only blocks the signal"
-VERDICT_BUG = "with --init a program ended by a signal is reported as exited: pid 1 turns the signal into a status"
 FATAL = [number for number in [*range(1, 32), 34, 64] if number not in HARMLESS]
 
 
@@ -31,13 +29,7 @@ def test_ended_by_signal(caller, level):
     assert seen == {number: 128 + number for number in FATAL}
 
 
-@pytest.mark.parametrize(
-    "init",
-    [
-        pytest.param([], id="direct"),
-        pytest.param(["--init"], id="init", marks=pytest.mark.xfail(reason=INIT_BUG, strict=True)),
-    ],
-)
+@pytest.mark.parametrize("init", [[], ["--init"]], ids=["direct", "init"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda n: n.name)
 def test_signals_are_forwarded(caller, level, number, init):
     """A signal sent to `codex32 run` reaches the program, which may answer it its own way, and take its time."""
@@ -172,7 +164,7 @@ def test_wall_time_limit(caller, level, folder):
     [
         pytest.param("exit 3", "exited", 3, None, id="exited"),
         pytest.param(
-            "kill -9 $$", "signaled", None, 9, id="signaled", marks=pytest.mark.xfail(reason=VERDICT_BUG, strict=True)
+            "kill -9 $$", "signaled", None, 9, id="signaled"
         ),
     ],
 )

@@ -1,0 +1,98 @@
+"""Nothing stays: no process, mount, cgroup or file, however a sandbox ended."""
+
+import os
+import pathlib
+import subprocess
+import uuid
+
+import pytest
+from conftest import CGROUP, HAS_CGROUP2, PATIENCE, alive, processes_with, wait_until
+
+
+@pytest.fixture
+def fresh(caller, folder):
+    """The caller with a storage of this test alone, its template built."""
+    mine = caller.with_storage(folder / "storage")
+    assert mine.sh(":").returncode == 0
+    return mine
+
+
+def cgroups():
+    """The cgroups of sandboxes, wherever they are: their folders have the sandboxes' ids."""
+    if not HAS_CGROUP2:
+        return set()
+    names = {path for path in CGROUP.rglob("*") if path.is_dir()}
+    return {path for path in names if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef")}
+
+
+def mounts():
+    return pathlib.Path("/proc/self/mountinfo").read_text()
+
+
+def test_thirty_in_parallel(fresh, level):
+    token = f"token-{uuid.uuid4()}"
+    before, groups = mounts(), cgroups()
+    words = fresh.words("-e", f"TOKEN={token}", level=level, command=["sh", "-c", "sleep 0.2; echo done; exit 3"])
+    started = [
+        subprocess.Popen(words, env=fresh.environment(), cwd=fresh.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(30)
+    ]  # fmt: skip
+    ends = [(process.communicate(timeout=PATIENCE), process.returncode) for process in started]
+    assert ends == [((b"done\n", b""), 3)] * 30
+    wait_until(lambda: not processes_with(token), "the end of every process")
+    assert mounts() == before
+    assert cgroups() <= groups
+    assert fresh.entries() == set()
+
+
+@pytest.mark.parametrize("init", [[], ["--init"]], ids=["direct", "init"])
+def test_double_fork(fresh, level, init):
+    """What the program left running ends with it: it has nowhere to escape to."""
+    token = f"token-{uuid.uuid4()}"
+    done = fresh.sh("(setsid sh -c 'trap \"\" TERM HUP; sleep 1000' </dev/null >/dev/null 2>&1 &) ; exit 4", "-e", f"T={token}", *init, level=level)
+    assert done.returncode == 4
+    wait_until(lambda: not processes_with(token), "the end of what it left")
+
+
+def test_killed_run_takes_the_sandbox_along(fresh, level):
+    """kill -9 of codex32 itself: the program ends, and the next run clears away the entry and the layer."""
+    token = f"token-{uuid.uuid4()}"
+    before, groups = mounts(), cgroups()
+    script = "trap '' TERM HUP INT; (trap '' TERM HUP; sleep 1000) & sleep 1000"
+    with fresh.running("-e", f"T={token}", "--name", "doomed", level=level, command=["sh", "-c", script]) as process:
+        pid = fresh.record(process)["pid"]
+        assert fresh.entries() != set()
+        process.kill()
+        process.wait(PATIENCE)
+        wait_until(lambda: not alive(pid), "the end of the program")
+        wait_until(lambda: not processes_with(token), "the end of its children")
+    assert mounts() == before
+    assert fresh.run("--name", "doomed", level=level, command=["true"]).returncode == 0, "the name is free again"
+    assert fresh.entries() == set()
+    assert cgroups() <= groups
+
+
+def test_killed_init_takes_the_sandbox_along(fresh, level):
+    """The same with a pid 1 of codex32's between."""
+    token = f"token-{uuid.uuid4()}"
+    with fresh.running("--init", "-e", f"T={token}", level=level, command=["sleep", "1000"]) as process:
+        fresh.record(process)
+        process.kill()
+        process.wait(PATIENCE)
+        wait_until(lambda: not processes_with(token), "the end of the program")
+
+
+@pytest.mark.parametrize("level", ["minimal", "standard"])
+def test_layer_with_closed_folders(callers, tmp_path, level):
+    """A program may make folders without permissions in its layer: they go all the same."""
+    caller = callers["root"].with_storage(tmp_path)
+    done = caller.sh("mkdir -p /a/b /c && touch /a/b/d && chmod 0 /a/b /c", level=level)
+    assert done.returncode == 0, done.stderr
+    assert caller.entries() == set()
+
+
+def test_no_temporary_files(fresh, level):
+    """Nothing of a run in the machine's own temporary folders."""
+    before = {name for name in os.listdir("/tmp") if "codex32" in name}
+    assert fresh.sh(":", level=level).returncode == 0
+    assert {name for name in os.listdir("/tmp") if "codex32" in name} <= before
