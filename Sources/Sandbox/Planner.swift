@@ -92,7 +92,12 @@ public struct Planner {
                 "cannot make the root read-only", "at minimal a script runs on the machine's own tree",
                 hint: "choose --isolation standard, or an image folder")
         }
-        guard hasUserNamespace else { return }
+        guard hasUserNamespace else {
+            if request.userNamespace == .automatic { return }
+            throw Problem(
+                "cannot use --userns \(request.userNamespace.rawValue)", "root's minimal level has no user namespace",
+                hint: "choose --isolation standard or strict")
+        }
         if request.level == .minimal && !request.user.chosen {
             plan.user.uid = offer.uid
             plan.user.gid = offer.gid

@@ -95,6 +95,12 @@ import Testing
         #expect(throws: Problem.self) { try plan(asking, offer(root: false)) }
     }
 
+    @Test func aMapThatRootsMinimalLevelCannotHaveIsAnError() {
+        var asking = request(.minimal)
+        asking.userNamespace = .single
+        #expect(throws: Problem.self) { try plan(asking, offer()) }
+    }
+
     @Test func anOrdinaryUserIsOneIdInside() throws {
         let made = try plan(request(.strict), offer(root: false))
         #expect(made.identity?.uids == [IdentityRange(inside: 0, outside: 1000, count: 1)])
