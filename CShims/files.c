@@ -31,6 +31,15 @@ long codex_read(int descriptor, void *bytes, size_t size) {
     return count < 0 ? -errno : count;
 }
 
+long codex_pread(int descriptor, void *bytes, size_t size, int64_t offset) {
+    ssize_t count;
+    do count = pread(descriptor, bytes, size, offset);
+    while (count < 0 && errno == EINTR);
+    return count < 0 ? -errno : count;
+}
+
+int codex_ftruncate(int descriptor, int64_t size) { return ftruncate(descriptor, size) == 0 ? 0 : -errno; }
+
 long codex_write(int descriptor, const void *bytes, size_t size) {
     ssize_t count;
     do count = write(descriptor, bytes, size);
@@ -80,6 +89,8 @@ int codex_duplicate(int descriptor, int lowest) {
     int copy = fcntl(descriptor, F_DUPFD_CLOEXEC, lowest);
     return copy < 0 ? -errno : copy;
 }
+
+int codex_set_close_on_exec(int descriptor) { return fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0 ? 0 : -errno; }
 
 int codex_set_nonblocking(int descriptor, int on) {
     int flags = fcntl(descriptor, F_GETFL);

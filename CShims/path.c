@@ -156,7 +156,11 @@ int codex_step_make_file(struct codex_child_state *state, const struct codex_ste
     const char *name;
     int parent = codex_path_parent(state->root, step->path, &name);
     if (parent < 0) return parent;
-    int file = openat(parent, name, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, (mode_t)step->a);
+    int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+    int file = openat(parent, name, flags, (mode_t)step->a);
+    // At a second start the name is taken, and by then it may be a pipe or a link of the program's.
+    if (file < 0 && errno == EEXIST && unlinkat(parent, name, 0) == 0)
+        file = openat(parent, name, flags, (mode_t)step->a);
     int result = file < 0 ? -errno : 0;
     close(parent);
     const char *bytes = step->text;

@@ -75,3 +75,16 @@ int codex_terminal_copy_size(int from, int to) {
     if (ioctl(from, TIOCGWINSZ, &size) < 0) return -errno;
     return ioctl(to, TIOCSWINSZ, &size) == 0 ? 0 : -errno;
 }
+
+int codex_terminal_size(int descriptor, uint16_t *rows, uint16_t *columns) {
+    struct winsize size;
+    if (ioctl(descriptor, TIOCGWINSZ, &size) < 0) return -errno;
+    *rows = size.ws_row;
+    *columns = size.ws_col;
+    return 0;
+}
+
+int codex_terminal_set_size(int descriptor, uint16_t rows, uint16_t columns) {
+    struct winsize size = {.ws_row = rows, .ws_col = columns};
+    return ioctl(descriptor, TIOCSWINSZ, &size) == 0 ? 0 : -errno;
+}

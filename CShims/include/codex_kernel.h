@@ -15,6 +15,8 @@ int codex_openat(int folder, const char *path, int flags, unsigned mode);
 int codex_openat2(int folder, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
 int codex_close(int descriptor);
 long codex_read(int descriptor, void *bytes, size_t size);
+long codex_pread(int descriptor, void *bytes, size_t size, int64_t offset);
+int codex_ftruncate(int descriptor, int64_t size);
 long codex_write(int descriptor, const void *bytes, size_t size);
 int codex_fstatat(int folder, const char *path, int flags, struct stat *status);
 long codex_readlinkat(int folder, const char *path, char *bytes, size_t size);
@@ -30,6 +32,7 @@ int codex_faccessat(int folder, const char *path, int mode, int flags);
 int codex_flock(int descriptor, int operation);
 int codex_pipe(int descriptors[2]);
 int codex_duplicate(int descriptor, int lowest);
+int codex_set_close_on_exec(int descriptor);
 int codex_set_nonblocking(int descriptor, int on);
 // Fills buffer with linux_dirent64 records; 0 at the end.
 long codex_getdents(int folder, void *buffer, size_t size);
@@ -65,6 +68,7 @@ int codex_hold_user_namespace(int *pidfd);
 // --- events ---
 int codex_epoll_create(void);
 int codex_epoll_add(int epoll, int descriptor, uint32_t events, uint64_t token);
+int codex_epoll_change(int epoll, int descriptor, uint32_t events, uint64_t token);
 int codex_epoll_remove(int epoll, int descriptor);
 // Returns the number of ready tokens. timeout in milliseconds, -1 for none.
 int codex_epoll_wait(int epoll, uint64_t *tokens, uint32_t *events, int capacity, int timeout);
@@ -77,11 +81,36 @@ int codex_signal_read(int descriptor);
 int64_t codex_clock_monotonic(void);
 int64_t codex_clock_realtime(void);
 
+// --- processes and locks that outlive their maker (detach.c) ---
+// Starts a program in a session of its own, with /dev/null as its streams and the working folder "/"; it
+// inherits the descriptors of keep and no others. Returns 0 or -errno; a program that cannot be executed
+// shows by the end of what it was to hold open.
+int codex_spawn_detached(const char *path, char *const *argv, char *const *envp, const int *keep, int count);
+// Returns 0 when taken, -EAGAIN when another has it and wait is 0.
+int codex_lock_take(int descriptor, int wait);
+// 1 when another open file has the lock, 0 when nobody has; nothing is taken. -errno.
+int codex_lock_is_taken(int descriptor);
+int codex_pidfd_open(int pid);
+int codex_wait_readable(int descriptor, int milliseconds);
+
+// --- sockets with a path (socket.c): AF_UNIX, SOCK_SEQPACKET ---
+int codex_socket_listen(int folder, const char *name);
+int codex_socket_connect(int folder, const char *name);
+int codex_socket_accept(int listener);
+// Returns the peer's pid and fills its uid (SO_PEERCRED), or -errno.
+int codex_socket_peer(int number, uint32_t *uid);
+long codex_socket_send(int number, const void *bytes, size_t size);
+// Returns the packet's size, 0 at the end, -EMSGSIZE for one that did not fit.
+long codex_socket_receive(int number, void *bytes, size_t size);
+
 // --- terminal ---
 int codex_terminal_is(int descriptor);
 int codex_terminal_raw(int descriptor, void *saved, size_t size);
 int codex_terminal_restore(int descriptor, const void *saved, size_t size);
 int codex_terminal_copy_size(int from, int to);
+// rows and columns, both 0 when there is no terminal.
+int codex_terminal_size(int descriptor, uint16_t *rows, uint16_t *columns);
+int codex_terminal_set_size(int descriptor, uint16_t rows, uint16_t columns);
 size_t codex_terminal_state_size(void);
 
 // --- what this kernel offers ---

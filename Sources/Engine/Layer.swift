@@ -39,3 +39,42 @@ struct Layer: ~Copyable {
 
     borrowing func remove() { try? layers.removeTree(id) }
 }
+
+/// The layer of a container that is kept from one start to the next.
+struct LayerStore {
+    let id: String
+    let storage: Storage
+
+    /// Opens the layer, made at the first start; nil where the request's root takes no changes.
+    func open(for request: SandboxRequest) throws(Problem) -> WritableLayer? {
+        guard !request.readOnly, request.root != .host else { return nil }
+        let path = "\(storage.layers)/\(id)"
+        if !Descriptor.exists(path) { _ = try Layer(id: id, storage: storage) }
+        return try explaining("cannot open the layer \(path)") { () throws(KernelError) in
+            let folder = try Descriptor.open(path, [.read, .folder, .noFollow])
+            let upper = try folder.open("upper", [.pathOnly, .folder, .noFollow])
+            return WritableLayer(
+                HostPath(path, try folder.status()), tree: HostPath("\(path)/upper", try upper.status()))
+        }
+    }
+
+    func give(to map: IdentityMap?) throws(Problem) {
+        guard let map, let uid = map.hostUID(0), let gid = map.hostGID(0), Machine.isRoot else { return }
+        try explaining("cannot give the layer to the container") { () throws(KernelError) in
+            let folder = try Descriptor.open("\(storage.layers)/\(id)", [.read, .folder, .noFollow])
+            try folder.setOwner(uid: uid, gid: gid)
+            for name in ["upper", "work"] {
+                let below = try folder.open(name, [.read, .folder, .noFollow])
+                // Only the layer itself: what the program made in it has its owners already.
+                if try below.status().uid == 0 { try below.setOwner(uid: uid, gid: gid) }
+            }
+        }
+    }
+
+    func remove() throws(Problem) {
+        guard Descriptor.exists("\(storage.layers)/\(id)") else { return }
+        try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
+            try Descriptor.open(storage.layers, [.read, .folder]).removeTree(id)
+        }
+    }
+}

@@ -86,13 +86,13 @@ public enum Run {
     }
 
     /// A cgroup is looked for when a limit is asked for, or is the level's default.
-    private static func needsCgroup(_ request: SandboxRequest) -> Bool {
+    static func needsCgroup(_ request: SandboxRequest) -> Bool {
         request.level != .minimal || !request.limits.controllers.isEmpty
     }
 
     /// A container with the ids of this user, and no Landlock to keep it from codex32's own program
     /// file, could rewrite that through `/proc/self/exe` (CVE-2019-5736).
-    private static func protectProgram(_ plan: LaunchPlan, _ offer: Offer) throws(Problem) {
+    static func protectProgram(_ plan: LaunchPlan, _ offer: Offer) throws(Problem) {
         guard plan.level != .minimal, offer.ownProgramIsWritable, plan.landlockABI == nil else { return }
         throw Problem(
             "cannot protect codex32 from this container",
@@ -147,7 +147,7 @@ public enum Run {
         }
     }
 
-    private static func makeCgroup(_ id: String, _ plan: LaunchPlan) throws(Problem) -> Cgroup? {
+    static func makeCgroup(_ id: String, _ plan: LaunchPlan) throws(Problem) -> Cgroup? {
         guard let wanted = plan.cgroup else { return nil }
         let group = try explaining("cannot make a cgroup in \(wanted.place.path)") { () throws(KernelError) in
             try Cgroup(make: id, in: wanted.place.path)
@@ -163,7 +163,7 @@ public enum Run {
         return group
     }
 
-    private static func clear(_ cgroup: borrowing Cgroup?) {
+    static func clear(_ cgroup: borrowing Cgroup?) {
         switch cgroup {
         case .some(let group):
             group.kill()
@@ -175,7 +175,7 @@ public enum Run {
 
     // MARK: The verdict
 
-    private static func judge(
+    static func judge(
         _ end: ProcessEnd, _ ending: Verdict.Reason?, _ carriedOut: Int32?, _ cgroup: borrowing Cgroup?,
         _ configuration: RunConfiguration, id: String, started: Int64, wall: Int64
     ) -> Verdict {

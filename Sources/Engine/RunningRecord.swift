@@ -8,14 +8,14 @@ struct RunningEntry: ~Copyable {
     private let containers: Descriptor
     private let folder: Descriptor
     private let lock: Descriptor
-    private let nameLock: NameLock?
+    private let nameLock: NameClaim?
 
     /// Enters the container. Everything it owns outside of its own processes is named in the record
     /// before it is made.
     init(id: String, name: String?, storage: Storage, record: JSON) throws(Problem) {
         let what = "cannot record the container in \(storage.runtime)"
         let hint = "codex32 must be able to write there; --root chooses another folder"
-        let nameLock = name == nil ? nil : try NameLock(name!, id: id, storage: storage)
+        let nameLock = name == nil ? nil : try NameClaim(name!, id: id, storage: storage)
         let containers = try explaining(what, hint: hint) { () throws(KernelError) in try makeFolders(storage.running) }
         let temporary = ".\(id).new"
         try explaining(what, hint: hint) { () throws(KernelError) in try containers.makeFolder(temporary) }
@@ -47,34 +47,10 @@ struct RunningEntry: ~Copyable {
     borrowing func remove() {
         try? containers.removeTree(id)
         switch nameLock {
-        case .some(let name): name.remove()
+        case .some(let name): name.giveBack()
         case .none: break
         }
     }
-}
-
-/// A name that one running container has.
-struct NameLock: ~Copyable {
-    private let names: Descriptor
-    private let name: String
-    private let file: Descriptor
-
-    init(_ name: String, id: String, storage: Storage) throws(Problem) {
-        let what = "cannot use the name \(name)"
-        let names = try explaining(what) { () throws(KernelError) in try makeFolders(storage.names) }
-        let file = try explaining(what) { () throws(KernelError) in
-            try names.open(name, [.readWrite, .create, .noFollow])
-        }
-        let free = try explaining(what) { () throws(KernelError) in try file.lock(wait: false) }
-        guard free else {
-            throw Problem(what, "a running container has it", hint: "choose another, or wait for it: codex32 list")
-        }
-        self.names = names
-        self.name = name
-        self.file = file
-    }
-
-    borrowing func remove() { try? names.remove(name) }
 }
 
 /// What `list` shows of one.

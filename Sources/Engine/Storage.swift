@@ -36,7 +36,11 @@ public struct Storage: Sendable {
 
     public var seccompCache: String { "\(data)/cache" }
     var running: String { "\(runtime)/containers" }
-    var names: String { "\(runtime)/names" }
+    var containers: String { "\(data)/containers" }
+    /// The sockets of supervisors.
+    var supervised: String { "\(runtime)/supervised" }
+    var names: String { "\(data)/names" }
+    var journal: String { "\(data)/events" }
     var layers: String { "\(data)/layers" }
 }
 

@@ -33,7 +33,8 @@ enum Sweep {
     }
 
     private static func clearName(_ name: String, _ storage: Storage) {
-        guard !name.contains("/"), let names = try? Descriptor.open(storage.names, [.read, .folder]),
+        guard ContainerName.isValid(name), NameClaim.owner(of: name, storage: storage) == nil,
+            let names = try? Descriptor.open(storage.names, [.read, .folder]),
             let file = try? names.open(name, [.write, .noFollow]), (try? file.lock(wait: false)) == true
         else { return }
         try? names.remove(name)

@@ -39,6 +39,13 @@ public struct Verdict: Sendable {
         }
     }
 
+    /// What is said of a program that could not be started.
+    static func notStarted(id: String, name: String?, at time: Int64, isolation: String) -> Verdict {
+        Verdict(
+            id: id, name: name, reason: .engine, exitCode: nil, signal: nil, wallSeconds: 0, startedAt: time,
+            finishedAt: time, isolation: isolation)
+    }
+
     public var document: JSON {
         .members([
             "schema": .integer(1), "id": .string(id), "name": .text(name), "reason": .string(reason.rawValue),
@@ -62,6 +69,45 @@ public enum Timestamp {
         let rest = Int(seconds % 86400)
         return "\(year)-\(two(month))-\(two(day))T\(two(rest / 3600)):\(two(rest / 60 % 60)):\(two(rest % 60))."
             + padded(Int(nanoseconds % 1_000_000_000 / 1000), 6) + "Z"
+    }
+
+    /// Reads such a text back, with up to nine digits behind the point; nil for anything else.
+    public static func nanoseconds(_ text: String) -> Int64? {
+        let bytes = Array(text.utf8)
+        guard (20...30).contains(bytes.count), bytes.last == 0x5a, bytes[4] == 0x2d, bytes[7] == 0x2d,
+            bytes[10] == 0x54, bytes[13] == 0x3a, bytes[16] == 0x3a
+        else { return nil }
+        let number = { (range: Range<Int>) -> Int64? in
+            var value: Int64 = 0
+            for byte in bytes[range] {
+                guard (0x30...0x39).contains(byte) else { return nil }
+                value = value * 10 + Int64(byte - 0x30)
+            }
+            return value
+        }
+        guard let year = number(0..<4), let month = number(5..<7), let day = number(8..<10),
+            let hour = number(11..<13), let minute = number(14..<16), let second = number(17..<19),
+            (1970...2200).contains(year), (1...12).contains(month), (1...31).contains(day), hour < 24, minute < 60,
+            second < 61
+        else { return nil }
+        var fraction: Int64 = 0
+        if bytes.count > 20 {
+            guard bytes[19] == 0x2e, bytes.count > 21, let digits = number(20..<bytes.count - 1) else { return nil }
+            fraction = digits
+            for _ in (bytes.count - 21)..<9 { fraction *= 10 }
+        }
+        let seconds = days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
+        return seconds * 1_000_000_000 + fraction
+    }
+
+    /// The other way round of ``date(days:)``.
+    private static func days(_ year: Int64, _ month: Int64, _ day: Int64) -> Int64 {
+        let shifted = month <= 2 ? year - 1 : year
+        let era = shifted / 400
+        let yearOfEra = shifted - era * 400
+        let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
+        let dayOfEra = yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear
+        return era * 146_097 + dayOfEra - 719_468
     }
 
     private static func two(_ number: Int) -> String { padded(number, 2) }

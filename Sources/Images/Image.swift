@@ -42,6 +42,14 @@ public enum ImageReference: Equatable, Sendable {
         self = .path(text)
     }
 
+    /// As it was asked for.
+    public var text: String {
+        switch self {
+        case .template(let name): "template:\(name)"
+        case .path(let path): path
+        }
+    }
+
     /// Looks the image up. A built template is made in `store` first, with `progress` told of it.
     public func resolve(store: String, progress: (String) -> Void) throws(Problem) -> Image {
         switch self {

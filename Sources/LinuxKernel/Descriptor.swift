@@ -34,9 +34,25 @@ public struct Descriptor: ~Copyable {
         return Array(bytes[..<(try KernelError.check(result, "read"))])
     }
 
+    /// Reads at most so many bytes from a place (pread(2)).
+    public borrowing func read(at offset: Int64, count: Int) throws(KernelError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let result = bytes.withUnsafeMutableBytes { codex_pread(number, $0.baseAddress, $0.count, offset) }
+        return Array(bytes[..<(try KernelError.check(result, "pread"))])
+    }
+
+    public borrowing func truncate(_ size: Int64) throws(KernelError) {
+        try KernelError.check(codex_ftruncate(number, size), "ftruncate")
+    }
+
     /// Writes some of the bytes, and says how many.
     public borrowing func write(some bytes: UnsafeRawBufferPointer) throws(KernelError) -> Int {
         try KernelError.check(codex_write(number, bytes.baseAddress, bytes.count), "write")
+    }
+
+    /// Writes some of the bytes, and says how many.
+    public borrowing func write(some bytes: [UInt8]) throws(KernelError) -> Int {
+        try KernelError.check(bytes.withUnsafeBytes { codex_write(number, $0.baseAddress, $0.count) }, "write")
     }
 
     /// Writes all of the text.
@@ -62,6 +78,11 @@ public struct Descriptor: ~Copyable {
             bytes.append(contentsOf: chunk[..<count])
             if bytes.count > limit { throw KernelError("read", number: E2BIG) }
         }
+    }
+
+    /// For a descriptor that came by inheritance: it goes no further.
+    public borrowing func setCloseOnExec() throws(KernelError) {
+        try KernelError.check(codex_set_close_on_exec(number), "fcntl")
     }
 
     public borrowing func setNonblocking(_ on: Bool) throws(KernelError) {
@@ -95,6 +116,13 @@ public enum StandardStream: Int32, Sendable {
     /// Writes all of the text; a closed or full reader is not this program's failure.
     public func print(_ text: String) {
         write(Array(text.utf8)[...])
+    }
+
+    /// What can be read now; empty: the end; nil: it failed or would block.
+    public func readSome(_ count: Int) -> [UInt8]? {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let result = bytes.withUnsafeMutableBytes { codex_read(rawValue, $0.baseAddress, $0.count) }
+        return result < 0 ? nil : Array(bytes[..<result])
     }
 
     /// Writes all of the bytes, waiting where the reader is slow.

@@ -27,6 +27,11 @@ public struct EventQueue: ~Copyable {
         return true
     }
 
+    /// Says anew what is waited for on a descriptor; neither: only its end.
+    public borrowing func change(_ number: Int32, token: UInt64, read: Bool, write: Bool) {
+        _ = codex_epoll_change(epoll.number, number, (read ? 1 : 0) | (write ? 4 : 0), token)
+    }
+
     public borrowing func remove(_ number: Int32) { _ = codex_epoll_remove(epoll.number, number) }
 
     /// Waits; `milliseconds` -1 is without end. An interrupted wait returns nothing.

@@ -44,6 +44,53 @@ public struct JSONObject {
         }
     }
 
+    public func integer(_ name: String) throws(DocumentError) -> Int64? {
+        guard let value = value(name) else { return nil }
+        guard case .integer(let number) = value else { throw DocumentError(path(name), "must be a whole number") }
+        return number
+    }
+
+    public func bool(_ name: String) throws(DocumentError) -> Bool? {
+        guard let value = value(name) else { return nil }
+        guard case .bool(let flag) = value else { throw DocumentError(path(name), "must be true or false") }
+        return flag
+    }
+
+    /// A user's or group's number: 4294967295 means "none" to the kernel.
+    public func identity(_ name: String) throws(DocumentError) -> UInt32? {
+        guard let number = try unsigned(name) else { return nil }
+        guard number < UInt64(UInt32.max) else { throw DocumentError(path(name), "is no id") }
+        return UInt32(number)
+    }
+
+    public func numbers(_ name: String) throws(DocumentError) -> [UInt64] {
+        var list: [UInt64] = []
+        for (index, value) in try values(name).enumerated() {
+            guard case .integer(let number) = value, number >= 0 else {
+                throw DocumentError("\(path(name))[\(index)]", "must be a whole number of 0 or more")
+            }
+            list.append(UInt64(number))
+        }
+        return list
+    }
+
+    /// The members of an object whose values are all strings, in their order.
+    public func pairs() throws(DocumentError) -> [(name: String, value: String)] {
+        var list: [(name: String, value: String)] = []
+        for member in members { list.append((member.name, try required(member.name))) }
+        return list
+    }
+
+    /// The members of an object whose values are all objects.
+    public func objects() throws(DocumentError) -> [(name: String, value: JSONObject)] {
+        var list: [(name: String, value: JSONObject)] = []
+        for member in members { list.append((member.name, try JSONObject(member.value, at: path(member.name)))) }
+        return list
+    }
+
+    /// The members that are not in the list: a newer codex32's, which are kept as they are.
+    public func others(than names: Set<String>) -> [JSON.Member] { members.filter { !names.contains($0.name) } }
+
     public func strings(_ name: String) throws(DocumentError) -> [String] {
         var list: [String] = []
         for (index, value) in try values(name).enumerated() {

@@ -50,8 +50,7 @@ extension Planner {
             add(.useRoot(nil))
             return Root(mount: nil, becomesReadOnly: false)
         case .assembled(let entries):
-            let tree = slot()
-            add(temporary(size: 256 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: tree))
+            let tree = assembledRoot(layer)
             add(.enterHost(tree))
             add(.useRoot(tree))
             for entry in entries { assemble(entry) }
@@ -68,6 +67,16 @@ extension Planner {
             }
             return overlay(folder, layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
         }
+    }
+
+    /// The tree that is put together: in memory, or, for a container that lasts, its layer itself.
+    private mutating func assembledRoot(_ layer: WritableLayer?) -> Slot {
+        if let tree = layer?.tree, !plan.readOnlyRoot {
+            return bind(tree, attributes: [.noSetuid, .noDevices], recursive: false)
+        }
+        let tree = slot()
+        add(temporary(size: 256 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: tree))
+        return tree
     }
 
     private var imageOwners: BindSource.Owners { hasUserNamespace ? .namespace : .plain }
@@ -107,7 +116,7 @@ extension Planner {
         ]
         if hasUserNamespace { options.append(MountOption("userxattr")) }
         // What a container of `run` wrote is gone with it: nothing has to reach the disk.
-        options.append(MountOption("volatile"))
+        if layer?.lasts != true { options.append(MountOption("volatile")) }
         add(.newFileSystem("overlay", options: options, attributes: attributes, workingFolder: staging, into: merged))
         add(.attach(merged, at: "/root", .folder))
         add(.useRoot(merged))

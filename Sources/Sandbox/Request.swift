@@ -128,5 +128,13 @@ public struct DeviceNode: Equatable, Sendable {
 /// Where a container's changes to its root go: a private folder with `upper` and `work` in it.
 public struct WritableLayer: Equatable, Sendable {
     public let folder: HostPath
-    public init(_ folder: HostPath) { self.folder = folder }
+    /// Its `upper`, for a container that is started again: there it is an assembled root itself.
+    public let tree: HostPath?
+    public init(_ folder: HostPath, tree: HostPath? = nil) {
+        self.folder = folder
+        self.tree = tree
+    }
+
+    /// It is there at the next start too.
+    var lasts: Bool { tree != nil }
 }

@@ -4,9 +4,10 @@ internal import OCISpec
 
 /// `codex32 doctor`: what this machine offers, and the least that would add what it lacks.
 enum DoctorCommand {
-    struct Draft: Sendable {
+    struct Draft: VerbDraft {
         var format = "table"
         var help = false
+        var storage: String?
     }
 
     static let command = Command<Draft>(
@@ -29,15 +30,10 @@ enum DoctorCommand {
             )
         ])
 
-    static func run(_ words: [String]) throws(Problem) -> Int32 {
-        var draft = Draft()
-        _ = try command.parse(words, into: &draft) { _, word throws(Problem) in
-            throw Problem("cannot use \(word)", "doctor takes no words", hint: "codex32 doctor --help")
-        }
-        if draft.help {
-            StandardStream.output.print(HelpText.command(command))
-            return 0
-        }
+    static let verb = Verb(command) { words throws(Problem) in try run(words) }
+
+    private static func run(_ words: [String]) throws(Problem) -> Int32 {
+        guard let (draft, _) = try command.read(words, Draft(), count: 0...0, what: "word") else { return 0 }
         let findings = Diagnosis.all()
         let levels = Diagnosis.levels(findings)
         if draft.format == "json" {

@@ -1,12 +1,5 @@
 /// The texts that tell how codex32 is used, made from the option tables.
 enum HelpText {
-    static let commands: [(name: String, summary: String)] = [
-        ("run", RunOptions.command.summary), ("list", "show what runs now"),
-        ("doctor", "tell what this machine offers, level by level"),
-        ("version", "print the version"), ("completion", "print a completion script for bash, zsh or fish"),
-        ("man", "print the manual page"),
-    ]
-
     static var overview: String {
         var text = """
             codex32 runs programs in sandboxes, with no daemon.
@@ -16,17 +9,21 @@ enum HelpText {
             Commands:
 
             """
-        for command in commands { text += "  \(padded(command.name, 12))\(command.summary)\n" }
+        for verb in Verbs.all { text += "  \(padded(verb.page.name, 12))\(verb.page.summary)\n" }
+        text += "  \(padded("man", 12))print the manual page\n"
         return text + """
 
             Try:   codex32 run ./bot.py
                    sudo codex32 run --isolation strict template:busybox -- sh -c 'id; ls /'
-            Help:  codex32 run --help, man codex32
+                   codex32 create --name my-bot --image ./bot.py && codex32 start my-bot && codex32 logs -f my-bot
+            Help:  codex32 COMMAND --help, man codex32
 
             """
     }
 
-    static func command<Draft>(_ command: Command<Draft>) -> String {
+    static func command<Draft>(_ command: Command<Draft>) -> String { page(command.page) }
+
+    static func page(_ command: CommandPage) -> String {
         var text = "Usage: \(command.synopsis)\n\n\(capitalized(command.summary)).\n"
         if !command.details.isEmpty { text += "\n\(command.details)\n" }
         for group in command.groups {
@@ -41,7 +38,7 @@ enum HelpText {
         return text
     }
 
-    static func names<Draft>(_ option: Option<Draft>) -> String {
+    static func names(_ option: CommandPage.OptionLine) -> String {
         let sorted = option.names.sorted { $0.utf8.count < $1.utf8.count }
         return sorted.joined(separator: ", ") + (option.value.map { " \($0)" } ?? "")
     }

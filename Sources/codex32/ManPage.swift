@@ -6,29 +6,14 @@ enum ManPage {
             .SH NAME
             codex32 \\- run programs in sandboxes, with no daemon
             .SH SYNOPSIS
-            .B codex32 run
-            [\\fIOPTIONS\\fR] \\fIIMAGE\\fR [\\fICOMMAND\\fR...]
-            .br
-            .B codex32 list
-            |
-            .B doctor
-            |
-            .B version
-            |
-            .B completion
+            .B codex32
+            \\fICOMMAND\\fR [\\fIOPTIONS\\fR] ...
             .SH DESCRIPTION
             codex32 runs a program in namespaces, a cgroup, behind seccomp and Landlock, at one of three levels of
             isolation: minimal, standard, strict. What was asked for is read back from the kernel.
-            .SH RUN
 
             """
-        text += escaped(RunOptions.command.details) + "\n"
-        for group in RunOptions.command.groups {
-            text += ".SS \(group.title)\n"
-            for option in group.options {
-                text += ".TP\n.B \(escaped(HelpText.names(option)))\n\(escaped(option.help))\n"
-            }
-        }
+        for verb in Verbs.all { text += page(verb) }
         return text + """
             .SH ENVIRONMENT
             .TP
@@ -48,6 +33,21 @@ enum ManPage {
             .BR landlock (7)
 
             """
+    }
+
+    private static func page(_ verb: Verb) -> String {
+        let page = verb.page
+        var text = ".SH \(page.name.uppercased())\n.nf\n\(escaped(page.synopsis))\n.fi\n.PP\n"
+        text += escaped(HelpText.capitalized(page.summary)) + ".\n"
+        if !verb.aliases.isEmpty { text += "Also called \(verb.aliases.joined(separator: ", ")).\n" }
+        if !page.details.isEmpty { text += ".PP\n.nf\n\(escaped(page.details))\n.fi\n" }
+        for group in page.groups {
+            text += ".SS \(page.name): \(group.title.lowercased())\n"
+            for option in group.options {
+                text += ".TP\n.B \(escaped(HelpText.names(option)))\n\(escaped(option.help))\n"
+            }
+        }
+        return text
     }
 
     /// A dash that is one, and no line that begins like a macro.

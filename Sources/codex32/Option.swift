@@ -1,3 +1,4 @@
+internal import Engine
 internal import LinuxKernel
 
 /// One option of a command: the only definition of it. Parsing, `--help`, the man page and the shells'
@@ -97,26 +98,10 @@ struct Command<Draft>: Sendable {
 
     private func unknown(_ name: String) -> Problem {
         let near = options.flatMap(\.names).filter { $0.hasPrefix("--") }
-            .min { distance(name, $0) < distance(name, $1) }
-        let hint = near.flatMap { distance(name, $0) <= 3 ? "did you mean \($0)?" : nil }
+            .min { Spelling.distance(name, $0) < Spelling.distance(name, $1) }
+        let hint = near.flatMap { Spelling.distance(name, $0) <= 3 ? "did you mean \($0)?" : nil }
         return Problem(
             "unknown option \(name)", "codex32 \(self.name) has no such option",
             hint: hint ?? "codex32 \(self.name) --help lists them")
     }
-}
-
-/// How many letters two words differ in (Levenshtein's distance).
-func distance(_ a: String, _ b: String) -> Int {
-    let b = Array(b.utf8)
-    var row = Array(0...b.count)
-    for (i, letter) in a.utf8.enumerated() {
-        var previous = row[0]
-        row[0] = i + 1
-        for j in 0..<b.count {
-            let saved = row[j + 1]
-            row[j + 1] = min(row[j + 1] + 1, row[j] + 1, previous + (letter == b[j] ? 0 : 1))
-            previous = saved
-        }
-    }
-    return row[b.count]
 }

@@ -1,8 +1,18 @@
+internal import Engine
+internal import LinuxKernel
+internal import OCISpec
 internal import Sandbox
 
 /// A plan as text for people.
 enum PlanPage {
-    static func text(_ plan: LaunchPlan) -> String {
+    /// `--dry-run`: prints the plan, and starts nothing.
+    static func print(_ configuration: RunConfiguration, _ format: String) throws(Problem) -> Int32 {
+        let plan = try Run.plan(configuration)
+        StandardStream.output.print(format == "json" ? plan.document.text(pretty: true) + "\n" : text(plan))
+        return 0
+    }
+
+    private static func text(_ plan: LaunchPlan) -> String {
         var text = "isolation   \(plan.level.rawValue)\n"
         text += "namespaces  \(plan.namespaceNames.joined(separator: " "))\n"
         text += "command     \(plan.arguments.joined(separator: " "))\n"

@@ -28,6 +28,7 @@ struct RunDraft: Sendable {
     var user: String?
     var environment: [(name: String, value: String)] = []
     var memorySwap: String?
+    var life = LifecycleDraft()
 
     mutating func setEnvironment(_ name: String, _ value: String) {
         environment.removeAll { $0.name == name }

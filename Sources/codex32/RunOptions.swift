@@ -13,11 +13,21 @@ enum RunOptions {
             The exit status is the program's own; 128+n: ended by signal n; 124: the wall-time limit;
             125: codex32 could not do it; 126: not executable; 127: not found.
             """,
-        groups: [
-            ("What runs", what), ("Isolation", isolation), ("Limits", limits), ("Files", files),
-            ("Streams and ends", streams),
-            ("Results", results),
-        ])
+        groups: sandboxGroups + [("Results", results), ("In the background", background), planGroup])
+
+    /// What a sandbox is made of, for `run` and `create` alike.
+    static let sandboxGroups: [(title: String, options: [Option<RunDraft>])] = [
+        ("What runs", what), ("Isolation", isolation), ("Limits", limits), ("Files", files),
+        ("Streams and ends", streams),
+    ]
+
+    static let planGroup: (title: String, options: [Option<RunDraft>]) = ("Plan and help", plan)
+
+    /// With -d, `run` is `create` and `start` in one.
+    private static let background: [Option<RunDraft>] =
+        [
+            .flag("-d", "--detach", help: "start it, print its id, and leave it running") { $0.life.detach = true }
+        ] + LifecycleOptions.all
 
     private static let what: [Option<RunDraft>] = [
         .option("--image", value: "IMAGE", help: "a script, a program, a folder, or template:NAME") { $0.image = $1 },
@@ -45,7 +55,9 @@ enum RunOptions {
         .flag("--init", help: "a small pid 1 that passes signals on and reaps what the program leaves") {
             $0.request.reaper = true
         },
-        .flag("--rm", help: "remove it at its end: run always does") { _ in },
+        .flag("--rm", help: "remove it at its end (in the foreground run always does)") {
+            $0.life.removesItself = true
+        },
     ]
 
     private static let isolation: [Option<RunDraft>] = [
@@ -222,6 +234,9 @@ enum RunOptions {
         .option("--receipt", value: "FILE", help: "write what is in force, read back from the kernel, as JSON") {
             $0.receiptFile = $1
         },
+    ]
+
+    private static let plan: [Option<RunDraft>] = [
         .flag("--dry-run", help: "print the plan and start nothing") { $0.dryRun = true },
         .option("--format", value: "FORMAT", help: "of --dry-run: text or json", choices: ["text", "json"]) {
             draft, text throws(Problem) in

@@ -3,9 +3,10 @@ internal import OCISpec
 
 /// `codex32 version`.
 enum VersionCommand {
-    struct Draft: Sendable {
+    struct Draft: VerbDraft {
         var format = "text"
         var help = false
+        var storage: String?
     }
 
     static let command = Command<Draft>(
@@ -26,15 +27,10 @@ enum VersionCommand {
             )
         ])
 
+    static let verb = Verb(command) { words throws(Problem) in try run(words) }
+
     static func run(_ words: [String]) throws(Problem) -> Int32 {
-        var draft = Draft()
-        _ = try command.parse(words, into: &draft) { _, word throws(Problem) in
-            throw Problem("cannot use \(word)", "version takes no words", hint: "codex32 version --help")
-        }
-        if draft.help {
-            StandardStream.output.print(HelpText.command(command))
-            return 0
-        }
+        guard let (draft, _) = try command.read(words, Draft(), count: 0...0, what: "word") else { return 0 }
         let library = SeccompBuilder.libraryVersion
         let seccomp = "\(library >> 16).\(library >> 8 & 0xff).\(library & 0xff)"
         let text =

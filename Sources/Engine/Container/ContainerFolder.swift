@@ -1,0 +1,92 @@
+public import LinuxKernel
+public import OCISpec
+
+/// One container's folder in the store, held by descriptor.
+///
+/// ```
+/// containers/ID/container.json   the record
+///               lock             who holds it owns the container: its supervisor, or a command at work
+///               receipt.json     what the last start had in force
+///               log/             what the program wrote
+/// layers/ID/                     its changes to the image
+/// ```
+public struct ContainerFolder: ~Copyable {
+    public let id: String
+    public let storage: Storage
+    public let folder: Descriptor
+
+    init(id: String, storage: Storage, folder: consuming Descriptor) {
+        self.id = id
+        self.storage = storage
+        self.folder = folder
+    }
+
+    static let recordName = "container.json"
+    private static let limit = 8 << 20
+
+    /// The record as it is written, whatever is true by now.
+    func written() throws(Problem) -> ContainerRecord {
+        let what = "cannot read the record of \(id)"
+        let text: String = try explaining(what) { () throws(KernelError) in
+            try folder.contents(of: ContainerFolder.recordName, limit: ContainerFolder.limit)
+        }
+        do {
+            let record = try ContainerRecord(try JSONReader.read(Array(text.utf8)))
+            guard record.id == id else { throw DocumentError("id", "is another container's") }
+            return record
+        } catch {
+            throw Problem(
+                what, "\(storage.containers)/\(id)/\(ContainerFolder.recordName): \(error)",
+                hint: "mend the file, or take the container away: codex32 remove -f \(id)")
+        }
+    }
+
+    /// Writes the record whole. Only the holder of the lock may.
+    func write(_ record: ContainerRecord, holding lock: borrowing ContainerLock) throws(Problem) {
+        try explaining("cannot write the record of \(record.name)") { () throws(KernelError) in
+            try folder.replace(
+                ContainerFolder.recordName, with: record.document.text(pretty: true) + "\n", durable: true)
+        }
+    }
+
+    /// Whether somebody owns the container now: its supervisor, or a command at work.
+    func isOwned() -> Bool {
+        guard let file = try? folder.open("lock", [.readWrite, .noFollow]) else { return false }
+        return (try? file.isLocked()) ?? true
+    }
+
+    /// Takes the lock; nil: another has it.
+    func tryLock() throws(Problem) -> ContainerLock? {
+        try explaining("cannot lock the container \(id)") { () throws(KernelError) -> ContainerLock? in
+            let file = try folder.open("lock", [.readWrite, .create, .noFollow])
+            guard try file.takeLock(wait: false) else { return nil }
+            // Removed by its last owner while this one waited: the folder is only a descriptor by now.
+            guard (try? folder.status(of: "lock"))?.inode == (try file.status()).inode else {
+                throw KernelError("open", "lock", number: Errno.missing)
+            }
+            return ContainerLock(file: file)
+        }
+    }
+
+    /// The folder of the supervisor's socket; gone at a reboot.
+    var runtimePath: String { "\(storage.supervised)/\(id)" }
+
+    /// Calls the supervisor; nil: none listens.
+    func callSupervisor() -> SocketConnection? {
+        guard let place = try? Descriptor.open(runtimePath, [.read, .folder]) else { return nil }
+        return try? SocketConnection(to: Control.socketName, in: place)
+    }
+
+    /// What the last start had in force, as JSON; nil: it never started.
+    public func receipt() -> JSON? {
+        guard let text = try? folder.contents(of: "receipt.json", limit: ContainerFolder.limit) else { return nil }
+        return try? JSONReader.read(Array(text.utf8))
+    }
+}
+
+/// The right to change a container. It ends with the last copy of its descriptor, so a supervisor that
+/// inherits it goes on where the command that made it ends.
+public struct ContainerLock: ~Copyable {
+    let file: Descriptor
+    init(file: consuming Descriptor) { self.file = file }
+}

@@ -1,0 +1,178 @@
+public import LinuxKernel
+internal import OCISpec
+
+/// All containers that outlive the command that made them, in one storage folder.
+public struct ContainerStore: Sendable {
+    public let storage: Storage
+
+    public init(_ storage: Storage) { self.storage = storage }
+
+    /// What stands in the store under an id.
+    public enum Entry: Sendable {
+        case container(ContainerRecord)
+        /// The record cannot be read, with why.
+        case broken(id: String, why: String)
+    }
+
+    // MARK: Making
+
+    /// Makes a container: its record, whole, under a name that nobody else has.
+    public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
+        let id = ContainerID.make()
+        let name = configuration.run.name ?? ContainerName.invented(for: id)
+        let containers = try openContainers()
+        let record = ContainerRecord(
+            id: id, name: name, createdAt: Clock.realtime, labels: configuration.labels,
+            configuration: configuration.document)
+        let claim = try NameClaim(name, id: id, storage: storage)
+        let temporary = ".\(id).new"
+        do {
+            try explaining("cannot make the container \(name)") { () throws(KernelError) in
+                try containers.makeFolder(temporary)
+                let folder = try containers.open(temporary, [.read, .folder, .noFollow])
+                _ = try folder.open("lock", [.write, .create, .exclusive])
+                try folder.makeFolder("log")
+                try folder.replace(
+                    ContainerFolder.recordName, with: record.document.text(pretty: true) + "\n", durable: true)
+                try claim.write()
+                try containers.rename(temporary, to: id)
+                try containers.sync()
+            }
+        } catch {
+            try? containers.removeTree(temporary)
+            claim.giveBack()
+            throw error
+        }
+        EventJournal(storage).append("create", record)
+        return record
+    }
+
+    private func openContainers() throws(Problem) -> Descriptor {
+        let folder = try explaining("cannot use the store \(storage.containers)") { () throws(KernelError) in
+            try makeFolders(storage.containers)
+        }
+        try checkOwner(folder)
+        return folder
+    }
+
+    /// What another user can write must not tell root, or anybody else, what to start.
+    private func checkOwner(_ folder: borrowing Descriptor) throws(Problem) {
+        let status = try explaining("cannot use the store \(storage.containers)") { () throws(KernelError) in
+            try folder.status()
+        }
+        guard status.uid == Machine.uid, status.mode & 0o022 == 0 else {
+            throw Problem(
+                "cannot use the store \(storage.containers)",
+                status.uid == Machine.uid
+                    ? "others may write to it" : "it belongs to the user \(status.uid), and this is \(Machine.uid)",
+                hint: "run codex32 as that user, or choose another folder with --root")
+        }
+    }
+
+    // MARK: Finding
+
+    /// Every container, oldest first, as the store says: see ``Containers/view(_:)`` for the truth.
+    public func all() throws(Problem) -> [Entry] {
+        guard Descriptor.exists(storage.containers) else { return [] }
+        var entries: [Entry] = []
+        for id in try ids() {
+            guard let container = try? open(id: id) else { continue }
+            do { entries.append(.container(try container.written())) } catch {
+                // Gone since the folder was read is not broken.
+                if Descriptor.exists("\(storage.containers)/\(id)/lock") {
+                    entries.append(.broken(id: id, why: error.why))
+                }
+            }
+        }
+        return entries.sorted { $0.createdAt < $1.createdAt }
+    }
+
+    public func ids() throws(Problem) -> [String] {
+        guard Descriptor.exists(storage.containers) else { return [] }
+        return try explaining("cannot read the store \(storage.containers)") { () throws(KernelError) in
+            try Descriptor.open(storage.containers, [.read, .folder]).entries().filter(ContainerID.isValid).sorted()
+        }
+    }
+
+    /// Opens a container by its whole id.
+    public func open(id: String) throws(Problem) -> ContainerFolder {
+        let containers = try explaining("cannot use the store \(storage.containers)") { () throws(KernelError) in
+            try Descriptor.open(storage.containers, [.read, .folder])
+        }
+        try checkOwner(containers)
+        let folder = try explaining("cannot open the container \(id)") { () throws(KernelError) in
+            try containers.open(id, [.read, .folder, .noFollow])
+        }
+        return ContainerFolder(id: id, storage: storage, folder: folder)
+    }
+
+    /// Finds a container by its name, its id, or the beginning of its id.
+    public func find(_ reference: String) throws(Problem) -> ContainerFolder {
+        guard !reference.isEmpty else {
+            throw Problem("no container", "the name is empty", hint: "codex32 list shows the names")
+        }
+        if ContainerName.isValid(reference), let id = NameClaim.owner(of: reference, storage: storage),
+            let container = try? open(id: id)
+        {
+            return container
+        }
+        let ids = try ids()
+        if ids.contains(reference) { return try open(id: reference) }
+        let matches = reference.utf8.count >= 2 ? ids.filter { $0.hasPrefix(reference) } : []
+        if matches.count == 1 { return try open(id: matches[0]) }
+        if matches.count > 1 {
+            throw Problem(
+                "no container \(reference)", "\(matches.count) ids begin so", hint: "give more of it: \(matches[0])")
+        }
+        throw try unknown(reference)
+    }
+
+    /// Says where was searched, and what is near.
+    private func unknown(_ reference: String) throws(Problem) -> Problem {
+        let names = try all().compactMap { entry -> String? in
+            if case .container(let record) = entry { record.name } else { nil }
+        }
+        let near = names.min { Spelling.distance($0, reference) < Spelling.distance($1, reference) }
+        let whose = Machine.isRoot ? "root's store" : "your own store"
+        var hint = near.flatMap { Spelling.distance($0, reference) <= 3 ? "did you mean \($0)?" : nil }
+        if hint == nil, !Machine.isRoot { hint = "root has a store of its own: sudo codex32 list -a" }
+        return Problem(
+            "no container \(reference)", "it is not in \(whose), \(storage.data)",
+            hint: hint ?? "codex32 list -a shows all")
+    }
+}
+
+extension ContainerStore.Entry {
+    public var id: String {
+        switch self {
+        case .container(let record): record.id
+        case .broken(let id, _): id
+        }
+    }
+
+    var createdAt: Int64 {
+        switch self {
+        case .container(let record): record.createdAt
+        case .broken: 0
+        }
+    }
+}
+
+/// How far apart two words are.
+public enum Spelling {
+    /// How many letters two words differ in (Levenshtein's distance).
+    public static func distance(_ a: String, _ b: String) -> Int {
+        let b = Array(b.utf8)
+        var row = Array(0...b.count)
+        for (i, letter) in a.utf8.enumerated() {
+            var previous = row[0]
+            row[0] = i + 1
+            for j in 0..<b.count {
+                let saved = row[j + 1]
+                row[j + 1] = min(row[j + 1] + 1, row[j] + 1, previous + (letter == b[j] ? 0 : 1))
+                previous = saved
+            }
+        }
+        return row[b.count]
+    }
+}

@@ -1,0 +1,270 @@
+public import LinuxKernel
+public import OCISpec
+public import Sandbox
+
+/// What can be done with containers: the verbs of the command line, and of everything else above the engine.
+public struct Containers: Sendable {
+    public let store: ContainerStore
+    public var storage: Storage { store.storage }
+
+    public init(_ storage: Storage) { store = ContainerStore(storage) }
+
+    /// Who may change a container at the moment.
+    enum Hold: ~Copyable {
+        case mine(ContainerLock)
+        case supervisor(SocketConnection)
+    }
+
+    // MARK: Looking
+
+    /// The record as it is in truth: one whose supervisor is gone is put in order first.
+    public func view(_ container: borrowing ContainerFolder) throws(Problem) -> ContainerRecord {
+        let record = try container.written()
+        guard record.state.isSupervised, !container.isOwned() else { return record }
+        // Another may be faster, and then it is in order too.
+        guard let lock = try container.tryLock() else { return try container.written() }
+        return try Recovery.mend(container, try container.written(), holding: lock)
+    }
+
+    /// All of them, oldest first, each as it is in truth.
+    public func all() throws(Problem) -> [ContainerStore.Entry] {
+        try store.all().map { entry in
+            guard case .container(let record) = entry, record.state.isSupervised,
+                let container = try? store.open(id: record.id), let seen = try? view(container)
+            else { return entry }
+            return .container(seen)
+        }
+    }
+
+    public func find(_ reference: String) throws(Problem) -> ContainerRecord { try view(try store.find(reference)) }
+
+    // MARK: Owning
+
+    /// Takes the container's lock, or reaches the one who has it.
+    func hold(_ container: borrowing ContainerFolder) throws(Problem) -> Hold {
+        let limit = Clock.monotonic + 30_000_000_000
+        while true {
+            if let lock = try container.tryLock() { return .mine(lock) }
+            if let connection = container.callSupervisor() { return .supervisor(connection) }
+            guard Clock.monotonic < limit else {
+                throw Problem(
+                    "cannot use \(container.id)", "another command has been at work on it for half a minute",
+                    hint: "try again")
+            }
+            Clock.sleep(milliseconds: 2)
+        }
+    }
+
+    /// The lock, with the record in order; a container that is looked after is an error.
+    private func own(_ container: borrowing ContainerFolder, to verb: String) throws(Problem) -> OwnedContainer {
+        switch try hold(container) {
+        case .mine(let lock):
+            let record = try Recovery.mend(container, try container.written(), holding: lock)
+            return OwnedContainer(lock: lock, record: record)
+        case .supervisor:
+            let record = try container.written()
+            throw Problem(
+                "cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)",
+                hint: "codex32 stop \(record.name)")
+        }
+    }
+
+    /// Asks the supervisor; a container that has none is an error.
+    func ask(
+        _ container: borrowing ContainerFolder, to verb: String, _ request: String, _ members: [JSON.Member] = []
+    ) throws(Problem) -> JSON {
+        switch try hold(container) {
+        case .supervisor(let connection): return try Control.ask(connection, request, members)
+        case .mine(let lock):
+            let record = try Recovery.mend(container, try container.written(), holding: lock)
+            throw Problem(
+                "cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)",
+                hint: "codex32 start \(record.name)")
+        }
+    }
+
+    /// A container that this command alone may change.
+    struct OwnedContainer: ~Copyable {
+        let lock: ContainerLock
+        let record: ContainerRecord
+    }
+
+    // MARK: Verbs
+
+    public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
+        // What cannot be started is told now; what the machine lacks may be there at the start.
+        _ = try Run.plan(configuration.run)
+        return try store.create(configuration)
+    }
+
+    /// Starts a container that does not run; returns when its program runs.
+    public func start(_ reference: String, warn: @escaping (Notice) -> Void) throws(Problem) {
+        let container = try store.find(reference)
+        var report = try beginStart(container, waitsForClient: false)
+        try report.wait(warn: Containers.warner(warn))
+    }
+
+    static func warner(_ warn: @escaping (Notice) -> Void) -> (String, String, String?, Bool) -> Void {
+        { item, why, hint, waived in
+            guard let item = Item(rawValue: item) else { return }
+            warn(Notice(item, why, hint: hint, waived: waived))
+        }
+    }
+
+    func beginStart(_ container: borrowing ContainerFolder, waitsForClient: Bool) throws(Problem) -> StartReport {
+        let owned = try own(container, to: "start")
+        let record = owned.record
+        guard record.state.kind.next.contains(.running) else {
+            throw Problem(
+                "cannot start \(record.name)", "it is \(record.state.kind.rawValue)",
+                hint: "it can only be removed: codex32 remove -f \(record.name)")
+        }
+        return try SupervisorProcess.spawn(container, owned.lock, waitsForClient: waitsForClient)
+    }
+
+    /// Stops a container, and returns its exit status. One that does not run is left as it is.
+    /// - Parameter timeout: nanoseconds until SIGKILL; nil: its own.
+    @discardableResult
+    public func stop(_ reference: String, signal: Int32?, timeout: Int64?) throws(Problem) -> Int32? {
+        let container = try store.find(reference)
+        switch try hold(container) {
+        case .supervisor(let connection):
+            do {
+                let answer = try Control.ask(
+                    connection, "stop", [.init("signal", .number(signal)), .init("timeout", .number(timeout))])
+                return Containers.status(answer)
+            } catch {
+                // The supervisor may have ended, or been killed, between the two.
+                let record = try settled(container)
+                guard !record.state.isSupervised else { throw error }
+                return record.state.ending?.status
+            }
+        case .mine(let lock):
+            return try Recovery.mend(container, try container.written(), holding: lock).state.ending?.status
+        }
+    }
+
+    /// The record once nobody owns the container any more, or after ten seconds.
+    func settled(_ container: borrowing ContainerFolder) throws(Problem) -> ContainerRecord {
+        for _ in 0..<2000 where container.isOwned() { Clock.sleep(milliseconds: 5) }
+        return try view(container)
+    }
+
+    static func status(_ answer: JSON) -> Int32? {
+        guard case .integer(let status)? = answer["status"] else { return nil }
+        return Int32(exactly: status)
+    }
+
+    public func kill(_ reference: String, signal: Int32) throws(Problem) {
+        _ = try ask(try store.find(reference), to: "kill", "kill", [.init("signal", .number(signal))])
+    }
+
+    public func pause(_ reference: String) throws(Problem) {
+        _ = try ask(try store.find(reference), to: "pause", "pause")
+    }
+
+    public func unpause(_ reference: String) throws(Problem) {
+        _ = try ask(try store.find(reference), to: "unpause", "unpause")
+    }
+
+    /// Stops and starts again; one that does not run is started.
+    public func restart(
+        _ reference: String, timeout: Int64?, warn: @escaping (Notice) -> Void
+    ) throws(Problem) {
+        let container = try store.find(reference)
+        switch try hold(container) {
+        case .supervisor(let connection):
+            _ = try Control.ask(connection, "restart", [.init("timeout", .number(timeout))])
+            for _ in 0..<2000 {
+                let record = try view(container)
+                if record.state.kind != .restarting && record.state.kind != .stopping { break }
+                Clock.sleep(milliseconds: 5)
+            }
+        case .mine(let lock):
+            _ = try Recovery.mend(container, try container.written(), holding: lock)
+            var report = try SupervisorProcess.spawn(container, lock, waitsForClient: false)
+            try report.wait(warn: Containers.warner(warn))
+        }
+    }
+
+    /// Waits for the end, and returns the exit status; of a container that has ended, at once.
+    public func wait(_ reference: String) throws(Problem) -> Int32 {
+        let container = try store.find(reference)
+        while true {
+            if let connection = container.callSupervisor(),
+                let answer = try? Control.ask(connection, "wait"), let status = Containers.status(answer)
+            {
+                return status
+            }
+            let record = try view(container)
+            switch record.state {
+            case .exited(let ending): return ending.status
+            case .dead(let why): throw Problem("cannot wait for \(record.name)", "it is dead: \(why)")
+            // Not started yet: its start is waited for too, as with Docker.
+            default: Clock.sleep(milliseconds: 20)
+            }
+        }
+    }
+
+    public func rename(_ reference: String, to name: String) throws(Problem) {
+        let container = try store.find(reference)
+        switch try hold(container) {
+        case .supervisor(let connection):
+            _ = try Control.ask(connection, "rename", [.init("name", .string(name))])
+        case .mine(let lock):
+            var record = try Recovery.mend(container, try container.written(), holding: lock)
+            let renaming = try Renaming(record, to: name, storage: storage)
+            record.name = name
+            try container.write(record, holding: lock)
+            renaming.finish()
+            EventJournal(storage).append("rename", record, [.init("oldName", .string(renaming.old))])
+        }
+    }
+
+    /// Changes limits and the restart policy, of a running container too.
+    public func update(_ reference: String, _ change: JSON) throws(Problem) {
+        let container = try store.find(reference)
+        switch try hold(container) {
+        case .supervisor(let connection):
+            _ = try Control.ask(connection, "update", [.init("change", change)])
+        case .mine(let lock):
+            var record = try Recovery.mend(container, try container.written(), holding: lock)
+            record.configuration = try ConfigurationChange(change).applied(to: record, storage: storage).configuration
+            try container.write(record, holding: lock)
+            EventJournal(storage).append("update", record)
+        }
+    }
+
+    /// Takes a container away.
+    /// - Parameter force: one that runs is killed first, and one with a broken record goes too.
+    public func remove(_ reference: String, force: Bool) throws(Problem) {
+        let container = try store.find(reference)
+        if force, let connection = container.callSupervisor() {
+            _ = try? Control.ask(
+                connection, "stop", [.init("signal", .number(Signal.kill)), .init("timeout", .integer(1))])
+            _ = try? settled(container)
+        }
+        let written: ContainerRecord
+        do { written = try container.written() } catch {
+            guard force else { throw error }
+            return try removeBroken(container)
+        }
+        let owned = try own(container, to: "remove")
+        guard written.id == owned.record.id else { return }
+        try Removal.remove(container, owned.record)
+    }
+
+    private func removeBroken(_ container: borrowing ContainerFolder) throws(Problem) {
+        guard let lock = try container.tryLock() else {
+            throw Problem("cannot remove \(container.id)", "somebody holds it", hint: "try again")
+        }
+        _ = lock
+        try Removal.erase(container)
+        EventJournal(storage).append("remove", id: container.id, name: "")
+    }
+
+    /// Puts the store in order, and tells what was found.
+    public func recover() throws(Problem) -> [(id: String, name: String, what: String)] {
+        try Recovery.all(store).map { ($0.id, $0.name, $0.what) }
+    }
+}

@@ -1,0 +1,188 @@
+public import LinuxKernel
+internal import OCISpec
+public import Sandbox
+
+/// A client's side of an attached container: its output comes here, input, signals and window size go there.
+struct Attachment: ~Copyable {
+    private enum Token: UInt64 {
+        case supervisor = 1
+        case input, signals
+    }
+    private let connection: SocketConnection
+    private let sendsInput: Bool
+    private let passesSignals: Bool
+    /// The bytes that end the attachment and leave the program alone; empty: none do.
+    private let detachKeys: [UInt8]
+    private var matched = 0
+
+    /// How an attachment ended.
+    enum End {
+        case program(status: Int32)
+        case detached
+    }
+
+    init(
+        _ connection: consuming SocketConnection, input: Bool, signals: Bool, detachKeys: [UInt8]
+    ) throws(Problem) {
+        var members: [JSON.Member] = [.init("input", .bool(input))]
+        if let size = TerminalSize(of: .output) {
+            members += [.init("rows", .number(size.rows)), .init("columns", .number(size.columns))]
+        }
+        _ = try Control.ask(connection, "attach", members)
+        self.connection = connection
+        sendsInput = input
+        passesSignals = signals
+        self.detachKeys = detachKeys
+    }
+
+    /// Copies until the program has ended or the keys are typed.
+    mutating func run(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End {
+        let what = "cannot watch the container"
+        let events = try explaining(what) { () throws(KernelError) in try EventQueue() }
+        let collected = (passesSignals ? Signal.forwarded : []) + [Signal.windowChanged]
+        let signals = try explaining(what) { () throws(KernelError) in try SignalQueue(collected) }
+        try explaining(what) { () throws(KernelError) in
+            try events.add(connection.descriptor.number, token: Token.supervisor.rawValue)
+            try events.add(signals.descriptor.number, token: Token.signals.rawValue)
+        }
+        var inputIsReady = false
+        if sendsInput {
+            // A regular file is always readable, and epoll refuses it.
+            inputIsReady = try explaining(what) { () throws(KernelError) in
+                try !events.add(StandardStream.input.rawValue, token: Token.input.rawValue)
+            }
+        }
+        let raw = sendsInput ? RawTerminal(.input) : nil
+        let end = try copy(events, signals, inputIsReady, container, engine)
+        _ = consume raw
+        return end
+    }
+
+    private mutating func copy(
+        _ events: borrowing EventQueue, _ signals: borrowing SignalQueue, _ readsFile: Bool,
+        _ container: borrowing ContainerFolder, _ engine: Containers
+    ) throws(Problem) -> End {
+        var inputIsReady = readsFile
+        while true {
+            if inputIsReady { inputIsReady = try sendInput(events) != .ended }
+            let ready = try explaining("cannot watch the container") { () throws(KernelError) in
+                try events.wait(milliseconds: inputIsReady ? 0 : -1)
+            }
+            for event in ready {
+                switch Token(rawValue: event.token) {
+                case .supervisor: if let end = try receive(container, engine) { return end }
+                case .input: if try sendInput(events) == .detached { return .detached }
+                case .signals: passOn(signals, container)
+                case nil: break
+                }
+            }
+        }
+    }
+
+    private enum Input { case more, ended, detached }
+
+    private mutating func sendInput(_ events: borrowing EventQueue) throws(Problem) -> Input {
+        guard let bytes = StandardStream.input.readSome(Control.Frame.most) else { return .more }
+        if bytes.isEmpty {
+            events.remove(StandardStream.input.rawValue)
+            try? connection.send([Control.Frame.inputEnd])
+            return .ended
+        }
+        var typed: [UInt8] = []
+        for byte in bytes {
+            guard !detachKeys.isEmpty, byte == detachKeys[matched] else {
+                typed += detachKeys[..<matched]
+                matched = !detachKeys.isEmpty && byte == detachKeys[0] ? 1 : 0
+                if matched == 0 { typed.append(byte) }
+                continue
+            }
+            matched += 1
+            if matched == detachKeys.count { return .detached }
+        }
+        if !typed.isEmpty { try? connection.send([Control.Frame.input] + typed) }
+        return .more
+    }
+
+    private func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End? {
+        let packet = (try? connection.receive()) ?? []
+        guard let kind = packet.first else {
+            let record = try engine.settled(container)
+            if let ending = record.state.ending { return .program(status: ending.status) }
+            throw Problem(
+                "the supervisor let this client go", "it did not read what the program wrote",
+                hint: "codex32 logs \(record.name) has all of it")
+        }
+        switch kind {
+        case Control.Frame.output: StandardStream.output.write(packet[1...])
+        case Control.Frame.error: StandardStream.error.write(packet[1...])
+        case Control.Frame.ended:
+            let answer = try Control.answer(Array(packet[1...]))
+            return .program(status: Containers.status(answer) ?? 125)
+        default: break
+        }
+        return nil
+    }
+
+    private func passOn(_ signals: borrowing SignalQueue, _ container: borrowing ContainerFolder) {
+        while let number = signals.next() {
+            if number == Signal.windowChanged {
+                guard let size = TerminalSize(of: .input) else { continue }
+                try? connection.send([
+                    Control.Frame.size, UInt8(size.rows >> 8), UInt8(size.rows & 255), UInt8(size.columns >> 8),
+                    UInt8(size.columns & 255),
+                ])
+            } else if let other = container.callSupervisor() {
+                _ = try? Control.ask(other, "kill", [.init("signal", .number(number))])
+            }
+        }
+    }
+}
+
+extension Containers {
+    /// Docker's: Ctrl-P, Ctrl-Q.
+    public static let usualDetachKeys: [UInt8] = [16, 17]
+
+    /// Starts a container with this command as its first client, so that nothing it writes is missed.
+    /// Returns the program's exit status, 0 when the client was detached.
+    public func startAttached(
+        _ reference: String, input: Bool, detachKeys: [UInt8] = usualDetachKeys,
+        warn: @escaping (Notice) -> Void
+    ) throws(Problem) -> Int32 {
+        let container = try store.find(reference)
+        var report = try beginStart(container, waitsForClient: true)
+        guard let first = report.next() else {
+            throw Problem("cannot start the container", "its supervisor ended at once")
+        }
+        if let problem = first["problem"] { throw Problem(problem) }
+        guard let connection = container.callSupervisor() else {
+            throw Problem("cannot start the container", "its supervisor does not listen")
+        }
+        var attachment = try Attachment(connection, input: input, signals: true, detachKeys: detachKeys)
+        try report.wait(warn: Containers.warner(warn))
+        return try finish(&attachment, container)
+    }
+
+    /// Joins the clients of a running container.
+    public func attach(
+        _ reference: String, input: Bool, signals: Bool, detachKeys: [UInt8] = usualDetachKeys
+    ) throws(Problem) -> Int32 {
+        let container = try store.find(reference)
+        guard let connection = container.callSupervisor() else {
+            let record = try view(container)
+            throw Problem(
+                "cannot attach to \(record.name)", "it is \(record.state.kind.rawValue)",
+                hint: "codex32 start -a \(record.name)")
+        }
+        var attachment = try Attachment(connection, input: input, signals: signals, detachKeys: detachKeys)
+        return try finish(&attachment, container)
+    }
+
+    private func finish(
+        _ attachment: inout Attachment, _ container: borrowing ContainerFolder
+    ) throws(Problem) -> Int32 {
+        switch try attachment.run(container, self) {
+        case .program(let status): return status
+        case .detached: return 0
+        }
+    }
+}

@@ -1,0 +1,156 @@
+internal import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+/// A value with one owner, shared by reference.
+final class Owned<Value: ~Copyable> {
+    let value: Value
+    init(_ value: consuming Value) { self.value = value }
+}
+
+/// A container's program from its start to its end, with all that the supervisor holds of it.
+final class Program {
+    let child: Child
+    let cgroup: Cgroup?
+    let identity: ProcessIdentity
+    /// Nanoseconds since 1970, and of the monotonic clock.
+    let startedAt: Int64
+    let began: Int64
+    /// The master of its terminal; nil: it has pipes.
+    let terminal: Owned<Descriptor>?
+    /// The read ends of its output, by stream; a closed one is taken out.
+    var outputs: [(pipe: Owned<Descriptor>, stream: StandardStream)]
+    /// The write end of its input, while it is open.
+    var input: Owned<Descriptor>?
+    let notices: [Notice]
+    var outputBytes: UInt64 = 0
+    /// Why codex32 itself ended it, and the signal that it carried out where pid 1 would have ignored it.
+    var ending: Verdict.Reason?
+    var carriedOut: Int32?
+
+    private init(
+        _ started: consuming Start.Started, cgroup: consuming Cgroup?, identity: ProcessIdentity,
+        outputs: [(Owned<Descriptor>, StandardStream)], input: Owned<Descriptor>?, notices: [Notice]
+    ) {
+        self.cgroup = cgroup
+        self.identity = identity
+        self.outputs = outputs
+        self.input = input
+        self.notices = notices
+        startedAt = Clock.realtime
+        began = Clock.monotonic
+        child = started.child
+        switch consume started.terminal {
+        case .some(let master): terminal = Owned(master)
+        case .none: terminal = nil
+        }
+    }
+
+    /// Starts a container's program.
+    ///
+    /// - Parameter prepared: told the cgroup's path before that is made, so that it can be written down.
+    static func start(
+        _ configuration: RunConfiguration, id: String, layer: LayerStore, receipt: (JSON) -> Void,
+        prepared: (String?) throws(Problem) -> Void
+    ) throws(Problem) -> Program {
+        var (request, _) = try Preparation.request(configuration) { _ in }
+        request.hold = true
+        let offer = try Offer.current(cgroup: Run.needsCgroup(request))
+        let kept = try layer.open(for: request)
+        var plan = try Planner.plan(
+            request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
+            identityBase: ContainerID.identityBase(id))
+        if kept != nil { try layer.give(to: plan.identity) }
+        try Run.protectProgram(plan, offer)
+        try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })
+        // What a killed supervisor left in this place is nobody's.
+        if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }
+        let cgroup = try Run.makeCgroup(id, plan)
+        return try launch(&plan, id: id, configuration, cgroup: cgroup, receipt: receipt)
+    }
+
+    private static func launch(
+        _ plan: inout LaunchPlan, id: String, _ configuration: RunConfiguration, cgroup: consuming Cgroup?,
+        receipt: (JSON) -> Void
+    ) throws(Problem) -> Program {
+        let streams: DetachedStreams
+        let started: Start.Started
+        do {
+            streams = try DetachedStreams(terminal: plan.terminal, input: configuration.interactive)
+            started = try Start.launch(
+                &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup, receipt: true)
+        } catch {
+            Run.clear(cgroup)
+            throw error
+        }
+        guard let identity = ProcessIdentity(of: started.child.pid) else {
+            // It has ended already: its start time cannot be read any more, and nobody needs it.
+            receipt(started.receipt?.document(pid: started.child.pid, notices: plan.notices) ?? .null)
+            let gone = ProcessIdentity(
+                pid: started.child.pid, startTime: 0, boot: ProcessIdentity.currentBoot ?? "unknown")
+            return Program(
+                started, cgroup: cgroup, identity: gone, outputs: streams.outputs, input: streams.input,
+                notices: plan.notices)
+        }
+        receipt(started.receipt?.document(pid: started.child.pid, notices: plan.notices) ?? .null)
+        return Program(
+            started, cgroup: cgroup, identity: identity, outputs: streams.outputs, input: streams.input,
+            notices: plan.notices)
+    }
+
+    /// Sends a signal as to any process; see ``Supervision``.
+    func send(_ number: Int32, reaper: Bool) {
+        let status = try? ProcessStatus(pid: child.pid)
+        try? child.signal(number)
+        guard !reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
+        carriedOut = number
+        try? child.signal(Signal.kill)
+    }
+}
+
+/// The streams of a program that nobody watches: pipes to the supervisor, and an input that is empty or the
+/// supervisor's.
+struct DetachedStreams {
+    let standard: (Int32, Int32, Int32)
+    let outputs: [(Owned<Descriptor>, StandardStream)]
+    let input: Owned<Descriptor>?
+    /// Closed with this value, once the program has its own copies.
+    private let ends: [Owned<Descriptor>]
+
+    init(terminal: Bool, input interactive: Bool) throws(Problem) {
+        let what = "cannot set up the standard streams"
+        let null = Owned(
+            try explaining(what) { () throws(KernelError) in try Descriptor.open("/dev/null", [.readWrite]) })
+        var ends = [null]
+        if terminal {
+            standard = (null.value.number, null.value.number, null.value.number)
+            (outputs, input, self.ends) = ([], nil, ends)
+            return
+        }
+        var outputs: [(Owned<Descriptor>, StandardStream)] = []
+        for stream in [StandardStream.output, .error] {
+            let pipe = try DetachedStreams.pipe(what)
+            try explaining(what) { () throws(KernelError) in try pipe.read.value.setNonblocking(true) }
+            outputs.append((pipe.read, stream))
+            ends.append(pipe.write)
+        }
+        var source = null.value.number
+        var input: Owned<Descriptor>?
+        if interactive {
+            let pipe = try DetachedStreams.pipe(what)
+            try explaining(what) { () throws(KernelError) in try pipe.write.value.setNonblocking(true) }
+            source = pipe.read.value.number
+            ends.append(pipe.read)
+            input = pipe.write
+        }
+        standard = (source, ends[1].value.number, ends[2].value.number)
+        self.outputs = outputs
+        self.input = input
+        self.ends = ends
+    }
+
+    private static func pipe(_ what: String) throws(Problem) -> (read: Owned<Descriptor>, write: Owned<Descriptor>) {
+        let ends = try explaining(what) { () throws(KernelError) in try Descriptor.pipe() }
+        return (Owned(Descriptor(owning: ends.read)), Owned(Descriptor(owning: ends.write)))
+    }
+}

@@ -1,0 +1,153 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// The one process of a detached container that stays: the parent of its program.
+///
+/// It holds the container's lock for as long as it lives and is the only writer of the record meanwhile.
+/// Everybody else asks it, over one socket with a path. This file is its loop; what it does is in the extensions.
+final class Supervisor {
+    /// What an epoll event is about. Connections have the numbers from ``firstPeer`` on.
+    enum Token {
+        static let listener: UInt64 = 1
+        static let signals: UInt64 = 2
+        static let process: UInt64 = 3
+        static let output: UInt64 = 4
+        static let error: UInt64 = 5
+        static let terminal: UInt64 = 6
+        static let input: UInt64 = 7
+        static let wall: UInt64 = 8
+        static let cpu: UInt64 = 9
+        static let stop: UInt64 = 10
+        static let again: UInt64 = 11
+        static let health: UInt64 = 12
+        static let firstPeer: UInt64 = 100
+    }
+
+    let place: Owned<ContainerFolder>
+    let lock: Owned<ContainerLock>
+    let configuration: ContainerConfiguration
+    let storage: Storage
+    var record: ContainerRecord
+    let events: EventQueue
+    let signals: SignalQueue
+    let listener: SocketListener
+    let journal: EventJournal
+    let log: LogWriter
+    let wall: Timer
+    let cpu: Timer
+    let stop: Timer
+    let again: Timer
+    var peers: [UInt64: Peer] = [:]
+    var nextPeer = Token.firstPeer
+    var program: Program?
+    /// Starts in a row that did not last: what the next delay comes from.
+    var failures: UInt64 = 0
+    /// The end that is under way was asked for, and is followed by another start at once.
+    var startsAgain = false
+    /// Nothing more to look after: the loop ends.
+    var isDone = false
+    /// Limits as they are now: `update` may have changed them.
+    var limits: RunConfiguration
+    /// Read from pipes and terminals; made with the first output.
+    lazy var buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 16)
+    /// Input that the program has not taken yet.
+    var pendingInput: [UInt8] = []
+    var inputEnds = false
+    /// The size that the last client's terminal has: a program that starts later begins with it.
+    var attachedSize: TerminalSize?
+
+    init(
+        _ place: consuming ContainerFolder, lock: consuming ContainerLock, record: ContainerRecord,
+        configuration: ContainerConfiguration
+    ) throws(Problem) {
+        storage = place.storage
+        journal = EventJournal(place.storage)
+        let what = "cannot supervise \(record.name)"
+        // Everything but the kernel's own words about codex32 itself: a supervisor ends by its own decision.
+        let collected = Signal.forwarded + [Signal.pipe, Signal.windowChanged, Signal.ttyInput, Signal.ttyOutput]
+        let events = try explaining(what) { () throws(KernelError) in try EventQueue() }
+        let signals = try explaining(what) { () throws(KernelError) in try SignalQueue(collected) }
+        let path = place.runtimePath
+        let listener = try explaining("\(what) at \(path)") { () throws(KernelError) in
+            let folder = try makeFolders(path)
+            // What a killed supervisor left: this one has the lock, so nobody listens there.
+            try folder.removeTree(Control.socketName)
+            return try SocketListener(Control.socketName, in: folder)
+        }
+        log = try explaining("cannot open the log of \(record.name)") { () throws(KernelError) in
+            try LogWriter(configuration.log, in: try place.folder.open("log", [.read, .folder, .noFollow]))
+        }
+        let wall = try explaining(what) { () throws(KernelError) in try Timer() }
+        let cpu = try explaining(what) { () throws(KernelError) in try Timer() }
+        let stop = try explaining(what) { () throws(KernelError) in try Timer() }
+        let again = try explaining(what) { () throws(KernelError) in try Timer() }
+        try explaining(what) { () throws(KernelError) in
+            try events.add(listener.descriptor.number, token: Token.listener)
+            try events.add(signals.descriptor.number, token: Token.signals)
+            for (timer, token) in [(wall.descriptor.number, Token.wall), (cpu.descriptor.number, Token.cpu)] {
+                try events.add(timer, token: token)
+            }
+            for (timer, token) in [(stop.descriptor.number, Token.stop), (again.descriptor.number, Token.again)] {
+                try events.add(timer, token: token)
+            }
+        }
+        self.wall = wall
+        self.cpu = cpu
+        self.stop = stop
+        self.again = again
+        self.events = events
+        self.signals = signals
+        self.listener = listener
+        self.place = Owned(place)
+        self.lock = Owned(lock)
+        self.record = record
+        self.configuration = configuration
+        limits = configuration.run
+    }
+
+    /// Looks after the container until nothing is left to do.
+    func run() throws(Problem) {
+        do throws(KernelError) {
+            while !isDone {
+                for event in try events.wait() where !isDone { try handle(event) }
+            }
+        } catch { throw Problem("cannot watch \(record.name)", error) }
+    }
+
+    private func handle(_ event: EventQueue.Event) throws(KernelError) {
+        switch event.token {
+        case Token.listener: try acceptPeers()
+        case Token.signals: takeSignals()
+        case Token.process:
+            if let program, let end = try program.child.reap(wait: false) { ended(program, end) }
+        case Token.output: copyPipe(.output)
+        case Token.error: copyPipe(.error)
+        case Token.terminal: copyTerminal()
+        case Token.input: writeInput()
+        case Token.wall:
+            try wall.set(nanoseconds: 0)
+            end(.wallTime)
+        case Token.cpu: try checkCPU()
+        case Token.stop:
+            try stop.set(nanoseconds: 0)
+            try? program?.child.signal(Signal.kill)
+        case Token.again:
+            try again.set(nanoseconds: 0)
+            startAgain()
+        case Token.firstPeer...: handlePeer(event)
+        default: break
+        }
+    }
+
+    /// SIGTERM is the machine going down: the program is asked to end. Other signals mean nothing here.
+    private func takeSignals() {
+        while let number = signals.next() {
+            guard number == Signal.terminate else { continue }
+            beginStop(signal: nil, timeout: nil, byPerson: false)
+        }
+    }
+
+    /// Writes the record. A disk that takes no more must not end the program: the next write may succeed,
+    /// and what the store says meanwhile is mended by whoever finds it without a supervisor.
+    func save() { try? place.value.write(record, holding: lock.value) }
+}

@@ -1,0 +1,207 @@
+internal import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+/// Starting, ending, starting again.
+extension Supervisor {
+    /// Starts the program; the record then says that it runs.
+    func begin() throws(Problem) {
+        let layer = LayerStore(id: record.id, storage: storage)
+        let started = try Program.start(
+            limits, id: record.id, layer: layer,
+            receipt: { receipt in
+                try? place.value.folder.replace(
+                    "receipt.json", with: receipt.text(pretty: true) + "\n", durable: false)
+            },
+            prepared: { cgroup throws(Problem) in
+                record.cgroup = cgroup
+                record.supervisor = ProcessIdentity(of: Machine.pid)
+                try place.value.write(record, holding: lock.value)
+            })
+        program = started
+        record.notices = Receipt.notices(started.notices)
+        record.health = configuration.health == nil ? nil : "starting"
+        try record.become(.running(.init(process: started.identity, startedAt: started.startedAt)))
+        save()
+        journal.append("start", record)
+        do throws(KernelError) { try watch(started) } catch { throw Problem("cannot watch \(record.name)", error) }
+    }
+
+    private func watch(_ program: Program) throws(KernelError) {
+        try events.add(program.child.pidfd.number, token: Token.process)
+        for output in program.outputs {
+            try events.add(
+                output.pipe.value.number, token: output.stream == .output ? Token.output : Token.error)
+        }
+        if let terminal = program.terminal {
+            try terminal.value.setNonblocking(true)
+            attachedSize?.apply(to: terminal.value)
+            try events.add(terminal.value.number, token: Token.terminal)
+        }
+        if let limit = limits.wallTime { try wall.set(nanoseconds: max(limit, 1)) }
+        if limits.cpuTime != nil, program.hasCgroup { try cpu.set(nanoseconds: 1) }
+    }
+
+    /// Ends the program for a reason of ours.
+    func end(_ reason: Verdict.Reason) {
+        guard let program, program.ending == nil else { return }
+        program.ending = reason
+        sendStop(program, signal: limits.stopSignal, timeout: limits.stopTimeout)
+    }
+
+    private func sendStop(_ program: Program, signal: Int32, timeout: Int64) {
+        // A frozen program would never hear of it.
+        if record.state.kind == .paused { program.freeze(false) }
+        program.send(signal, reaper: limits.request.reaper)
+        try? stop.set(nanoseconds: max(timeout, 1))
+    }
+
+    /// Begins to stop the container. The end comes as an event.
+    func beginStop(signal: Int32?, timeout: Int64?, byPerson: Bool) {
+        if byPerson { record.wasStopped = true }
+        if case .restarting(let ending, _) = record.state {
+            try? again.set(nanoseconds: 0)
+            try? record.become(.exited(ending))
+            return finish(ending)
+        }
+        guard let program, let life = record.state.life else { return }
+        if record.state.kind != .stopping { try? record.become(.stopping(life)) }
+        save()
+        sendStop(program, signal: signal ?? limits.stopSignal, timeout: timeout ?? limits.stopTimeout)
+    }
+
+    /// The program has ended.
+    func ended(_ program: Program, _ end: ProcessEnd) {
+        drain(program)
+        log.finish()
+        for timer in [Token.wall, Token.cpu, Token.stop] { stopTimer(timer) }
+        let verdict = Run.judge(
+            end, program.ending, program.carriedOut, program.cgroup, limits, id: record.id,
+            started: program.startedAt, wall: Clock.monotonic - program.began)
+        Run.clear(program.cgroup)
+        self.program = nil
+        pendingInput = []
+        let ending = ContainerState.Ending(status: verdict.status, verdict: verdict.document)
+        if verdict.reason == .oom { journal.append("oom", record) }
+        journal.append("die", record, [.init("exitStatus", .number(ending.status)), .init("verdict", ending.verdict)])
+        decide(ending, lasted: Clock.monotonic - program.began)
+    }
+
+    private func stopTimer(_ token: UInt64) {
+        switch token {
+        case Token.wall: try? wall.set(nanoseconds: 0)
+        case Token.cpu: try? cpu.set(nanoseconds: 0)
+        default: try? stop.set(nanoseconds: 0)
+        }
+    }
+
+    /// What follows an end: another start, now or later, or the end of this process.
+    private func decide(_ ending: ContainerState.Ending, lasted: Int64) {
+        if lasted >= 10_000_000_000 { failures = 0 }
+        let again = startsAgain
+        let restart = policy.restarts(status: ending.status, soFar: record.restarts, stopped: record.wasStopped)
+        guard again || restart else {
+            try? record.become(.exited(ending))
+            return finish(ending)
+        }
+        let delay = again ? 0 : RestartPolicy.delay(after: failures)
+        startsAgain = false
+        if again { (record.restarts, record.wasStopped) = (0, false) } else { record.restarts += 1 }
+        failures = again ? 0 : failures + 1
+        try? record.become(.restarting(ending, at: Clock.realtime + delay))
+        save()
+        journal.append("restart", record, [.init("restarts", .number(record.restarts))])
+        // Whoever waits for an end has seen one.
+        answerWaiting(ending)
+        try? self.again.set(nanoseconds: max(delay, 1))
+    }
+
+    /// The policy as it is now: `update` may have changed it.
+    private var policy: RestartPolicy {
+        if case .string(let text)? = record.configuration["restart"], let policy = RestartPolicy(text) { return policy }
+        return configuration.restart
+    }
+
+    func startAgain() {
+        guard case .restarting = record.state else { return }
+        do throws(Problem) { try begin() } catch {
+            // A start that fails is an end like any other, and the policy decides.
+            program = nil
+            let verdict = Verdict.notStarted(
+                id: record.id, name: record.name, at: Clock.realtime, isolation: limits.request.level.rawValue)
+            journal.append(
+                "die", record,
+                [.init("exitStatus", .number(error.status)), .init("problem", .string(error.description))])
+            decide(ContainerState.Ending(status: error.status, verdict: verdict.document), lasted: 0)
+        }
+    }
+
+    /// Writes the last word, tells everybody, and ends this process.
+    private func finish(_ ending: ContainerState.Ending) {
+        record.supervisor = nil
+        record.cgroup = nil
+        if record.health != nil { record.health = nil }
+        save()
+        answerWaiting(ending)
+        try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
+        if configuration.removesItself { try? Removal.remove(place.value, record) }
+        isDone = true
+    }
+
+    private func answerWaiting(_ ending: ContainerState.Ending) {
+        let text = JSON.members(["status": .number(ending.status), "verdict": ending.verdict]).text()
+        for peer in peers.values {
+            switch peer.role {
+            case .waiting: peer.send(Array(text.utf8))
+            case .attached: peer.send([Control.Frame.ended] + Array(text.utf8))
+            case .asking: continue
+            }
+            peer.flushNow()
+        }
+        for token in peers.keys where peers[token]?.role != .asking { drop(token) }
+    }
+
+    // MARK: CPU time
+
+    /// Looks at the CPU time used so far, and comes back when the rest could be used up at the earliest.
+    func checkCPU() throws(KernelError) {
+        guard let limit = limits.cpuTime, let program else { return try cpu.set(nanoseconds: 0) }
+        let used = program.cpuNanoseconds
+        if used >= limit {
+            try cpu.set(nanoseconds: 0)
+            return end(.cpuTime)
+        }
+        try cpu.set(nanoseconds: max(10_000_000, (limit - used) / 8))
+    }
+}
+
+extension Program {
+    var hasCgroup: Bool {
+        switch cgroup {
+        case .some: true
+        case .none: false
+        }
+    }
+
+    var cpuNanoseconds: Int64 {
+        switch cgroup {
+        case .some(let group): Int64(clamping: group.number("cpu.stat", key: "usage_usec") ?? 0) &* 1000
+        case .none: 0
+        }
+    }
+
+    /// Freezes or thaws it (cgroup.freeze, Linux 5.2). False: it has no cgroup, or the kernel refused.
+    @discardableResult
+    func freeze(_ on: Bool) -> Bool {
+        switch cgroup {
+        case .some(let group):
+            guard (try? group.folder.open("cgroup.freeze", [.write]).write(on ? "1" : "0")) != nil else { return false }
+            for _ in 0..<1000 {
+                if group.number("cgroup.events", key: "frozen") == (on ? 1 : 0) { return true }
+                Clock.sleep(milliseconds: 2)
+            }
+            return false
+        case .none: return false
+        }
+    }
+}

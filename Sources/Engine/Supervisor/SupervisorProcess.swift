@@ -1,0 +1,159 @@
+internal import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+/// The supervisor as a process: how a command starts one, and what it does first.
+///
+/// `codex32 supervise DATA RUNTIME ID LOCK REPORT WHEN`: a verb that nobody types. LOCK is the descriptor that holds
+/// the container's lock, REPORT a pipe to the command that waits for the start; WHEN is `now`, or `attached`: not
+/// before the first client is there to see all that the program writes.
+public enum SupervisorProcess {
+    public static let verb = "supervise"
+
+    /// What the command is told while the container starts.
+    enum Report {
+        case listening
+        case warning(String)
+        case started
+        case failed(Problem)
+    }
+
+    // MARK: In the command
+
+    /// Starts a supervisor for a container, and hands its lock over.
+    static func spawn(
+        _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock, waitsForClient: Bool
+    ) throws(Problem) -> StartReport {
+        let what = "cannot start the supervisor"
+        let pipe = try explaining(what) { () throws(KernelError) in try Descriptor.pipe() }
+        let reading = Descriptor(owning: pipe.read)
+        let writing = Descriptor(owning: pipe.write)
+        let arguments = [
+            "codex32", verb, container.storage.data, container.storage.runtime, container.id,
+            String(lock.file.number), String(writing.number), waitsForClient ? "attached" : "now",
+        ]
+        let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        try explaining(what) { () throws(KernelError) in
+            try HostProgram.detach(
+                "/proc/self/exe", arguments, environment: [path], keep: [lock.file.number, writing.number])
+        }
+        return StartReport(pipe: reading)
+    }
+
+    // MARK: In the supervisor
+
+    /// The supervisor's whole life. Returns its exit status.
+    public static func main(_ words: [String]) -> Int32 {
+        guard words.count == 6, let lockNumber = Int32(words[3]), let reportNumber = Int32(words[4]), lockNumber > 2,
+            reportNumber > 2, ContainerID.isValid(words[2])
+        else {
+            StandardStream.error.print("codex32: \(verb) is for codex32 itself: use start\n")
+            return 125
+        }
+        let lock = ContainerLock(file: Descriptor(owning: lockNumber))
+        var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
+        let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
+        do throws(Problem) {
+            // Inherited on purpose, and not to be inherited further: not by the program, and by no helper.
+            try explaining("cannot start the supervisor") { () throws(KernelError) in
+                try lock.file.setCloseOnExec()
+                try report?.value.setCloseOnExec()
+            }
+            Machine.setDumpable(false)
+            let storage = Storage(data: words[0], runtime: words[1])
+            let supervisor = try make(words[2], storage, lock)
+            if words[5] == "attached" {
+                tell(.members(["listening": .bool(true)]))
+                try supervisor.waitForClient(or: report!.value)
+            }
+            try supervisor.begin()
+            for notice in supervisor.program?.notices ?? [] {
+                tell(
+                    .members([
+                        "notice": .string(notice.item.rawValue), "why": .string(notice.why),
+                        "hint": .text(notice.hint), "waived": .bool(notice.waived),
+                    ]))
+            }
+            tell(.members(["started": .number(supervisor.program?.child.pid)]))
+            report = nil
+            try supervisor.run()
+            return 0
+        } catch {
+            tell(.members(["problem": error.document]))
+            return error.status
+        }
+    }
+
+    private static func make(
+        _ id: String, _ storage: Storage, _ lock: consuming ContainerLock
+    ) throws(Problem) -> Supervisor {
+        let container = try ContainerStore(storage).open(id: id)
+        var record = try container.written()
+        let configuration: ContainerConfiguration
+        do {
+            configuration = try ContainerConfiguration(
+                record.configuration, name: record.name, labels: record.labels, storage: storage)
+        } catch {
+            throw Problem(
+                "cannot start \(record.name)", error.description,
+                hint: "codex32 inspect \(record.name) shows its record")
+        }
+        record.wasStopped = false
+        record.restarts = 0
+        return try Supervisor(container, lock: lock, record: record, configuration: configuration)
+    }
+}
+
+extension Supervisor {
+    /// Serves clients until the first one is attached, or the command that started this process is gone.
+    func waitForClient(or command: borrowing Descriptor) throws(Problem) {
+        let limit = Clock.monotonic + 30_000_000_000
+        while !peers.values.contains(where: { $0.role == .attached }) {
+            let ready = try? events.wait(milliseconds: 100)
+            for event in ready ?? [] {
+                if event.token == Token.listener { try? acceptPeers() }
+                if event.token >= Token.firstPeer { handlePeer(event) }
+            }
+            guard Clock.monotonic < limit else {
+                throw Problem("cannot start \(record.name)", "the command that wanted to watch it is gone")
+            }
+        }
+    }
+}
+
+/// What the supervisor tells the command that waits for the start.
+struct StartReport: ~Copyable {
+    private let pipe: Descriptor
+    private var pending: [UInt8] = []
+
+    init(pipe: consuming Descriptor) { self.pipe = pipe }
+
+    /// The next line; nil: the supervisor has nothing more to say.
+    mutating func next() -> JSON? {
+        while true {
+            if let end = pending.firstIndex(of: 10) {
+                let line = Array(pending[..<end])
+                pending.removeFirst(end + 1)
+                return try? JSONReader.read(line)
+            }
+            guard let bytes = try? pipe.readPrefix(4096), !bytes.isEmpty, pending.count < 1 << 20 else { return nil }
+            pending += bytes
+        }
+    }
+
+    /// Waits for the start, or for why there is none. Notices go to `warn`.
+    mutating func wait(warn: (String, String, String?, Bool) -> Void) throws(Problem) {
+        while let line = next() {
+            if let problem = line["problem"] { throw Problem(problem) }
+            if line["started"] != nil { return }
+            if case .string(let item)? = line["notice"], case .string(let why)? = line["why"] {
+                var hint: String?
+                if case .string(let text)? = line["hint"] { hint = text }
+                warn(item, why, hint, line["waived"] == .bool(true))
+            }
+        }
+        throw Problem(
+            "cannot start the container", "its supervisor ended before it had started the program",
+            hint: "codex32 list -a shows what is there")
+    }
+}

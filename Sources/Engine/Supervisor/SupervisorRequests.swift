@@ -1,0 +1,114 @@
+internal import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+/// Carrying out what commands ask for.
+extension Supervisor {
+    /// Does it, and returns the answer; nil: the answer comes with the program's end.
+    func carryOut(_ request: Control.Request, _ peer: Peer) throws(Problem) -> JSON? {
+        switch request {
+        case .stop(let signal, let timeout):
+            peer.role = .waiting
+            beginStop(signal: signal, timeout: timeout, byPerson: true)
+            return nil
+        case .restart(let timeout):
+            startsAgain = true
+            if case .restarting = record.state {
+                try? again.set(nanoseconds: 1)
+                return Control.done
+            }
+            beginStop(signal: nil, timeout: timeout, byPerson: true)
+            peer.role = .waiting
+            return nil
+        case .kill(let signal):
+            guard let program else { throw notRunning("kill") }
+            if signal == Signal.kill { record.wasStopped = true }
+            program.send(signal, reaper: limits.request.reaper)
+            return Control.done
+        case .pause: return try freeze(true)
+        case .unpause: return try freeze(false)
+        case .wait:
+            peer.role = .waiting
+            return nil
+        case .attach(let input, let size):
+            peer.role = .attached
+            peer.sendsInput = input
+            if let size, let terminal = program?.terminal { size.apply(to: terminal.value) }
+            attachedSize = size
+            return Control.done
+        case .rename(let name): return try rename(name)
+        case .update(let change): return try update(change)
+        case .checkHealth:
+            throw Problem("cannot check the health of \(record.name)", "it has no health check", hint: "--health-cmd")
+        }
+    }
+
+    private func notRunning(_ verb: String) -> Problem {
+        Problem(
+            "cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)", hint: "codex32 start \(record.name)"
+        )
+    }
+
+    private func freeze(_ on: Bool) throws(Problem) -> JSON {
+        let verb = on ? "pause" : "unpause"
+        guard let program, let life = record.state.life else { throw notRunning(verb) }
+        guard record.state.kind == (on ? .running : .paused) else {
+            throw Problem("cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)")
+        }
+        guard program.hasCgroup else {
+            throw Problem(
+                "cannot \(verb) \(record.name)", "it has no cgroup v2, and only that can freeze a program",
+                hint: "codex32 doctor says how to get one")
+        }
+        guard program.freeze(on) else {
+            throw Problem("cannot \(verb) \(record.name)", "the kernel did not do it: cgroup.freeze")
+        }
+        try record.become(on ? .paused(life) : .running(life))
+        save()
+        journal.append(verb, record)
+        return Control.done
+    }
+
+    private func rename(_ name: String) throws(Problem) -> JSON {
+        let renaming = try Renaming(record, to: name, storage: storage)
+        record.name = name
+        limits.name = name
+        try place.value.write(record, holding: lock.value)
+        renaming.finish()
+        journal.append("rename", record, [.init("oldName", .string(renaming.old))])
+        return Control.done
+    }
+
+    private func update(_ change: JSON) throws(Problem) -> JSON {
+        let updated = try ConfigurationChange(change).applied(to: record, storage: storage)
+        if let program { try apply(updated.limits, to: program) }
+        limits.request.limits = updated.limits
+        record.configuration = updated.configuration
+        try place.value.write(record, holding: lock.value)
+        journal.append("update", record)
+        return Control.done
+    }
+
+    /// Writes each limit to the running program's cgroup and reads it back.
+    private func apply(_ limits: CgroupLimits, to program: Program) throws(Problem) {
+        let before = self.limits.request.limits.files.map { "\($0.file)=\($0.value)" }
+        let changed = limits.files.filter { !before.contains("\($0.file)=\($0.value)") }
+        guard !changed.isEmpty else { return }
+        switch program.cgroup {
+        case .some(let group):
+            for (_, file, value) in changed {
+                do { try group.set(file, value) } catch {
+                    throw Problem("cannot set the limit \(file)", error, hint: "the other limits stay as they were")
+                }
+            }
+        case .none:
+            throw Problem(
+                "cannot change the limits of \(record.name)", "it runs without cgroup v2",
+                hint: "codex32 doctor says how to get one; a stopped container can be changed")
+        }
+    }
+}
+
+extension Control {
+    static let done = JSON.members(["ok": .bool(true)])
+}

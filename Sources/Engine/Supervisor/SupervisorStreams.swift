@@ -1,0 +1,117 @@
+internal import LinuxKernel
+
+/// What the program writes and reads.
+extension Supervisor {
+    func copyPipe(_ stream: StandardStream) {
+        guard let program, let output = program.outputs.first(where: { $0.stream == stream }) else { return }
+        guard let count = read(output.pipe.value) else { return }
+        if count == 0 {
+            events.remove(output.pipe.value.number)
+            program.outputs.removeAll { $0.stream == stream }
+            return
+        }
+        pass(count, stream)
+    }
+
+    func copyTerminal() {
+        guard let program, let terminal = program.terminal else { return }
+        // EIO: nobody has the other end open any more (pty(7)).
+        guard let count = read(terminal.value) else { return }
+        if count <= 0 { return events.remove(terminal.value.number) }
+        pass(count, .output)
+    }
+
+    /// Bytes that are ready in the buffer; 0: the end; nil: nothing now.
+    private func read(_ source: borrowing Descriptor) -> Int? {
+        do { return try source.read(into: buffer) } catch { return error.number == Errno.wouldBlock ? nil : 0 }
+    }
+
+    /// To the log first, then to whoever watches.
+    private func pass(_ count: Int, _ stream: StandardStream) {
+        let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
+        log.append(bytes, stream)
+        program?.outputBytes += UInt64(count)
+        if let limit = limits.outputLimit, let written = program?.outputBytes, written > limit { end(.output) }
+        guard peers.values.contains(where: { $0.role == .attached }) else { return }
+        let kind = stream == .error ? Control.Frame.error : Control.Frame.output
+        var start = 0
+        while start < count {
+            let end = min(start + Control.Frame.most, count)
+            let frame = [kind] + bytes[start..<end]
+            for (token, peer) in peers where peer.role == .attached { deliver(frame, to: peer, token) }
+            start = end
+        }
+    }
+
+    /// What is still in the pipes when the program has ended: its other processes are gone by then
+    /// (pid_namespaces(7)), so what is there now is all there will be.
+    func drain(_ program: Program) {
+        for output in program.outputs {
+            while let count = read(output.pipe.value), count > 0 { pass(count, output.stream) }
+            events.remove(output.pipe.value.number)
+        }
+        if let terminal = program.terminal {
+            while let count = read(terminal.value), count > 0 { pass(count, .output) }
+            events.remove(terminal.value.number)
+        }
+        events.remove(program.child.pidfd.number)
+    }
+
+    // MARK: Input
+
+    /// Keeps input for the program, and writes what fits now.
+    func take(input bytes: ArraySlice<UInt8>) {
+        guard let program, program.input != nil || program.terminal != nil else { return }
+        pendingInput += bytes
+        writeInput()
+    }
+
+    func endInput() {
+        // On a terminal the end is a character (termios(3), VEOF).
+        if program?.terminal != nil { return take(input: [4]) }
+        inputEnds = true
+        writeInput()
+    }
+
+    func writeInput() {
+        guard let program, let sink = program.input ?? program.terminal else { return }
+        let token = program.terminal == nil ? Token.input : Token.terminal
+        do throws(KernelError) {
+            while !pendingInput.isEmpty {
+                pendingInput.removeFirst(try sink.value.write(some: pendingInput))
+            }
+            settleInput(sink, token, waits: false)
+        } catch {
+            guard error.number == Errno.wouldBlock else {
+                // The program has closed it.
+                pendingInput = []
+                settleInput(sink, token, waits: false)
+                program.input = nil
+                return
+            }
+            settleInput(sink, token, waits: true)
+        }
+    }
+
+    /// Asks to be told when there is room again, or not; a client that floods is not read meanwhile.
+    private func settleInput(_ sink: Owned<Descriptor>, _ token: UInt64, waits: Bool) {
+        let isTerminal = token == Token.terminal
+        if isTerminal {
+            events.change(sink.value.number, token: token, read: true, write: waits)
+        } else if waits {
+            if (try? events.add(sink.value.number, token: token, write: true)) == nil {
+                events.change(sink.value.number, token: token, read: false, write: true)
+            }
+        } else {
+            events.remove(sink.value.number)
+            if inputEnds, pendingInput.isEmpty {
+                program?.input = nil
+                inputEnds = false
+            }
+        }
+        for (key, peer) in peers where peer.role == .attached {
+            peer.isHeld = pendingInput.count > 65536
+            settle(peer, key)
+        }
+    }
+}

@@ -1,0 +1,96 @@
+internal import CShims
+internal import Glibc
+
+/// A process that cannot be mistaken for another: its number, when it began, and in which boot.
+///
+/// A number alone is used again (credentials(7)); with the start time of `/proc/PID/stat` it is not.
+public struct ProcessIdentity: Equatable, Sendable {
+    public let pid: Int32
+    /// Clock ticks since boot (proc_pid_stat(5), field 22).
+    public let startTime: UInt64
+    /// `/proc/sys/kernel/random/boot_id`.
+    public let boot: String
+
+    public init(pid: Int32, startTime: UInt64, boot: String) {
+        self.pid = pid
+        self.startTime = startTime
+        self.boot = boot
+    }
+
+    /// The process that has this number now; nil: none has.
+    public init?(of pid: Int32) {
+        guard pid > 0, let startTime = ProcessIdentity.startTime(pid), let boot = ProcessIdentity.currentBoot else {
+            return nil
+        }
+        self.init(pid: pid, startTime: startTime, boot: boot)
+    }
+
+    public static var currentBoot: String? {
+        guard let text = try? Descriptor.contents(of: "/proc/sys/kernel/random/boot_id") else { return nil }
+        return String(text.prefix { $0 != "\n" })
+    }
+
+    /// The name in field 2 may hold blanks and brackets: the fields are counted from the last bracket.
+    private static func startTime(_ pid: Int32) -> UInt64? {
+        guard let text = try? Descriptor.contents(of: "/proc/\(pid)/stat"),
+            let end = text.lastIndex(of: ")")
+        else { return nil }
+        let fields = text[text.index(after: end)...].split(separator: " ")
+        // A zombie has ended: only its parent does not know yet.
+        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
+        return UInt64(fields[19])
+    }
+
+    public var isAlive: Bool { ProcessIdentity(of: pid) == self }
+
+    /// A descriptor for this very process; nil: it is gone, whoever has its number now.
+    public func open() -> Descriptor? {
+        let number = codex_pidfd_open(pid)
+        guard number >= 0 else { return nil }
+        // Looked at after the descriptor is held: from here on the number cannot pass to another unseen.
+        let process = Descriptor(owning: number)
+        guard isAlive else { return nil }
+        return process
+    }
+}
+
+extension Descriptor {
+    /// Sends a signal to the process of this pidfd (pidfd_send_signal(2), Linux 5.1).
+    public borrowing func signal(_ number: Int32) throws(KernelError) {
+        try KernelError.check(codex_pidfd_send_signal(self.number, number), "pidfd_send_signal")
+    }
+
+    /// Waits until this descriptor can be read; for a pidfd: until the process has ended. False: the time is over.
+    public borrowing func waitReadable(milliseconds: Int) -> Bool {
+        codex_wait_readable(number, Int32(clamping: milliseconds)) > 0
+    }
+
+    /// Takes the lock of this open file (fcntl(2), "open file description locks"): whoever inherits the
+    /// descriptor has it too, and it ends with the last copy. False: another has it, and `wait` is off.
+    public borrowing func takeLock(wait: Bool) throws(KernelError) -> Bool {
+        let result = codex_lock_take(number, wait ? 1 : 0)
+        if result == -EAGAIN { return false }
+        try KernelError.check(result, "fcntl")
+        return true
+    }
+
+    /// Whether another open file has the lock. Nothing is taken, so nobody is disturbed.
+    public borrowing func isLocked() throws(KernelError) -> Bool {
+        try KernelError.check(codex_lock_is_taken(number), "fcntl") == 1
+    }
+}
+
+extension HostProgram {
+    /// Starts a program that outlives this one, in a session of its own, with no streams. It inherits the
+    /// descriptors of `keep` under their numbers.
+    public static func detach(
+        _ path: String, _ arguments: [String], environment: [String], keep: [Int32]
+    ) throws(KernelError) {
+        let result = withCStrings(arguments) { argv in
+            withCStrings(environment) { envp in
+                codex_spawn_detached(path, argv, envp, keep, Int32(keep.count))
+            }
+        }
+        try KernelError.check(result, "fork", path)
+    }
+}
