@@ -10,6 +10,7 @@
 struct codex_child_state {
     const struct codex_plan *plan;
     int control;
+    int report;        // where pid 1 tells how the program ended, or -1
     int root;          // where paths inside the container are walked from
     uint32_t index;    // the step being done, for the report
     char detail[CODEX_DETAIL];

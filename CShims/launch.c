@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "codex_capabilities.h"
@@ -157,8 +158,8 @@ __attribute__((noreturn)) static void fail(struct codex_child_state *state, uint
 }
 
 // The whole of the child. Runs with its own copy of the parent's memory and nothing of Swift.
-__attribute__((noreturn)) static void child_main(const struct codex_plan *plan, int control) {
-    struct codex_child_state state = {.plan = plan, .control = control, .root = -1, .index = UINT32_MAX};
+__attribute__((noreturn)) static void child_main(const struct codex_plan *plan, int control, int report) {
+    struct codex_child_state state = {.plan = plan, .control = control, .report = report, .root = -1, .index = UINT32_MAX};
     int result = drop_inherited_signals();
     if (result == 0) result = codex_control_wait(control);
     if (result < 0) fail(&state, UINT32_MAX, result);
@@ -186,6 +187,14 @@ __attribute__((noreturn)) static void child_main(const struct codex_plan *plan, 
 int codex_launch(const struct codex_plan *plan, struct codex_child *child) {
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return -errno;
+    // A socket, not a pipe: a pipe of pid 1's could be opened again through /proc and written to.
+    int reports[2] = {-1, -1};
+    if (plan->reaper && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reports) < 0) {
+        int error = errno;
+        close(sockets[0]);
+        close(sockets[1]);
+        return -error;
+    }
 
     // No handler of the parent may run in the child before it has reset them.
     sigset_t all, before;
@@ -206,15 +215,18 @@ int codex_launch(const struct codex_plan *plan, struct codex_child *child) {
     int error = errno;
     if (pid == 0) {
         close(sockets[0]);
-        child_main(plan, sockets[1]);
+        if (plan->reaper) close(reports[0]);
+        child_main(plan, sockets[1], reports[1]);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(sockets[1]);
+    if (plan->reaper) close(reports[1]);
     if (pid < 0) {
         close(sockets[0]);
+        if (plan->reaper) close(reports[0]);
         return -error;
     }
-    *child = (struct codex_child){.pid = (pid_t)pid, .pidfd = pidfd, .control = sockets[0]};
+    *child = (struct codex_child){.pid = (pid_t)pid, .pidfd = pidfd, .control = sockets[0], .report = reports[0]};
     return 0;
 }
 
@@ -246,4 +258,13 @@ int codex_launch_receive(int control, struct codex_message *message) {
         header->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(&message->descriptor, CMSG_DATA(header), sizeof(int));
     return 1;
+}
+
+int codex_launch_reported(int report, int *status) {
+    ssize_t count;
+    do count = recv(report, status, sizeof *status, MSG_DONTWAIT);
+    while (count < 0 && errno == EINTR);
+    if (count < 0) return errno == EAGAIN || errno == ECONNRESET ? 0 : -errno;
+    // A status that no wait(2) gives is no report.
+    return (size_t)count == sizeof *status && (WIFEXITED(*status) || WIFSIGNALED(*status));
 }

@@ -81,16 +81,23 @@ int codex_step_hold(struct codex_child_state *state) {
 }
 
 // What pid 1 does with --init: everything it is sent goes on to the program, every child is
-// reaped, and when the program ends so does it, the same way as far as a pid 1 can.
-__attribute__((noreturn)) static void reap_for(pid_t program) {
-    syscall(SYS_close_range, 0U, ~0U, 0U);
+// reaped, and when the program ends so does it. An exit status cannot tell 143 from SIGTERM, and
+// pid 1 cannot end itself by a signal, so the whole wait status goes to codex32 first.
+__attribute__((noreturn)) static void reap_for(pid_t program, int report) {
+    // write(2), not send(2): the filter is loaded, and a user's profile may know no more.
+    if (dup2(report, 0) < 0) _exit(125);
+    syscall(SYS_close_range, 1U, ~0U, 0U);
     sigset_t all;
     sigfillset(&all);
     for (;;) {
         int status;
         pid_t ended;
         while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
-            if (ended == program) _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            if (ended == program) {
+                ssize_t told = write(0, &status, sizeof status);
+                (void)told; // codex32 is gone: nobody is left to be told
+                _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+            }
         siginfo_t received;
         int number = sigwaitinfo(&all, &received);
         if (number > 0 && number != SIGCHLD) kill(program, number);
@@ -103,7 +110,8 @@ int codex_step_init(struct codex_child_state *state) {
     if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -errno;
     pid_t program = _Fork();
     if (program < 0) return -errno;
-    if (program > 0) reap_for(program);
+    if (program > 0) reap_for(program, state->report);
+    close(state->report);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -errno;
     if (state->plan->terminal) {
         // A group of its own in the foreground: Ctrl-C reaches the program, not pid 1.

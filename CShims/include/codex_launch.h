@@ -77,6 +77,7 @@ struct codex_plan {
     int32_t cgroup;       // a cgroup v2 folder to be born in (CLONE_INTO_CGROUP, Linux 5.7), or -1
     int32_t standard[3];  // become descriptors 0, 1, 2
     int32_t terminal;     // 1: descriptors 0, 1, 2 come from CODEX_STEP_TERMINAL
+    int32_t reaper;       // 1: the plan has CODEX_STEP_INIT, and pid 1 reports the program's wait status
     const struct codex_step *steps;
     size_t step_count;
     int32_t *slots; // descriptors by slot; the parent fills its own before the start
@@ -90,6 +91,7 @@ struct codex_child {
     pid_t pid;
     int pidfd;
     int control; // SOCK_SEQPACKET to the child; end of file: execve happened, or the child is gone
+    int report;  // SOCK_SEQPACKET from pid 1 of a plan with a reaper, or -1
 };
 
 enum codex_message_kind { CODEX_MESSAGE_FAILED = 1, CODEX_MESSAGE_HELD = 2, CODEX_MESSAGE_TERMINAL = 3 };
@@ -112,5 +114,7 @@ int codex_launch(const struct codex_plan *plan, struct codex_child *child);
 int codex_launch_go(int control);
 // Reads the next message: 1 one was read, 0 the child went on to execve or ended, -errno.
 int codex_launch_receive(int control, struct codex_message *message);
+// The wait status (wait(2)) that pid 1 reported before it ended: 1 there is one, 0 there is none, -errno.
+int codex_launch_reported(int report, int *status);
 
 #endif

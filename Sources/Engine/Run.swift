@@ -190,10 +190,6 @@ public enum Run {
         case .some(let group): measure(group, &verdict)
         case .none: break
         }
-        // With --init, pid 1 tells how the program ended by its own status, as a shell does.
-        if configuration.request.reaper, let code = end.exitCode, (129...192).contains(code) {
-            (verdict.exitCode, verdict.signal) = (nil, code - 128)
-        }
         if let carriedOut, end.signal == Signal.kill { verdict.signal = carriedOut }
         verdict.reason = reason(verdict, end, ending, carriedOut, configuration)
         return verdict
@@ -228,6 +224,6 @@ public enum Run {
             return .cpuTime
         }
         // A signal that pid 1 itself got came from outside; one that its child got, from anywhere.
-        return end.signal == Signal.kill && carriedOut == nil ? .killed : .signaled
+        return end.signal == Signal.kill && !end.isReported && carriedOut == nil ? .killed : .signaled
     }
 }

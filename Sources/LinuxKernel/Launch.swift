@@ -46,6 +46,8 @@ public struct Child: ~Copyable {
     public let pid: Int32
     public let pidfd: Descriptor
     private let control: Descriptor
+    /// Pid 1 of a plan with ``LaunchStep/reaper`` tells here how the program ended.
+    private let report: Descriptor?
 
     /// Starts the child (clone3(2), Linux 5.3; every namespace in this one call). It waits for ``go()``.
     ///
@@ -62,6 +64,7 @@ public struct Child: ~Copyable {
         case .some(let folder): cgroupNumber = folder.number
         case .none: break
         }
+        let hasReaper = input.steps.contains(.reaper)
         var flags: UInt64 = 0
         for namespace in input.namespaces { flags |= namespace.cloneFlag }
         let result = withCStrings(input.candidates) { candidates in
@@ -74,6 +77,7 @@ public struct Child: ~Copyable {
                             plan.cgroup = cgroupNumber
                             plan.standard = input.standard
                             plan.terminal = input.terminal ? 1 : 0
+                            plan.reaper = hasReaper ? 1 : 0
                             plan.steps = steps.baseAddress
                             plan.step_count = steps.count
                             plan.slots = slots.baseAddress
@@ -91,7 +95,8 @@ public struct Child: ~Copyable {
         }
         try KernelError.check(result, "clone3")
         return Child(
-            pid: child.pid, pidfd: Descriptor(owning: child.pidfd), control: Descriptor(owning: child.control))
+            pid: child.pid, pidfd: Descriptor(owning: child.pidfd), control: Descriptor(owning: child.control),
+            report: hasReaper ? Descriptor(owning: child.report) : nil)
     }
 
     /// Lets the child go on from where it waits.
@@ -139,7 +144,16 @@ public struct Child: ~Copyable {
     public borrowing func reap(wait: Bool) throws(KernelError) -> ProcessEnd? {
         var usage = codex_usage()
         let result = try KernelError.check(codex_reap(pid, &usage, wait ? 1 : 0), "wait4")
-        return result == 0 ? nil : ProcessEnd(usage)
+        return result == 0 ? nil : ProcessEnd(usage, reported: try reportedStatus())
+    }
+
+    private borrowing func reportedStatus() throws(KernelError) -> Int32? {
+        var status: Int32 = 0
+        switch report {
+        case .some(let socket):
+            return try KernelError.check(codex_launch_reported(socket.number, &status), "recv") == 1 ? status : nil
+        case .none: return nil
+        }
     }
 }
 
@@ -147,14 +161,18 @@ public struct Child: ~Copyable {
 public struct ProcessEnd: Equatable, Sendable {
     public let exitCode: Int32?
     public let signal: Int32?
+    /// Pid 1 was codex32's reaper, and this is what it said of the program; otherwise pid 1's own end.
+    public let isReported: Bool
     public let userMicroseconds: Int64
     public let systemMicroseconds: Int64
     /// The largest of the processes, in bytes.
     public let peakBytes: Int64
 
-    init(_ usage: codex_usage) {
-        let low = usage.status & 0x7f
-        exitCode = low == 0 ? (usage.status >> 8) & 0xff : nil
+    init(_ usage: codex_usage, reported: Int32?) {
+        let status = reported ?? usage.status
+        let low = status & 0x7f
+        isReported = reported != nil
+        exitCode = low == 0 ? (status >> 8) & 0xff : nil
         signal = low == 0 ? nil : low
         userMicroseconds = usage.user_microseconds
         systemMicroseconds = usage.system_microseconds
