@@ -64,6 +64,12 @@ uint32_t codex_seccomp_architecture_token(const char *name) { return seccomp_arc
 uint32_t codex_seccomp_native_architecture(void) { return seccomp_arch_native(); }
 int codex_seccomp_number(const char *name) { return seccomp_syscall_resolve_name(name); }
 
+int codex_seccomp_knows(int number) {
+    char *name = seccomp_syscall_resolve_num_arch(seccomp_arch_native(), number);
+    free(name);
+    return name != NULL;
+}
+
 int codex_seccomp_rule(codex_seccomp *filter, uint32_t action, int number, const struct codex_seccomp_argument *arguments,
                        unsigned count, int native_only) {
     struct scmp_arg_cmp comparisons[6];

@@ -26,6 +26,8 @@ uint32_t codex_seccomp_native_architecture(void);
 // The number of a system call by name on this machine; negative pseudo numbers for calls of other
 // architectures; -1 (__NR_SCMP_ERROR) for a name that libseccomp does not know.
 int codex_seccomp_number(const char *name);
+// Whether libseccomp has a name for a number on this machine: 1 or 0.
+int codex_seccomp_knows(int number);
 int codex_seccomp_rule(codex_seccomp *filter, uint32_t action, int number, const struct codex_seccomp_argument *arguments,
                        unsigned count, int native_only);
 // Writes the program. Returns its size in bytes (a multiple of 8), or -errno. Free it with free(3).

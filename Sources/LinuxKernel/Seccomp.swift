@@ -115,8 +115,8 @@ public struct SystemCallNumber: Sendable {
 
     /// Calls newer than Debian 12's libseccomp 2.5.4, which have one number on every architecture
     /// (include/uapi/asm-generic/unistd.h, Linux 5.17 to 6.17).
-    private static let firstRecent: Int32 = 450
-    private static let recent = [
+    static let firstRecent: Int32 = 450
+    static let recent = [
         "set_mempolicy_home_node", "cachestat", "fchmodat2", "map_shadow_stack", "futex_wake", "futex_wait",
         "futex_requeue", "statmount", "listmount", "lsm_get_self_attr", "lsm_set_self_attr", "lsm_list_modules",
         "mseal", "setxattrat", "getxattrat", "listxattrat", "removexattrat", "open_tree_attr", "file_getattr",

@@ -8,7 +8,7 @@ public import OCISpec
 public struct SeccompCache: Sendable {
     /// The folder, or nil: nothing is kept.
     private let folder: String?
-    private static let magic = "codex32-seccomp-1\n"
+    private static let magic = "codex32-seccomp-2\n"
 
     public init(folder: String?) { self.folder = folder }
 
@@ -29,6 +29,7 @@ public struct SeccompCache: Sendable {
     static func key(_ text: [UInt8], _ there: SeccompCompiler.Circumstances) -> [UInt8] {
         let head = """
             \(magic)libseccomp \(SeccompBuilder.libraryVersion)
+            calls \(SystemCallNumber.highestKnown)
             capabilities \(there.capabilities.rawValue)
             architecture \(there.architecture)
             kernel \(there.kernel.major).\(there.kernel.minor)

@@ -23,9 +23,8 @@ public enum SeccompCompiler {
             else {
                 throw KernelError("seccomp_init", number: Errno.invalid)
             }
-            for token in try architectures(profile, there) {
-                try builder.add(architecture: token)
-            }
+            let others = try architectures(profile, there)
+            for token in others { try builder.add(architecture: token) }
             for rule in profile.rules where try applies(rule, there) {
                 let action = code(rule.action, rule.errnoRet)
                 let conditions = rule.arguments.map(condition)
@@ -36,12 +35,32 @@ public enum SeccompCompiler {
                     try add(builder, action, call, conditions, rule)
                 }
             }
-            return try builder.compile()
+            return try telling(builder.compile(), of: profile, on: others)
         } catch let error as DocumentError {
             throw error
         } catch {
             throw DocumentError("", "libseccomp refused the profile: \(error)")
         }
+    }
+
+    /// Where EPERM is the answer to what is not allowed, calls newer than every known name get ENOSYS: a
+    /// program takes that for an older kernel and falls back, as it would there. What is known, and
+    /// refused, stays refused with EPERM. libseccomp cannot say "above", so the program is extended.
+    private static func telling(
+        _ program: SeccompProgram, of profile: SeccompProfile, on others: [UInt32]
+    ) throws(KernelError) -> SeccompProgram {
+        guard profile.defaultAction == .error,
+            profile.defaultErrnoRet ?? UInt32(Errno.permission) == UInt32(Errno.permission)
+        else { return program }
+        // x32 is no architecture to the kernel: its calls are x86_64's, with a bit set.
+        let x32: UInt32 = 0x4000_003e
+        let all = Set([SeccompBuilder.nativeArchitecture] + others).subtracting([x32]).sorted()
+        guard
+            let extended = program.answering(
+                0x0005_0000 | UInt32(Errno.noSystemCall), from: UInt32(SystemCallNumber.highestKnown + 1),
+                below: SystemCallNumber.special(all), on: all)
+        else { throw KernelError("seccomp", number: Errno.tooBig) }
+        return extended
     }
 
     /// Several conditions on one argument are alternatives in Docker's format (libseccomp takes one
