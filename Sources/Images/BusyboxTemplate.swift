@@ -23,7 +23,11 @@ enum BusyboxTemplate {
             try copy.write(bytes: bytes)
             try copy.setMode(0o755)
             let etc = try root.open("etc", [.read, .folder])
-            for (name, text) in [("passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("group", "root:x:0:\n")] {
+            let files = [
+                ("passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"),
+                ("group", "root:x:0:\nnogroup:x:65534:\n"),
+            ]
+            for (name, text) in files {
                 let file = try etc.open(name, [.write, .create, .exclusive])
                 try file.write(text)
                 try file.setMode(0o644)

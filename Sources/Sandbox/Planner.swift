@@ -18,6 +18,7 @@ public struct Planner {
         var planner = Planner(request: request, offer: offer, plan: LaunchPlan(level: request.level))
         try planner.checkWaivers()
         planner.chooseNamespaces()
+        try planner.checkEffects()
         try planner.chooseIdentity(base: identityBase)
         try planner.chooseLimits()
         try planner.chooseCapabilities()
@@ -153,7 +154,7 @@ public struct Planner {
         limits.ioWeight = asked.ioWeight
         plan.resourceLimits = request.resourceLimits
         if let seconds = request.cpuSeconds {
-            plan.resourceLimits.append(ResourceLimit(resource: 0, soft: seconds, hard: seconds))
+            limit(ResourceLimit(resource: 0, soft: seconds, hard: seconds))
         }
         guard !limits.controllers.isEmpty else {
             plan.unsharesCgroup = false
@@ -190,7 +191,7 @@ public struct Planner {
             try miss(item, reason.why, hint: reason.hint)
         }
         if missing.contains("pids"), let most = limits.pidsMax, hasUserNamespace {
-            plan.resourceLimits.append(ResourceLimit(resource: 6, soft: most, hard: most))
+            limit(ResourceLimit(resource: 6, soft: most, hard: most))
             plan.substitutes[.cgroupPids] = "RLIMIT_NPROC in its own user namespace"
         }
         if missing.contains("memory") { (limits.memoryMax, limits.swapMax) = (nil, nil) }

@@ -99,7 +99,8 @@ extension Planner {
     private mutating func temporarySteps(strict: Bool) {
         let given = Set(request.temporary.map(\.target) + request.volumes.map(\.target))
         if !given.contains("/dev/shm") {
-            temporaryMount(TemporaryMount(target: "/dev/shm", size: request.shmSize, mode: 0o1777, executable: false))
+            temporaryMount(
+                TemporaryMount(target: "/dev/shm", size: request.shmSize ?? 64 << 20, mode: 0o1777, executable: false))
         }
         if !given.contains("/tmp") {
             temporaryMount(TemporaryMount(target: "/tmp", size: 64 << 20, mode: 0o1777, executable: !strict))

@@ -79,9 +79,11 @@ extension Planner {
         if !rootInside {
             add(.identity(uid: plan.user.uid, gid: plan.user.gid, groups: mayDropGroups ? plan.user.groups : nil))
         }
-        // As with Docker, a user other than root starts without capabilities; the set bounds it.
-        let effective = plan.user.uid == 0 || request.level == .minimal ? plan.capabilities : []
-        add(.capabilities(permitted: effective, inheritable: []))
+        // As with Docker, a user other than root starts without capabilities. Those added by name it
+        // gets all the same, as ambient ones: with no_new_privs it could not come by them later.
+        let added = plan.capabilities.intersection(request.addedCapabilities)
+        let isRoot = plan.user.uid == 0
+        add(.capabilities(permitted: isRoot ? plan.capabilities : added, inheritable: isRoot ? [] : added))
         add(.noNewPrivileges)
         if let rules { add(.landlockEnforce(rules)) }
         if let seccomp { add(.seccomp(seccomp)) }

@@ -20,8 +20,8 @@ public struct SandboxRequest: Sendable {
     public var seccompProfile: (name: String, bytes: [UInt8])?
     public var volumes: [Volume] = []
     public var temporary: [TemporaryMount] = []
-    /// Bytes.
-    public var shmSize: UInt64 = 64 << 20
+    /// Bytes; nil: 64 MiB.
+    public var shmSize: UInt64?
     public var devices: [DeviceNode] = []
     public var terminal = false
     public var reaper = false

@@ -63,25 +63,15 @@ enum MountValue {
 
     /// `type=bind,source=S,target=T[,readonly][,noexec]` or `type=tmpfs,target=T[,tmpfs-size=N][,tmpfs-mode=M]`.
     static func mount(_ text: String, into request: inout SandboxRequest) throws(Problem) {
-        var fields: [String: String] = [:]
-        for part in text.split(separator: ",") {
-            let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
-            let key = ["src": "source", "dst": "target", "destination": "target", "ro": "readonly"][pair[0]] ?? pair[0]
-            fields[key] = pair.count == 2 ? pair[1] : "true"
-        }
-        let known: Set<String> = [
-            "type", "source", "target", "readonly", "noexec", "idmap", "tmpfs-size", "tmpfs-mode",
-        ]
-        if let other = fields.keys.sorted().first(where: { !known.contains($0) }) {
-            throw Problem(
-                "cannot use --mount \(text)", "the field \(other) is not known",
-                hint: known.sorted().joined(separator: ", "))
-        }
+        let fields = try mountFields(text)
         guard let target = fields["target"] else {
             throw Problem(
                 "cannot use --mount \(text)", "target is missing", hint: "--mount type=bind,source=./data,target=/data")
         }
-        let isOn = { (key: String) in fields[key] == "true" || fields[key] == "1" }
+        var isOn: [String: Bool] = [:]
+        for key in ["readonly", "noexec", "idmap"] {
+            if let value = fields[key] { isOn[key] = try boolean(value, key, text) }
+        }
         switch fields["type"] ?? "bind" {
         case "bind":
             guard let from = fields["source"] else {
@@ -90,19 +80,53 @@ enum MountValue {
                     hint: "--mount type=bind,source=./data,target=/data")
             }
             var volume = Volume(source: try source(from), target: try self.target(target, option: "--mount"))
-            volume.readOnly = isOn("readonly")
-            volume.noExecute = isOn("noexec")
-            if fields["idmap"] != nil { volume.mapOwners = isOn("idmap") }
+            volume.readOnly = isOn["readonly"] ?? false
+            volume.noExecute = isOn["noexec"] ?? false
+            volume.mapOwners = isOn["idmap"]
             request.volumes.append(volume)
         case "tmpfs":
             var mount = TemporaryMount(
-                target: try self.target(target, option: "--mount"), size: 64 << 20, mode: 0o1777, executable: false)
+                target: try self.target(target, option: "--mount"), size: 64 << 20, mode: 0o1777,
+                executable: isOn["noexec"] == false)
             if let size = fields["tmpfs-size"] { mount.size = try Value.size(size, option: "tmpfs-size") }
+            guard mount.size > 0 else {
+                throw Value.wrong("--mount", text, "of a size above 0: 0 would mean without limit")
+            }
             if let mode = fields["tmpfs-mode"] { mount.mode = try octal(mode, text) }
-            mount.readOnly = isOn("readonly")
+            mount.readOnly = isOn["readonly"] ?? false
             request.temporary.append(mount)
         case let type:
             throw Problem("cannot use --mount \(text)", "the type \(type) is not known", hint: "bind or tmpfs")
+        }
+    }
+
+    /// The fields of `--mount` by name: each once, and none that its type does not have.
+    private static func mountFields(_ text: String) throws(Problem) -> [String: String] {
+        let what = "cannot use --mount \(text)"
+        let aliases = ["src": "source", "dst": "target", "destination": "target", "ro": "readonly"]
+        var fields: [String: String] = [:]
+        for part in text.split(separator: ",", omittingEmptySubsequences: false) {
+            let pair = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            let key = aliases[pair[0]] ?? pair[0]
+            guard fields.updateValue(pair.count == 2 ? pair[1] : "true", forKey: key) == nil else {
+                throw Problem(what, "it has \(key) twice", hint: "give each field once")
+            }
+        }
+        var known: Set<String> = ["type", "target", "readonly", "noexec"]
+        known.formUnion(fields["type"] == "tmpfs" ? ["tmpfs-size", "tmpfs-mode"] : ["source", "idmap"])
+        if let other = fields.keys.sorted().first(where: { !known.contains($0) }) {
+            throw Problem(
+                what, "a mount of type \(fields["type"] ?? "bind") has no field \(other)",
+                hint: "its fields are \(known.sorted().joined(separator: ", "))")
+        }
+        return fields
+    }
+
+    private static func boolean(_ value: String, _ key: String, _ text: String) throws(Problem) -> Bool {
+        switch value {
+        case "true", "1": return true
+        case "false", "0": return false
+        default: throw Problem("cannot use --mount \(text)", "\(key) is true or false", hint: "or just \(key)")
         }
     }
 

@@ -24,6 +24,7 @@ struct RunDraft: Sendable {
     var quiet = false
     var dryRun = false
     var format = "text"
+    var formatWasChosen = false
     var help = false
     var user: String?
     var environment: [(name: String, value: String)] = []
@@ -41,6 +42,9 @@ struct RunDraft: Sendable {
             throw Problem(
                 "no image", "run needs one", hint: "codex32 run ./bot.py, or codex32 run template:host -- COMMAND")
         }
+        if formatWasChosen && !dryRun {
+            throw Problem("cannot use --format", "it is the form of --dry-run's plan", hint: "add --dry-run")
+        }
         var configuration = RunConfiguration(
             image: try ImageReference(image), storage: try Storage.current(option: storage))
         var request = request
@@ -49,7 +53,7 @@ struct RunDraft: Sendable {
         if request.hostname.utf8.count > 64 { request.hostname = "codex32" }
         if request.hostname.contains("_") { request.hostname = request.hostname.replacing("_", with: "-") }
         try applySwap(&request)
-        if let user { request.user = try UserValue.parse(user, image: image) }
+        if let user { request.user = try UserValue.parse(user, image: image, store: configuration.storage.data) }
         request.environment = environmentWords(request)
         if let cpuTime { request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
         configuration.request = request
@@ -135,7 +139,11 @@ struct RunDraft: Sendable {
 
 /// `-u`: uid, uid:gid, name, name:group, by the image's own files (CVE-2026-30892).
 enum UserValue {
-    static func parse(_ text: String, image: String) throws(Problem) -> UserIdentity {
+    /// `store` is where built templates are: their names are known once they are built.
+    static func parse(_ text: String, image: String, store: String) throws(Problem) -> UserIdentity {
+        let isTemplate = image.hasPrefix("template:")
+        let image = isTemplate ? "\(store)/templates/\(image.dropFirst(9))" : image
+        let hint = "use the number: -u 1000:1000" + (isTemplate ? ", or let the template be built first" : "")
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }) else {
             throw Value.wrong("-u", text, "UID[:GID] or NAME[:GROUP]")
@@ -151,8 +159,7 @@ enum UserValue {
                 let uid = UInt32(entry[2]), let gid = UInt32(entry[3])
             else {
                 throw Problem(
-                    "cannot use -u \(text)", "the image knows no user \(parts[0])", hint: "use the number: -u 1000:1000"
-                )
+                    "cannot use -u \(text)", "the image knows no user \(parts[0])", hint: hint)
             }
             user.uid = uid
             user.gid = gid
@@ -165,8 +172,7 @@ enum UserValue {
                 let gid = UInt32(entry[2])
             else {
                 throw Problem(
-                    "cannot use -u \(text)", "the image knows no group \(parts[1])",
-                    hint: "use the number: -u 1000:1000")
+                    "cannot use -u \(text)", "the image knows no group \(parts[1])", hint: hint)
             }
             user.gid = gid
         }
@@ -180,7 +186,7 @@ enum UserValue {
             ? "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
             : "root:x:0:\nnogroup:x:65534:\n"
         var text = own
-        if !image.hasPrefix("template:"), let root = try? Descriptor.open(image, [.pathOnly, .folder]) {
+        if let root = try? Descriptor.open(image, [.pathOnly, .folder]) {
             guard let opened = try? root.open(inRoot: file, [.read]), let status = try? opened.status(),
                 status.kind == .file,
                 let bytes = try? opened.readAll(limit: 1 << 20)

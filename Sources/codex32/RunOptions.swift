@@ -242,6 +242,7 @@ enum RunOptions {
             draft, text throws(Problem) in
             guard ["text", "json"].contains(text) else { throw Value.wrong("--format", text, "text or json") }
             draft.format = text
+            draft.formatWasChosen = true
         },
         .flag("-h", "--help", help: "print this and exit") { $0.help = true },
     ]

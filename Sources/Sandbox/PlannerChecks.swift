@@ -1,0 +1,57 @@
+internal import LinuxKernel
+
+/// What was asked and would change nothing, or something else than the sandbox, is an error: an option
+/// that is accepted is in force.
+extension Planner {
+    func checkEffects() throws(Problem) {
+        if request.root == .host { try checkHostTree() }
+        if request.shmSize != nil, targets.contains("/dev/shm") {
+            throw Problem(
+                "cannot use --shm-size", "something else is mounted at /dev/shm", hint: "give that mount its size")
+        }
+        for sysctl in request.sysctls { try check(sysctl: sysctl.name) }
+        if let volume = request.volumes.first(where: { $0.mapOwners == true }), !parentOpensSources {
+            throw Problem(
+                "cannot map the owners of \(volume.source.path)",
+                offer.isRoot ? "root's minimal level has no user namespace" : "only root may make id-mapped mounts",
+                hint: "leave idmap away: files are seen with the owners they have")
+        }
+        if let profile = request.seccompProfile, isWaived(.seccomp) {
+            throw Problem(
+                "cannot use the seccomp profile \(profile.name)", "--waive seccomp says that no filter is loaded",
+                hint: "leave one of the two away")
+        }
+    }
+
+    private var targets: [String] { request.volumes.map(\.target) + request.temporary.map(\.target) }
+
+    /// The host's own /dev is seen there, and nothing is laid over it.
+    private func checkHostTree() throws(Problem) {
+        let why = "at minimal a script runs on the machine's own tree, with the machine's own /dev"
+        let hint = "choose --isolation standard, or an image folder"
+        if request.shmSize != nil { throw Problem("cannot use --shm-size", why, hint: hint) }
+        if let device = request.devices.first { throw Problem("cannot use --device \(device.path)", why, hint: hint) }
+    }
+
+    /// Where the namespace is the machine's, so is the value.
+    private func check(sysctl name: String) throws(Problem) {
+        let network = name.hasPrefix("net.")
+        guard !plan.namespaces.contains(network ? .network : .ipc) else { return }
+        let whose = network ? "network" : "IPC"
+        throw Problem(
+            "cannot use --sysctl \(name)",
+            "this sandbox has the machine's own \(whose) namespace, and would change the machine",
+            hint: network ? "--network none" : "choose --isolation standard or strict")
+    }
+
+    /// Adds a limit, or makes the one that was asked for smaller: the lower of two holds.
+    mutating func limit(_ limit: ResourceLimit) {
+        guard let index = plan.resourceLimits.lastIndex(where: { $0.resource == limit.resource }) else {
+            plan.resourceLimits.append(limit)
+            return
+        }
+        let asked = plan.resourceLimits[index]
+        plan.resourceLimits[index] = ResourceLimit(
+            resource: limit.resource, soft: min(asked.soft, limit.soft), hard: min(asked.hard, limit.hard))
+    }
+}
