@@ -21,12 +21,21 @@ public enum Run {
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
         let outputs = try ResultFiles(configuration)
-        var (request, image) = try Preparation.request(configuration, progress: report)
-        if request.level == .minimal, Machine.isRoot, request.root != .host {
-            try explaining("cannot protect codex32 from this container") { () throws(KernelError) in
-                try Machine.runFromReadOnlyMount()
-            }
+        let (id, started) = (ContainerID.make(), Clock.realtime)
+        do { return try carryOut(configuration, id: id, started: started, outputs, report) } catch {
+            // Whoever waits for the verdict learns of this end too; the reason itself goes to the caller.
+            let verdict = Verdict.notStarted(
+                id: id, name: configuration.name, tried: started, isolation: configuration.request.level)
+            try? outputs.write(verdict: verdict.document)
+            throw error
         }
+    }
+
+    private static func carryOut(
+        _ configuration: RunConfiguration, id: String, started: Int64, _ outputs: borrowing ResultFiles,
+        _ report: (String) -> Void
+    ) throws(Problem) -> Int32 {
+        var (request, image) = try Preparation.request(configuration, progress: report)
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
         let id = ContainerID.make()

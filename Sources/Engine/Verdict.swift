@@ -17,7 +17,7 @@ public struct Verdict: Sendable {
     public var exitCode: Int32?
     public var signal: Int32?
     public var oomKills: UInt64?
-    public var wallSeconds: Double
+    public var wallSeconds: Double?
     public var cpuUserSeconds: Double?
     public var cpuSystemSeconds: Double?
     public var peakMemoryBytes: UInt64?
@@ -29,6 +29,13 @@ public struct Verdict: Sendable {
     public var startedAt: Int64
     public var finishedAt: Int64
     public var isolation: String
+
+    /// Of a program that codex32 could not start: nothing ran, so there is no end and no figure.
+    static func notStarted(id: String, name: String?, tried: Int64, isolation: IsolationLevel) -> Verdict {
+        Verdict(
+            id: id, name: name, reason: .engine, startedAt: tried, finishedAt: Clock.realtime,
+            isolation: isolation.rawValue)
+    }
 
     /// The exit status of `run`.
     public var status: Int32 {
@@ -50,7 +57,7 @@ public struct Verdict: Sendable {
         .members([
             "schema": .integer(1), "id": .string(id), "name": .text(name), "reason": .string(reason.rawValue),
             "exitCode": .number(exitCode), "signal": .number(signal), "oomKills": .number(oomKills),
-            "wallSeconds": .real(wallSeconds), "cpuUserSeconds": Verdict.real(cpuUserSeconds),
+            "wallSeconds": Verdict.real(wallSeconds), "cpuUserSeconds": Verdict.real(cpuUserSeconds),
             "cpuSystemSeconds": Verdict.real(cpuSystemSeconds), "peakMemoryBytes": .number(peakMemoryBytes),
             "peakPids": .number(peakPids), "ioReadBytes": .number(ioReadBytes), "ioWriteBytes": .number(ioWriteBytes),
             "pidsLimitHits": .number(pidsLimitHits), "startedAt": .string(Timestamp.text(startedAt)),
