@@ -61,6 +61,8 @@ int codex_set_dumpable(int on);
 // Runs this program again from a detached, read-only mount of its own file, unless it does already.
 // Returns 0 when it does, -errno when it cannot.
 int codex_run_from_read_only_mount(char *const *argv);
+// The same from a sealed copy in memory (memfd_create(2)), for which no right is needed.
+int codex_run_from_sealed_copy(char *const *argv);
 int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int output, int working);
 // A process that holds a new user namespace open until it is killed; *pidfd receives its pidfd.
 int codex_hold_user_namespace(int *pidfd);

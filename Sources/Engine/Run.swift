@@ -38,8 +38,7 @@ public enum Run {
         var (request, image) = try Preparation.request(configuration, progress: report)
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
-        let id = ContainerID.make()
-        let started = Clock.realtime
+        try protectProgram(request, offer)
 
         let layer = try makeLayer(id, request, configuration)
         defer { remove(layer) }
@@ -47,7 +46,6 @@ public enum Run {
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
             layer: writable(layer), identityBase: ContainerID.identityBase(id))
         try give(layer, plan)
-        try protectProgram(plan, offer)
         if !configuration.quiet { warn(plan.notices, report) }
 
         var record = Record(id: id, configuration: configuration, image: image, started: started, plan: plan)
@@ -99,14 +97,15 @@ public enum Run {
         request.level != .minimal || !request.limits.controllers.isEmpty
     }
 
-    /// A container with the ids of this user, and no Landlock to keep it from codex32's own program
-    /// file, could rewrite that through `/proc/self/exe` (CVE-2019-5736).
-    static func protectProgram(_ plan: LaunchPlan, _ offer: Offer) throws(Problem) {
-        guard plan.level != .minimal, offer.ownProgramIsWritable, plan.landlockABI == nil else { return }
-        throw Problem(
-            "cannot protect codex32 from this container",
-            "its user owns \((try? Descriptor.link("/proc/self/exe")) ?? "the program"), and Landlock is not in force",
-            hint: "install codex32 as root: sudo make install")
+    /// A container that could write to codex32's own program file could rewrite it through
+    /// `/proc/self/exe` (CVE-2019-5736). Where Landlock does not keep it from that, codex32 runs again
+    /// from where nobody can write. Nothing has been made by then: there is nothing to clear away.
+    static func protectProgram(_ request: SandboxRequest, _ offer: Offer) throws(Problem) {
+        guard Planner.exposesProgram(request, offer: offer) else { return }
+        let hint = "install codex32 as root: sudo make install"
+        try explaining("cannot protect codex32 from this container", hint: hint) { () throws(KernelError) in
+            if Machine.isRoot { try Machine.runFromReadOnlyMount() } else { try Machine.runFromSealedCopy() }
+        }
     }
 
     static func warn(_ notices: [Notice], _ report: (String) -> Void) {

@@ -71,6 +71,12 @@ public enum Machine {
         try KernelError.check(codex_run_from_read_only_mount(CommandLine.unsafeArgv), "execveat", "/proc/self/exe")
     }
 
+    /// Runs codex32 again from a sealed copy in memory, which nobody can write to, its owner neither. It
+    /// costs a copy of the program, and needs no right.
+    public static func runFromSealedCopy() throws(KernelError) {
+        try KernelError.check(codex_run_from_sealed_copy(CommandLine.unsafeArgv), "memfd_create", "/proc/self/exe")
+    }
+
     public static func environment(_ name: String) -> String? {
         guard let value = getenv(name) else { return nil }
         let text = String(cString: value)

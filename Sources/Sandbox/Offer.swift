@@ -58,9 +58,10 @@ public struct Offer: Sendable {
             landlockABI: Machine.landlockABI, cgroup: place,
             subordinateUIDs: root ? nil : SubordinateIDs.range(in: "/etc/subuid", uid: Machine.uid),
             subordinateGIDs: root ? nil : SubordinateIDs.range(in: "/etc/subgid", uid: Machine.uid),
-            callerCapabilities: .effective, ownProgramIsWritable: !root || !programIsRootOwned())
+            callerCapabilities: .effective, ownProgramIsWritable: !programIsRootOwned())
     }
 
+    /// The ids of a container are never root's own: what only root may write is out of its reach.
     private static func programIsRootOwned() -> Bool {
         guard let status = try? Descriptor.status(ofPath: "/proc/self/exe") else { return false }
         return status.uid == 0 && status.mode & 0o022 == 0

@@ -64,7 +64,7 @@ public struct Planner {
         }
     }
 
-    private mutating func chooseNamespaces() {
+    mutating func chooseNamespaces() {
         var wanted: Set<Namespace> = [.pid, .mount, .uts]
         if request.level != .minimal { wanted.formUnion([.ipc, .user, .cgroup]) }
         if request.level == .strict { wanted.insert(.time) }
@@ -201,7 +201,7 @@ public struct Planner {
         if missing.contains("io") { (limits.io, limits.ioWeight) = ([:], nil) }
     }
 
-    private mutating func chooseCapabilities() throws(Problem) {
+    mutating func chooseCapabilities() throws(Problem) {
         switch request.level {
         case .minimal: plan.capabilities = offer.isRoot ? offer.callerCapabilities : []
         case .standard: plan.capabilities = IsolationLevel.dockerCapabilities

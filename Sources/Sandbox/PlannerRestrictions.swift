@@ -57,6 +57,19 @@ extension Planner {
         return nil
     }
 
+    /// Whether a container as asked for could reach codex32's own program file and write to it.
+    public static func exposesProgram(_ request: SandboxRequest, offer: Offer) -> Bool {
+        // On the host's own tree there is nothing to hide: the file is there by its name.
+        if request.root == .host { return false }
+        if request.level == .minimal && offer.isRoot { return true }
+        guard offer.ownProgramIsWritable else { return false }
+        var planner = Planner(request: request, offer: offer, plan: LaunchPlan(level: request.level))
+        planner.chooseNamespaces()
+        // What cannot be planned is told when it is planned in earnest.
+        guard (try? planner.chooseCapabilities()) != nil, (try? planner.chooseLandlock()) != nil else { return true }
+        return planner.plan.landlockABI == nil
+    }
+
     mutating func restrictionSteps(landlock: LandlockPlan?, seccomp: SeccompProgram?) {
         for limit in plan.resourceLimits {
             add(.resourceLimit(limit.resource, soft: limit.soft, hard: limit.hard))

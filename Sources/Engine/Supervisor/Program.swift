@@ -46,6 +46,12 @@ final class Program {
         }
     }
 
+    /// Runs codex32 again from where this container cannot write to it, if it could here; see ``Run``.
+    static func protect(_ configuration: RunConfiguration) throws(Problem) {
+        let (request, _) = try Preparation.request(configuration) { _ in }
+        try Run.protectProgram(request, try Offer.current(cgroup: false))
+    }
+
     /// Starts a container's program.
     ///
     /// - Parameter prepared: told the cgroup's path before that is made, so that it can be written down.
@@ -61,7 +67,6 @@ final class Program {
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
             identityBase: ContainerID.identityBase(id))
         if kept != nil { try layer.give(to: plan.identity) }
-        try Run.protectProgram(plan, offer)
         try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })
         // What a killed supervisor left in this place is nobody's.
         if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }

@@ -54,14 +54,16 @@ public enum SupervisorProcess {
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
         let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
         do throws(Problem) {
+            Machine.setDumpable(false)
+            let container = try ContainerStore(Storage(data: words[0], runtime: words[1])).open(id: words[2])
+            let (record, configuration) = try read(container)
+            try Program.protect(configuration.run)
             // Inherited on purpose, and not to be inherited further: not by the program, and by no helper.
             try explaining("cannot start the supervisor") { () throws(KernelError) in
                 try lock.file.setCloseOnExec()
                 try report?.value.setCloseOnExec()
             }
-            Machine.setDumpable(false)
-            let storage = Storage(data: words[0], runtime: words[1])
-            let supervisor = try make(words[2], storage, lock)
+            let supervisor = try Supervisor(container, lock: lock, record: record, configuration: configuration)
             if words[5] == "attached" {
                 tell(.members(["listening": .bool(true)]))
                 try supervisor.waitForClient(or: report!.value)
@@ -84,15 +86,14 @@ public enum SupervisorProcess {
         }
     }
 
-    private static func make(
-        _ id: String, _ storage: Storage, _ lock: consuming ContainerLock
-    ) throws(Problem) -> Supervisor {
-        let container = try ContainerStore(storage).open(id: id)
+    private static func read(
+        _ container: borrowing ContainerFolder
+    ) throws(Problem) -> (ContainerRecord, ContainerConfiguration) {
         var record = try container.written()
         let configuration: ContainerConfiguration
         do {
             configuration = try ContainerConfiguration(
-                record.configuration, name: record.name, labels: record.labels, storage: storage)
+                record.configuration, name: record.name, labels: record.labels, storage: container.storage)
         } catch {
             throw Problem(
                 "cannot start \(record.name)", error.description,
@@ -100,7 +101,7 @@ public enum SupervisorProcess {
         }
         record.wasStopped = false
         record.restarts = 0
-        return try Supervisor(container, lock: lock, record: record, configuration: configuration)
+        return (record, configuration)
     }
 }
 
