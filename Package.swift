@@ -6,6 +6,13 @@ let rules: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
+    // Regular expressions and the searching that comes with them are 1.2 MB of a static program.
+    .unsafeFlags(["-Xfrontend", "-disable-implicit-string-processing-module-import"]),
+    // A generic type is then asked for by a call that names its conformances, instead of by a mangled name
+    // for which the runtime searches every conformance of the program: most of the time of a start.
+    .unsafeFlags(
+        ["-Xfrontend", "-disable-concrete-type-metadata-mangled-name-accessors", "-Xfrontend", "-function-sections"],
+        .when(configuration: .release)),
 ]
 
 // The rooms, bottom first: a room may depend on those above it in this list, never on those below.

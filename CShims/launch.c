@@ -157,10 +157,16 @@ __attribute__((noreturn)) static void fail(struct codex_child_state *state, uint
     _exit(125);
 }
 
+// A network namespace takes longest to make, so the child makes it while the parent writes the id maps.
+// It belongs to the user namespace that clone3 made, where the child has every capability already
+// (user_namespaces(7)): the order of the two is as if both were made by clone3.
+#define BORN_LATER ((uint64_t)CLONE_NEWNET)
+
 // The whole of the child. Runs with its own copy of the parent's memory and nothing of Swift.
 __attribute__((noreturn)) static void child_main(const struct codex_plan *plan, int control, int report) {
     struct codex_child_state state = {.plan = plan, .control = control, .report = report, .root = -1, .index = UINT32_MAX};
     int result = drop_inherited_signals();
+    if (result == 0 && unshare((int)(plan->clone_flags & BORN_LATER)) < 0) result = -errno;
     if (result == 0) result = codex_control_wait(control);
     if (result < 0) fail(&state, UINT32_MAX, result);
 
@@ -203,7 +209,7 @@ int codex_launch(const struct codex_plan *plan, struct codex_child *child) {
 
     int pidfd = -1;
     struct clone_args arguments = {
-        .flags = plan->clone_flags | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .flags = (plan->clone_flags & ~BORN_LATER) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = SIGCHLD,
     };

@@ -100,16 +100,16 @@ int codex_step_open(struct codex_child_state *state, const struct codex_step *st
 }
 
 int codex_step_open_device(struct codex_child_state *state, const struct codex_step *step) {
-    int device = open(step->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (device < 0) return -errno;
+    // What has been cloned is looked at, not the name: nothing can be exchanged between the two.
+    int tree = codex_open_tree(AT_FDCWD, step->path, OPEN_TREE_CLONE | AT_SYMLINK_NOFOLLOW);
+    if (tree < 0) return tree;
     struct stat status;
-    int result = fstat(device, &status) < 0 ? -errno : 0;
+    int result = fstat(tree, &status) < 0 ? -errno : 0;
     if (result == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) || S_ISLNK(status.st_mode) ||
                         status.st_rdev != step->a))
         result = -ENODEV; // not the device it should be (CVE-2025-31133)
-    int tree = result == 0 ? clone_mount(device, 0) : result;
-    close(device);
-    return codex_store(state, step, tree);
+    if (result < 0) close(tree);
+    return codex_store(state, step, result < 0 ? result : tree);
 }
 
 int codex_step_clone_tree(struct codex_child_state *state, const struct codex_step *step) {
@@ -143,23 +143,41 @@ int codex_step_attach(struct codex_child_state *state, const struct codex_step *
     return result;
 }
 
+// The empty, read-only folder that covers other folders: made for the first of them, and cloned from there.
+static int cover_folder(struct codex_child_state *state, int slot, int target) {
+    static const char options[] = "size\0004096\0mode\0000555";
+    int made = codex_slot(state, slot);
+    if (made < 0) {
+        struct codex_step step = {
+            .slot = slot,
+            .source = -1,
+            .a = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+            .path = "tmpfs",
+            .text = options,
+            .text_length = sizeof options,
+        };
+        int result = codex_step_new_fs(state, &step);
+        return result < 0 ? result : attach(codex_slot(state, slot), target);
+    }
+    int cover = clone_mount(made, 0);
+    if (cover < 0) return cover;
+    int result = attach(cover, target);
+    close(cover);
+    return result;
+}
+
 int codex_step_mask(struct codex_child_state *state, const struct codex_step *step) {
     int target = codex_path_open(state->root, step->path, O_PATH, false);
     if (target == -ENOENT || target == -ENOTDIR) return 0;
     if (target < 0) return target;
     struct stat status;
     int result = fstat(target, &status) < 0 ? -errno : 0;
-    if (result == 0) {
-        int source = codex_slot(state, S_ISDIR(status.st_mode) ? (int)step->a : step->source);
-        int cover = clone_mount(source, 0);
-        if (cover == -EINVAL) {
-            // Before Linux 6.15 a mount that is attached nowhere cannot be cloned: the first mask
-            // is the mount itself, and the next ones are clones of it.
-            result = attach(source, target);
-        } else {
-            result = cover < 0 ? cover : attach(cover, target);
-            if (cover >= 0) close(cover);
-        }
+    if (result == 0 && S_ISDIR(status.st_mode)) {
+        result = cover_folder(state, (int)step->a, target);
+    } else if (result == 0) {
+        int cover = clone_mount(codex_slot(state, step->source), 0);
+        result = cover < 0 ? cover : attach(cover, target);
+        if (cover >= 0) close(cover);
     }
     close(target);
     return result;

@@ -104,24 +104,38 @@ int codex_path_make_folder(int root, const char *path, unsigned mode) {
     return 0;
 }
 
+// Makes an empty file, which was not there before, and returns it opened.
+static int make_file(int root, const char *path, bool no_symlinks) {
+    char copy[4096];
+    const char *name;
+    int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
+    if (parent < 0) return parent;
+    int made = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
+    int result = made < 0 ? -errno : made;
+    close(parent);
+    return result;
+}
+
 int codex_path_target(int root, const char *path, uint32_t flags) {
     bool no_symlinks = flags & CODEX_TARGET_NO_SYMLINKS;
-    int target = codex_path_open(root, path, O_PATH, no_symlinks);
-    if (target == -ENOENT && !(flags & (CODEX_TARGET_OPTIONAL | CODEX_TARGET_EXISTING))) {
-        char copy[4096];
-        const char *name;
-        int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
-        if (parent < 0) return parent;
-        int result = 0;
+    bool makes = !(flags & (CODEX_TARGET_OPTIONAL | CODEX_TARGET_EXISTING));
+    // The files that stand for devices are nearly always new, in a /dev of ours: made first, looked for then.
+    int target = makes && (flags & CODEX_TARGET_FILE) && no_symlinks ? make_file(root, path, true) : -EEXIST;
+    if (target != -EEXIST) return target;
+    target = codex_path_open(root, path, O_PATH, no_symlinks);
+    if (target == -ENOENT && makes) {
         if (flags & CODEX_TARGET_FILE) {
-            int made = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-            if (made >= 0) close(made);
-            else if (errno != EEXIST) result = -errno;
-        } else if (mkdirat(parent, name, 0755) < 0 && errno != EEXIST) {
-            result = -errno;
+            target = make_file(root, path, no_symlinks);
+            if (target != -EEXIST) return target;
+        } else {
+            char copy[4096];
+            const char *name;
+            int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
+            if (parent < 0) return parent;
+            int result = mkdirat(parent, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
+            close(parent);
+            if (result < 0) return result;
         }
-        close(parent);
-        if (result < 0) return result;
         target = codex_path_open(root, path, O_PATH, no_symlinks);
         // Something stands there that leads nowhere: a dangling link.
         if (target == -ENOENT) return -ELOOP;

@@ -25,7 +25,7 @@ enum codex_step_kind {
     CODEX_STEP_ENTER_HOST,       // source is attached over "/", where pivot_root will find it
     CODEX_STEP_USE_ROOT,         // source: the folder that later paths are walked from (-1: this process's root)
     CODEX_STEP_ATTACH,           // source at path; flags: CODEX_TARGET_*
-    CODEX_STEP_MASK,             // path; source: the null device; a: slot of an empty folder
+    CODEX_STEP_MASK,             // path; source: the null device; a: slot of an empty folder, made when needed
     CODEX_STEP_READ_ONLY,        // path, if it is there, becomes a read-only mount of itself
     CODEX_STEP_MAKE_FOLDER,      // path; a: mode
     CODEX_STEP_MAKE_LINK,        // path; text: where it points

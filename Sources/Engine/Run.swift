@@ -49,9 +49,14 @@ public enum Run {
         if !configuration.quiet { warn(plan.notices, report) }
 
         var record = Record(id: id, configuration: configuration, image: image, started: started, plan: plan)
-        let entry = try RunningEntry(
-            id: id, name: configuration.name, storage: configuration.storage, record: record.document)
-        defer { entry.remove() }
+        // What is owned outside of the program's own processes is written down before it is made. Where
+        // there is nothing, the entry waits until the child is busy with its mounts.
+        var entry: RunningEntry?
+        if plan.cgroup != nil || configuration.name != nil || ownsLayer(layer) {
+            entry = try RunningEntry(
+                id: id, name: configuration.name, storage: configuration.storage, record: record.document)
+        }
+        defer { remove(entry) }
         let cgroup = try makeCgroup(id, plan)
         defer { clear(cgroup) }
         let streams = try Streams(
@@ -62,15 +67,21 @@ public enum Run {
         let began = Clock.monotonic
         let running = try Start.launch(
             &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
-            receipt: request.hold)
+            receipt: request.hold
+        ) { pid throws(Problem) in
+            record.pid = pid
+            if entry == nil {
+                entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
+            } else {
+                entry?.update(record.document)
+            }
+        }
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
         _ = streams.closeChildEnds()
         if !configuration.quiet { warn(Array(plan.notices[noticed...]), report) }
         if let receipt = running.receipt {
             try outputs.write(receipt: receipt.document(pid: running.child.pid, notices: plan.notices))
         }
-        record.pid = running.child.pid
-        entry.update(record.document)
         Sweep.run(configuration.storage, except: id)
 
         let end = try supervise(&supervision, running.child, running.terminal, streams.pipes, cgroup)
@@ -138,6 +149,20 @@ public enum Run {
         switch layer {
         case .some(let layer): WritableLayer(layer.host)
         case .none: nil
+        }
+    }
+
+    private static func ownsLayer(_ layer: borrowing Layer?) -> Bool {
+        switch layer {
+        case .some: true
+        case .none: false
+        }
+    }
+
+    private static func remove(_ entry: borrowing RunningEntry?) {
+        switch entry {
+        case .some(let entry): entry.remove()
+        case .none: break
         }
     }
 

@@ -1,17 +1,24 @@
 public import LinuxKernel
 internal import OCISpec
 
-/// The entry of a container while `run` is at it: a folder with a lock that its owner holds, and a
-/// record. An entry that nobody holds is what a killed codex32 left, and the next one clears it away.
+/// The entry of a container while `run` is at it: a folder with its record, which its owner holds locked.
+/// An entry that nobody holds is what a killed codex32 left, and the next one clears it away.
 struct RunningEntry: ~Copyable {
     let id: String
     private let containers: Descriptor
     private let folder: Descriptor
-    private let lock: Descriptor
+    /// The record's open file, for its lock.
+    private let record: Descriptor
+    /// The file that took its place. It was locked before it did, and the first stays locked too:
+    /// whoever opened that one a moment earlier finds the owner alive.
+    private var replacement: Descriptor?
     private let nameLock: NameClaim?
+    static let recordName = "record.json"
 
     /// Enters the container. Everything it owns outside of its own processes is named in the record
     /// before it is made.
+    ///
+    /// Two files and one rename: a busy disk file system takes longest over the making of new ones.
     init(id: String, name: String?, storage: Storage, record: JSON) throws(Problem) {
         let what = "cannot record the container in \(storage.runtime)"
         let hint = "codex32 must be able to write there; --root chooses another folder"
@@ -19,33 +26,43 @@ struct RunningEntry: ~Copyable {
         let containers = try explaining(what, hint: hint) { () throws(KernelError) in try makeFolders(storage.running) }
         let temporary = ".\(id).new"
         try explaining(what, hint: hint) { () throws(KernelError) in try containers.makeFolder(temporary) }
-        let folder = try explaining(what) { () throws(KernelError) in
-            try containers.open(temporary, [.read, .folder, .noFollow])
-        }
-        let lock = try explaining(what) { () throws(KernelError) in
-            try folder.open("lock", [.write, .create, .exclusive])
-        }
         do {
-            _ = try lock.lock(wait: true)
-            try folder.replace("record.json", with: record.text(), durable: false)
+            let folder = try containers.open(temporary, [.read, .folder, .noFollow])
+            let file = try folder.open(Self.recordName, [.write, .create, .exclusive, .noFollow])
+            _ = try file.lock(wait: true)
+            try file.write(record.text())
             // Under this name others see it, and it is locked already.
             try containers.rename(temporary, to: id)
+            self.folder = folder
+            self.record = file
         } catch {
             try? containers.removeTree(temporary)
             throw Problem(what, error)
         }
         self.nameLock = nameLock
-        self.folder = folder
-        self.lock = lock
         self.containers = containers
         self.id = id
+        replacement = nil
     }
 
-    borrowing func update(_ record: JSON) { try? folder.replace("record.json", with: record.text(), durable: false) }
+    /// Puts another record in the place of the present one, whole (rename(2)), and keeps both locked.
+    mutating func update(_ record: JSON) {
+        let temporary = ".record"
+        do {
+            let file = try folder.open(temporary, [.write, .create, .truncate, .noFollow])
+            _ = try file.lock(wait: true)
+            try file.write(record.text())
+            try folder.rename(temporary, to: Self.recordName)
+            replacement = consume file
+        } catch {
+            try? folder.remove(temporary)
+        }
+    }
 
     /// Takes the entry away; the container must have nothing left.
     borrowing func remove() {
-        try? containers.removeTree(id)
+        try? folder.remove(Self.recordName)
+        do { try containers.remove(id, folder: true) } catch { try? containers.removeTree(id) }
         switch nameLock {
         case .some(let name): name.giveBack()
         case .none: break
@@ -82,7 +99,7 @@ public struct RunningContainer: Sendable {
         return try explaining("cannot list the containers in \(storage.running)") { () throws(KernelError) in
             let folder = try Descriptor.open(storage.running, [.read, .folder])
             return try folder.entries().filter(ContainerID.isValid).sorted().compactMap { id in
-                guard let text = try? folder.contents(of: "\(id)/record.json"),
+                guard let text = try? folder.contents(of: "\(id)/\(RunningEntry.recordName)"),
                     let json = try? JSONReader.read(Array(text.utf8))
                 else { return nil }
                 return RunningContainer(id: id, json)

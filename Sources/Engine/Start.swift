@@ -22,8 +22,11 @@ enum Start {
         }
     }
 
+    /// - Parameter meanwhile: what the parent has to do of its own, with the child's pid, while the child
+    ///   makes its mounts.
     static func launch(
-        _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool
+        _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool,
+        meanwhile: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Started {
         let sources = try OpenedSources(plan)
         let input = LaunchInput(
@@ -41,6 +44,7 @@ enum Start {
                 plan.notices += try sources.mapOwners(plan, child: child.pid)
             }
             try explaining("cannot start the sandbox") { () throws(KernelError) in try child.go() }
+            try meanwhile(child.pid)
             var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
             let terminal = try converse(child, plan, cgroup, &receipt)
             return Started(child: child, terminal: terminal, receipt: receipt)

@@ -22,10 +22,14 @@ enum Sweep {
     }
 
     private static func clear(_ id: String, in folder: borrowing Descriptor, _ storage: Storage) {
-        guard let entry = try? folder.open(id, [.read, .folder, .noFollow]),
-            let lock = try? entry.open("lock", [.write, .noFollow]), (try? lock.lock(wait: false)) == true
-        else { return }
-        let record = (try? entry.contents(of: "record.json")).flatMap { try? JSONReader.read(Array($0.utf8)) }
+        guard let entry = try? folder.open(id, [.read, .folder, .noFollow]) else { return }
+        guard let file = try? entry.open(RunningEntry.recordName, [.readWrite, .noFollow]) else {
+            // The record goes first, so that this one is nearly gone: only an empty folder is removed here.
+            try? folder.remove(id, folder: true)
+            return
+        }
+        guard (try? file.lock(wait: false)) == true else { return }
+        let record = (try? file.readAll(limit: 1 << 20)).flatMap { try? JSONReader.read($0) }
         if case .string(let parent)? = record?["cgroupParent"] { Cgroup.clear(id, in: parent) }
         try? Descriptor.open(storage.layers, [.read, .folder]).removeTree(id)
         if case .string(let name)? = record?["name"] { clearName(name, storage) }

@@ -27,7 +27,7 @@ extension Planner {
             }
         }
         for sysctl in request.sysctls {
-            add(.write(proc, "sys/" + sysctl.name.replacing(".", with: "/"), sysctl.value))
+            add(.write(proc, "sys/" + String(sysctl.name.map { $0 == "." ? "/" : $0 }), sysctl.value))
         }
         if let devices { maskSteps(devices, proc: proc, strict: strict) }
         if request.terminal {
@@ -137,9 +137,8 @@ extension Planner {
     }
 
     private mutating func maskSteps(_ devices: Devices, proc: Slot, strict: Bool) {
+        // Filled by the first mask that covers a folder: most machines have few of them, or none.
         let empty = slot()
-        add(
-            temporary(size: 4096, mode: 0o555, attributes: [.readOnly, .noSetuid, .noDevices, .noExecute], into: empty))
         for path in DefaultPaths.masked where !(strict && path.hasPrefix("/sys")) {
             add(.mask(path, null: devices.null, empty: empty))
         }

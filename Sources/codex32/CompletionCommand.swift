@@ -83,8 +83,7 @@ enum CompletionCommand {
             var lines = ""
             for option in verb.page.options {
                 for name in option.names {
-                    let help = option.help.replacing("[", with: "(").replacing("]", with: ")").replacing("'", with: "")
-                        .replacing(":", with: " ")
+                    let help = option.help.exchanging(["[": "(", "]": ")", "'": "", ":": " "])
                     let value =
                         option.value == nil
                         ? ""
@@ -118,7 +117,7 @@ enum CompletionCommand {
     private static var fish: String {
         var text = "# fish completion for codex32\n"
         for verb in Verbs.all {
-            let summary = verb.page.summary.replacing("'", with: "")
+            let summary = verb.page.summary.exchanging(["'": ""])
             text += "complete -c codex32 -n __fish_use_subcommand -f -a \(verb.page.name) -d '\(summary)'\n"
             let seen = "complete -c codex32 -n '__fish_seen_subcommand_from \(verb.page.name)'"
             switch words(verb) {
@@ -134,7 +133,7 @@ enum CompletionCommand {
                 if option.value != nil {
                     line += option.choices.isEmpty ? " -r" : " -x -a '\(option.choices.joined(separator: " "))'"
                 }
-                text += line + " -d '\(option.help.replacing("'", with: ""))'\n"
+                text += line + " -d '\(option.help.exchanging(["'": ""]))'\n"
             }
         }
         return text

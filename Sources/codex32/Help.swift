@@ -49,3 +49,12 @@ enum HelpText {
 
     static func capitalized(_ text: String) -> String { text.prefix(1).uppercased() + text.dropFirst() }
 }
+
+extension String {
+    /// The text with single characters exchanged. The standard library's `replacing` brings its regular expressions.
+    func exchanging(_ table: [Character: String]) -> String {
+        var text = ""
+        for character in self { text += table[character] ?? String(character) }
+        return text
+    }
+}

@@ -52,9 +52,9 @@ enum ManPage {
 
     /// A dash that is one, and no line that begins like a macro.
     private static func escaped(_ text: String) -> String {
-        text.replacing("\\", with: "\\e").replacing("-", with: "\\-").split(
-            separator: "\n", omittingEmptySubsequences: false
-        )
+        text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            line.map { $0 == "\\" ? "\\e" : $0 == "-" ? "\\-" : String($0) }.joined()
+        }
         .map { $0.hasPrefix(".") || $0.hasPrefix("'") ? "\\&" + $0 : String($0) }.joined(separator: "\n")
     }
 }

@@ -9,20 +9,25 @@ struct Option<Draft>: Sendable {
     /// What stands for the value in help texts; nil: a flag.
     let value: String?
     let help: String
-    let choices: [String]
+    /// Made up when it is shown: parsing has no use for it.
+    var choices: [String] { listChoices() }
+    private let listChoices: @Sendable () -> [String]
     let apply: @Sendable (inout Draft, String) throws(Problem) -> Void
 
     static func flag(
         _ names: String..., help: String, apply: @escaping @Sendable (inout Draft) throws(Problem) -> Void
     ) -> Option {
-        Option(names: names, value: nil, help: help, choices: []) { draft, _ throws(Problem) in try apply(&draft) }
+        Option(
+            names: names, value: nil, help: help, listChoices: { [] },
+            apply: { draft, _ throws(Problem) in try apply(&draft) })
     }
 
     static func option(
-        _ names: String..., value: String, help: String, choices: [String] = [],
+        _ names: String..., value: String, help: String,
+        choices: @escaping @autoclosure @Sendable () -> [String] = [],
         apply: @escaping @Sendable (inout Draft, String) throws(Problem) -> Void
     ) -> Option {
-        Option(names: names, value: value, help: help, choices: choices, apply: apply)
+        Option(names: names, value: value, help: help, listChoices: choices, apply: apply)
     }
 }
 
@@ -60,7 +65,7 @@ struct Command<Draft>: Sendable {
     private func long(_ word: String, _ rest: inout ArraySlice<String>, _ draft: inout Draft) throws(Problem) {
         let equals = word.firstIndex(of: "=")
         let name = equals.map { String(word[..<$0]) } ?? word
-        guard let option = options.first(where: { $0.names.contains(name) }) else { throw unknown(name) }
+        let option = try find(name)
         try use(option, name, equals.map { String(word[word.index(after: $0)...]) }, &rest, &draft)
     }
 
@@ -68,7 +73,7 @@ struct Command<Draft>: Sendable {
         var letters = word.dropFirst()
         while let letter = letters.popFirst() {
             let name = "-\(letter)"
-            guard let option = options.first(where: { $0.names.contains(name) }) else { throw unknown(name) }
+            let option = try find(name)
             if option.value == nil {
                 try use(option, name, nil, &rest, &draft)
                 continue
@@ -77,6 +82,11 @@ struct Command<Draft>: Sendable {
             if letters.first == "=" { letters.removeFirst() }
             return try use(option, name, String(letters), &rest, &draft)
         }
+    }
+
+    private func find(_ name: String) throws(Problem) -> Option<Draft> {
+        for group in groups { for option in group.options where option.names.contains(name) { return option } }
+        throw unknown(name)
     }
 
     private func use(

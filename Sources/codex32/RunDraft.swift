@@ -51,7 +51,7 @@ struct RunDraft: Sendable {
         if !levelWasChosen { request.level = try RunDraft.levelFromEnvironment() ?? .standard }
         request.hostname = hostname ?? name ?? "codex32"
         if request.hostname.utf8.count > 64 { request.hostname = "codex32" }
-        if request.hostname.contains("_") { request.hostname = request.hostname.replacing("_", with: "-") }
+        request.hostname = String(request.hostname.map { $0 == "_" ? "-" : $0 })
         try applySwap(&request)
         if let user { request.user = try UserValue.parse(user, image: image, store: configuration.storage.data) }
         request.environment = environmentWords(request)

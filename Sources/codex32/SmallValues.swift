@@ -58,7 +58,8 @@ enum SysctlValue {
         guard parts.count == 2 else { throw Value.wrong("--sysctl", text, "NAME=VALUE") }
         let own = ["net.", "kernel.shm", "kernel.msg", "fs.mqueue."]
         guard parts[0] == "kernel.sem" || own.contains(where: { parts[0].hasPrefix($0) }),
-            !parts[0].contains("/"), !parts[0].contains("..")
+            !parts[0].contains("/"),
+            !parts[0].split(separator: ".", omittingEmptySubsequences: false).contains(where: \.isEmpty)
         else {
             throw Problem(
                 "cannot use --sysctl \(text)", "it would change the machine, not only the sandbox",

@@ -83,7 +83,8 @@ final class Program {
         do {
             streams = try DetachedStreams(terminal: plan.terminal, input: configuration.interactive)
             started = try Start.launch(
-                &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup, receipt: true)
+                &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup, receipt: true,
+                meanwhile: { _ in })
         } catch {
             Run.clear(cgroup)
             throw error

@@ -35,24 +35,51 @@ struct Template: Sendable {
 
     init(_ text: String) throws(Problem) {
         var pieces: [Piece] = []
-        var rest = Substring(text.replacing("\\t", with: "\t").replacing("\\n", with: "\n"))
+        var rest = Substring(text)
         if rest.hasPrefix("table ") { rest = rest.dropFirst(6) }
-        while let open = rest.firstRange(of: "{{") {
-            if open.lowerBound > rest.startIndex { pieces.append(.text(String(rest[..<open.lowerBound]))) }
-            guard let close = rest[open.upperBound...].firstRange(of: "}}") else {
+        while let (before, behind) = Template.cut(rest, at: "{") {
+            if !before.isEmpty { pieces.append(.text(Template.unescape(before))) }
+            guard let (inside, after) = Template.cut(behind, at: "}") else {
                 throw Template.wrong(text, "a }} is missing")
             }
-            var words = rest[open.upperBound..<close.lowerBound].split(separator: " ").map(String.init)
+            var words = inside.split(separator: " ").map(String.init)
             let isJSON = words.first == "json"
             if isJSON { words.removeFirst() }
             guard words.count == 1, words[0].hasPrefix(".") else {
                 throw Template.wrong(text, "only {{.Field}} and {{json .Field}} are known")
             }
             pieces.append(.field(path: words[0].split(separator: ".").map(String.init), json: isJSON))
-            rest = rest[close.upperBound...]
+            rest = after
         }
-        if !rest.isEmpty { pieces.append(.text(String(rest))) }
+        if !rest.isEmpty { pieces.append(.text(Template.unescape(rest))) }
         self.pieces = pieces
+    }
+
+    /// What stands before and behind the first place where a character stands twice.
+    private static func cut(_ text: Substring, at mark: Character) -> (Substring, Substring)? {
+        var index = text.startIndex
+        while let found = text[index...].firstIndex(of: mark) {
+            let next = text.index(after: found)
+            if next < text.endIndex, text[next] == mark { return (text[..<found], text[text.index(after: next)...]) }
+            index = next
+        }
+        return nil
+    }
+
+    /// A shell's single quotes leave \t and \n as two characters.
+    private static func unescape(_ text: Substring) -> String {
+        var result = ""
+        var isEscaped = false
+        for character in text {
+            switch (isEscaped, character) {
+            case (false, "\\"): isEscaped = true
+            case (false, _): result.append(character)
+            case (true, "t"): (result, isEscaped) = (result + "\t", false)
+            case (true, "n"): (result, isEscaped) = (result + "\n", false)
+            case (true, _): (result, isEscaped) = (result + "\\" + String(character), false)
+            }
+        }
+        return isEscaped ? result + "\\" : result
     }
 
     private static func wrong(_ text: String, _ why: String) -> Problem {

@@ -15,7 +15,7 @@ enum RunVerb {
         let configuration = try draft.configuration(arguments: arguments)
         if draft.dryRun { return try PlanPage.print(configuration, draft.format) }
         return try Run.run(configuration) {
-            StandardStream.error.print("codex32: \($0)\n".replacing("codex32: hint:", with: "hint:"))
+            StandardStream.error.print($0.hasPrefix("hint:") ? "\($0)\n" : "codex32: \($0)\n")
         }
     }
 
