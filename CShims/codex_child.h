@@ -18,6 +18,9 @@ struct codex_child_state {
 
 // The descriptor in a slot, or -1.
 int codex_slot(const struct codex_child_state *state, int slot);
+// Where the step's path begins: below a mount of ours, whose name in the image somebody could
+// exchange, it is walked from that mount itself.
+int codex_base(const struct codex_child_state *state, const struct codex_step *step);
 // Stores a descriptor in the step's slot; passes errors through.
 int codex_store(struct codex_child_state *state, const struct codex_step *step, int descriptor);
 

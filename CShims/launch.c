@@ -27,6 +27,10 @@ int codex_slot(const struct codex_child_state *state, int slot) {
     return state->plan->slots[slot];
 }
 
+int codex_base(const struct codex_child_state *state, const struct codex_step *step) {
+    return step->within < 0 ? state->root : codex_slot(state, step->within);
+}
+
 int codex_store(struct codex_child_state *state, const struct codex_step *step, int descriptor) {
     if (descriptor < 0) return descriptor;
     if (step->slot < 0 || (size_t)step->slot >= state->plan->slot_count) return -EBADF;

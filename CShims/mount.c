@@ -135,7 +135,7 @@ int codex_step_enter_host(struct codex_child_state *state, const struct codex_st
 }
 
 int codex_step_attach(struct codex_child_state *state, const struct codex_step *step) {
-    int target = codex_path_target(state->root, step->path, step->flags);
+    int target = codex_path_target(codex_base(state, step), step->path, step->flags);
     if (target == -ENOENT && (step->flags & CODEX_TARGET_OPTIONAL)) return 0;
     if (target < 0) return target;
     int result = attach(codex_slot(state, step->source), target);
@@ -167,7 +167,7 @@ static int cover_folder(struct codex_child_state *state, int slot, int target) {
 }
 
 int codex_step_mask(struct codex_child_state *state, const struct codex_step *step) {
-    int target = codex_path_open(state->root, step->path, O_PATH, false);
+    int target = codex_path_open(codex_base(state, step), step->path, O_PATH, false);
     if (target == -ENOENT || target == -ENOTDIR) return 0;
     if (target < 0) return target;
     struct stat status;
@@ -184,7 +184,7 @@ int codex_step_mask(struct codex_child_state *state, const struct codex_step *st
 }
 
 int codex_step_read_only(struct codex_child_state *state, const struct codex_step *step) {
-    int target = codex_path_open(state->root, step->path, O_PATH, false);
+    int target = codex_path_open(codex_base(state, step), step->path, O_PATH, false);
     if (target == -ENOENT || target == -ENOTDIR) return 0;
     if (target < 0) return target;
     int tree = clone_mount(target, AT_RECURSIVE);

@@ -159,7 +159,7 @@ int codex_path_target(int root, const char *path, uint32_t flags) {
 
 int codex_step_make_link(struct codex_child_state *state, const struct codex_step *step) {
     const char *name;
-    int parent = codex_path_parent(state->root, step->path, &name);
+    int parent = codex_path_parent(codex_base(state, step), step->path, &name);
     if (parent < 0) return parent;
     int result = symlinkat(step->text, parent, name) == 0 || errno == EEXIST ? 0 : -errno;
     close(parent);

@@ -36,7 +36,7 @@ int codex_step_terminal(struct codex_child_state *state, const struct codex_step
     if (step->path) {
         int tree = codex_open_tree(slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE);
         if (tree < 0) return tree;
-        int target = codex_path_target(state->root, step->path, CODEX_TARGET_FILE | CODEX_TARGET_NO_SYMLINKS);
+        int target = codex_path_target(codex_base(state, step), step->path, CODEX_TARGET_FILE | CODEX_TARGET_NO_SYMLINKS);
         if (target < 0) return target;
         if (syscall(SYS_move_mount, tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
             return -errno;

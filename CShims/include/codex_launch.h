@@ -24,14 +24,15 @@ enum codex_step_kind {
     CODEX_STEP_MOUNT_ATTR,       // source; a: set; b: clear; flags: AT_RECURSIVE
     CODEX_STEP_ENTER_HOST,       // source is attached over "/", where pivot_root will find it
     CODEX_STEP_USE_ROOT,         // source: the folder that later paths are walked from (-1: this process's root)
-    CODEX_STEP_ATTACH,           // source at path; flags: CODEX_TARGET_*
-    CODEX_STEP_MASK,             // path; source: the null device; a: slot of an empty folder, made when needed
-    CODEX_STEP_READ_ONLY,        // path, if it is there, becomes a read-only mount of itself
+    CODEX_STEP_ATTACH,           // source at path, within; flags: CODEX_TARGET_*
+    CODEX_STEP_MASK,             // path, within; source: the null device; a: slot of an empty folder, made when needed
+    CODEX_STEP_READ_ONLY,        // path, within, if it is there, becomes a read-only mount of itself
     CODEX_STEP_MAKE_FOLDER,      // path; a: mode
-    CODEX_STEP_MAKE_LINK,        // path; text: where it points
+    CODEX_STEP_MAKE_LINK,        // path, within; text: where it points
     CODEX_STEP_MAKE_FILE,        // path; a: mode; text: contents
     CODEX_STEP_WRITE,            // source: a folder of our own procfs; path below it; text
-    CODEX_STEP_TERMINAL,         // source: a devpts mount, or -1 for the host's; the master goes to the parent
+    CODEX_STEP_TERMINAL,         // source: a devpts mount, or -1 for the host's; path, within: the console;
+                                 // the master goes to the parent
     CODEX_STEP_PIVOT,            // the root in use becomes "/"; the old one is gone
     CODEX_STEP_RLIMIT,           // flags: resource; a: soft; b: hard
     CODEX_STEP_UMASK,            // a
@@ -64,6 +65,7 @@ struct codex_step {
     uint32_t kind;
     int32_t slot;   // where a new descriptor goes, -1 for none
     int32_t source; // a slot that an earlier step, or the parent, filled; -1 for none
+    int32_t within; // a slot with the mount that path is walked from; -1: the root in use
     uint32_t flags;
     uint64_t a;
     uint64_t b;

@@ -118,11 +118,11 @@ enum LaunchFailure {
             detail.isEmpty ? error.reason : "\(error.reason) (\(detail.dropFirst(detail.hasPrefix("e ") ? 2 : 0)))"
         switch failed {
         case .execute: return notRun(plan, error)
-        case .attach(_, let path, .systemFolder) where error.number == Errno.loop || error.number == Errno.notFolder:
+        case .attach(_, let path, .systemFolder, _) where error.number == Errno.loop || error.number == Errno.notFolder:
             return Problem(
                 "cannot mount at \(path)", "the image's \(path) is not a plain folder",
                 hint: "make it one: a link there could lead anywhere")
-        case .attach(_, let path, _) where error.number == Errno.loop:
+        case .attach(_, let path, _, _) where error.number == Errno.loop:
             return Problem(
                 "cannot mount at \(path)", "a link stands there that leads nowhere",
                 hint: "mount at a folder of the image")

@@ -28,13 +28,13 @@ final class EncodedSteps {
 
     private func form(
         _ kind: codex_step_kind, slot: Slot? = nil, source: Slot? = nil, flags: UInt32 = 0, a: UInt64 = 0,
-        b: UInt64 = 0,
-        path: String? = nil, text: String? = nil, bytes: [UInt8]? = nil
+        b: UInt64 = 0, within: Slot? = nil, path: String? = nil, text: String? = nil, bytes: [UInt8]? = nil
     ) -> codex_step {
         var step = codex_step()
         step.kind = kind.rawValue
         step.slot = Int32(slot?.index ?? -1)
         step.source = Int32(source?.index ?? -1)
+        step.within = Int32(within?.index ?? -1)
         step.flags = flags
         step.a = a
         step.b = b
@@ -47,6 +47,13 @@ final class EncodedSteps {
             step.text_length = bytes.count
         }
         return step
+    }
+
+    /// The plan's paths are the container's. All mounts that others are made within stand one level
+    /// below its root: /proc, /sys, /dev.
+    private func below(_ path: String, _ within: Slot?) -> String {
+        guard within != nil, let end = path.dropFirst().firstIndex(of: "/") else { return path }
+        return String(path[end...])
     }
 
     private static let recursive: UInt32 = 0x8000  // AT_RECURSIVE
@@ -76,19 +83,25 @@ final class EncodedSteps {
                 b: clear.rawValue)
         case .enterHost(let source): return form(CODEX_STEP_ENTER_HOST, source: source)
         case .useRoot(let source): return form(CODEX_STEP_USE_ROOT, source: source)
-        case .attach(let source, let path, let target):
-            return form(CODEX_STEP_ATTACH, source: source, flags: target.flags, path: path)
-        case .mask(let path, let null, let empty):
-            return form(CODEX_STEP_MASK, source: null, a: UInt64(empty.index), path: path)
-        case .readOnly(let path): return form(CODEX_STEP_READ_ONLY, path: path)
+        case .attach(let source, let path, let target, let within):
+            return form(
+                CODEX_STEP_ATTACH, source: source, flags: target.flags, within: within, path: below(path, within))
+        case .mask(let path, let null, let empty, let within):
+            return form(
+                CODEX_STEP_MASK, source: null, a: UInt64(empty.index), within: within, path: below(path, within))
+        case .readOnly(let path, let within):
+            return form(CODEX_STEP_READ_ONLY, within: within, path: below(path, within))
         case .makeFolder(let path, let mode): return form(CODEX_STEP_MAKE_FOLDER, a: UInt64(mode), path: path)
-        case .makeLink(let path, let points): return form(CODEX_STEP_MAKE_LINK, path: path, text: points)
+        case .makeLink(let path, let points, let within):
+            return form(CODEX_STEP_MAKE_LINK, within: within, path: below(path, within), text: points)
         case .makeFile(let path, let mode, let contents):
             return form(CODEX_STEP_MAKE_FILE, a: UInt64(mode), path: path, text: contents)
         case .write(let folder, let path, let text):
             return form(CODEX_STEP_WRITE, source: folder, path: path, text: text)
         case .terminal(let devpts, let console, let uid, let gid):
-            return form(CODEX_STEP_TERMINAL, source: devpts, a: UInt64(uid), b: UInt64(gid), path: console)
+            return form(
+                CODEX_STEP_TERMINAL, source: devpts, a: UInt64(uid), b: UInt64(gid), within: console,
+                path: console.map { below("/dev/console", $0) })
         case .pivot: return form(CODEX_STEP_PIVOT)
         case .resourceLimit(let number, let soft, let hard):
             return form(CODEX_STEP_RLIMIT, flags: UInt32(number), a: soft, b: hard)

@@ -54,7 +54,8 @@ public enum MountTarget: Hashable, Sendable {
 /// One thing the child does between clone3 and execve. The list of them is the plan.
 ///
 /// Each case is one C function in `CShims`; what a case means is written there. Paths are inside the
-/// container's root, except where the label says `host`.
+/// container's root, except where the label says `host`. Below a mount of our own they are walked from
+/// that mount (`within`), for the folder that it stands on may be exchanged in the image meanwhile.
 public enum LaunchStep: Hashable, Sendable {
     case becomeRoot(uid: UInt32, gid: UInt32, dropGroups: Bool)
     case hostname(String)
@@ -68,14 +69,14 @@ public enum LaunchStep: Hashable, Sendable {
     case mountAttributes(Slot, set: MountAttributes, clear: MountAttributes, recursive: Bool)
     case enterHost(Slot)
     case useRoot(Slot?)
-    case attach(Slot, at: String, MountTarget)
-    case mask(String, null: Slot, empty: Slot)
-    case readOnly(String)
+    case attach(Slot, at: String, MountTarget, within: Slot? = nil)
+    case mask(String, null: Slot, empty: Slot, within: Slot)
+    case readOnly(String, within: Slot)
     case makeFolder(String, mode: UInt32)
-    case makeLink(String, to: String)
+    case makeLink(String, to: String, within: Slot? = nil)
     case makeFile(String, mode: UInt32, contents: String)
     case write(Slot, String, String)
-    case terminal(devpts: Slot?, console: String?, uid: UInt32, gid: UInt32)
+    case terminal(devpts: Slot?, console: Slot?, uid: UInt32, gid: UInt32)
     case pivot
     case resourceLimit(Int32, soft: UInt64, hard: UInt64)
     case umask(UInt32)
@@ -121,11 +122,11 @@ extension LaunchStep {
         case .mountAttributes: "cannot set mount attributes"
         case .enterHost: "cannot attach the new root"
         case .useRoot: "cannot open the root"
-        case .attach(_, let path, _): "cannot mount at \(path)"
-        case .mask(let path, _, _): "cannot mask \(path)"
-        case .readOnly(let path): "cannot make \(path) read-only"
+        case .attach(_, let path, _, _): "cannot mount at \(path)"
+        case .mask(let path, _, _, _): "cannot mask \(path)"
+        case .readOnly(let path, _): "cannot make \(path) read-only"
         case .makeFolder(let path, _): "cannot make the folder \(path)"
-        case .makeLink(let path, _): "cannot make the link \(path)"
+        case .makeLink(let path, _, _): "cannot make the link \(path)"
         case .makeFile(let path, _, _): "cannot make the file \(path)"
         case .write(_, let path, _): "cannot set \(path)"
         case .terminal: "cannot make a terminal"

@@ -11,10 +11,12 @@ extension Planner {
                 attributes: [.noSetuid, .noDevices, .noExecute], workingFolder: nil, into: proc))
         add(.attach(proc, at: "/proc", .systemFolder))
         var devices: Devices?
+        var sys: Slot?
         if root.mount != nil {
-            if !strict { sysSteps() }
-            devices = deviceSteps(strict: strict)
-            temporarySteps(strict: strict)
+            if !strict { sys = sysSteps() }
+            let made = deviceSteps(strict: strict)
+            temporarySteps(made)
+            devices = made
         }
         // Outer targets first, whatever their kind, so that an inner one is mounted into them and not under.
         let given =
@@ -22,20 +24,18 @@ extension Planner {
             + request.volumes.map { ($0.target, Given.volume($0)) }
         for (_, mount) in given.sorted(by: { $0.0 < $1.0 }) {
             switch mount {
-            case .temporary(let temporary): temporaryMount(temporary)
+            case .temporary(let temporary): temporaryMount(temporary, within: nil)
             case .volume(let volume): volumeSteps(volume, onHost: root.mount == nil)
             }
         }
         for sysctl in request.sysctls {
             add(.write(proc, "sys/" + String(sysctl.name.map { $0 == "." ? "/" : $0 }), sysctl.value))
         }
-        if let devices { maskSteps(devices, proc: proc, strict: strict) }
+        if let devices { maskSteps(devices, proc: proc, sys: sys) }
         if request.terminal {
             let ttyGroup: UInt32 = plan.identity?.hostGID(5) == nil && plan.identity != nil ? plan.user.gid : 5
             add(
-                .terminal(
-                    devpts: devices?.pts, console: devices == nil ? nil : "/dev/console", uid: plan.user.uid,
-                    gid: ttyGroup))
+                .terminal(devpts: devices?.pts, console: devices?.folder, uid: plan.user.uid, gid: ttyGroup))
         }
         if let devices, strict { add(.mountAttributes(devices.folder, set: .readOnly, clear: [], recursive: false)) }
     }
@@ -46,7 +46,7 @@ extension Planner {
         let pts: Slot
     }
 
-    private mutating func sysSteps() {
+    private mutating func sysSteps() -> Slot {
         let attributes: MountAttributes = [.readOnly, .noSetuid, .noDevices, .noExecute]
         let sys = slot()
         guard ownsNetwork else {
@@ -56,7 +56,7 @@ extension Planner {
             add(.cloneTree(place, recursive: true, into: sys))
             add(.mountAttributes(sys, set: attributes, clear: [], recursive: true))
             add(.attach(sys, at: "/sys", .systemFolder))
-            return
+            return sys
         }
         // A mount in a user namespace needs the host's sysfs to be wholly visible; minimal as root has none.
         add(.newFileSystem("sysfs", options: [], attributes: attributes, workingFolder: nil, into: sys))
@@ -64,8 +64,9 @@ extension Planner {
         if plan.cgroup != nil && plan.unsharesCgroup {
             let tree = slot()
             add(.newFileSystem("cgroup2", options: [], attributes: attributes, workingFolder: nil, into: tree))
-            add(.attach(tree, at: "/sys/fs/cgroup", .ifPresent))
+            add(.attach(tree, at: "/sys/fs/cgroup", .ifPresent, within: sys))
         }
+        return sys
     }
 
     private mutating func deviceSteps(strict: Bool) -> Devices {
@@ -77,7 +78,7 @@ extension Planner {
             let node = slot()
             let number = DefaultPaths.deviceNumber(device.major, device.minor)
             add(.openDevice(hostPath: "/dev/\(device.name)", number: number, into: node))
-            add(.attach(node, at: "/dev/\(device.name)", .systemFile))
+            add(.attach(node, at: "/dev/\(device.name)", .systemFile, within: folder))
             if device.name == "null" { null = node }
         }
         for device in request.devices {
@@ -85,35 +86,38 @@ extension Planner {
             add(.openDevice(hostPath: device.path, number: device.number, into: node))
             add(.attach(node, at: device.target, .systemFile))
         }
-        for link in DefaultPaths.deviceLinks { add(.makeLink("/dev/\(link.name)", to: link.target)) }
+        for link in DefaultPaths.deviceLinks { add(.makeLink("/dev/\(link.name)", to: link.target, within: folder)) }
         let pts = slot()
         var options = [MountOption("newinstance"), MountOption("ptmxmode", "0666"), MountOption("mode", "0620")]
         if plan.identity == nil || plan.identity?.hostGID(5) != nil { options.append(MountOption("gid", "5")) }
         add(
             .newFileSystem(
                 "devpts", options: options, attributes: [.noSetuid, .noExecute], workingFolder: nil, into: pts))
-        add(.attach(pts, at: "/dev/pts", .systemFolder))
+        add(.attach(pts, at: "/dev/pts", .systemFolder, within: folder))
         return Devices(folder: folder, null: null, pts: pts)
     }
 
-    private mutating func temporarySteps(strict: Bool) {
+    private mutating func temporarySteps(_ devices: Devices) {
+        let strict = request.level == .strict
         let given = Set(request.temporary.map(\.target) + request.volumes.map(\.target))
         if !given.contains("/dev/shm") {
             temporaryMount(
-                TemporaryMount(target: "/dev/shm", size: request.shmSize ?? 64 << 20, mode: 0o1777, executable: false))
+                TemporaryMount(target: "/dev/shm", size: request.shmSize ?? 64 << 20, mode: 0o1777, executable: false),
+                within: devices.folder)
         }
         if !given.contains("/tmp") {
-            temporaryMount(TemporaryMount(target: "/tmp", size: 64 << 20, mode: 0o1777, executable: !strict))
+            temporaryMount(
+                TemporaryMount(target: "/tmp", size: 64 << 20, mode: 0o1777, executable: !strict), within: nil)
         }
     }
 
-    private mutating func temporaryMount(_ mount: TemporaryMount) {
+    private mutating func temporaryMount(_ mount: TemporaryMount, within: Slot?) {
         var attributes: MountAttributes = [.noSetuid, .noDevices]
         if !mount.executable { attributes.insert(.noExecute) }
         if mount.readOnly { attributes.insert(.readOnly) }
         let tree = slot()
         add(temporary(size: mount.size, mode: mount.mode, attributes: attributes, into: tree))
-        add(.attach(tree, at: mount.target, .folder))
+        add(.attach(tree, at: mount.target, .folder, within: within))
     }
 
     private enum Given {
@@ -136,18 +140,19 @@ extension Planner {
         return .exchanged(uid: volume.source.status.uid, gid: volume.source.status.gid)
     }
 
-    private mutating func maskSteps(_ devices: Devices, proc: Slot, strict: Bool) {
+    private mutating func maskSteps(_ devices: Devices, proc: Slot, sys: Slot?) {
+        let strict = request.level == .strict
         // Filled by the first mask that covers a folder: most machines have few of them, or none.
         let empty = slot()
-        for path in DefaultPaths.masked where !(strict && path.hasPrefix("/sys")) {
-            add(.mask(path, null: devices.null, empty: empty))
+        for path in DefaultPaths.masked + (strict ? DefaultPaths.maskedStrict : []) {
+            guard let within = path.hasPrefix("/sys/") ? sys : proc else { continue }
+            add(.mask(path, null: devices.null, empty: empty, within: within))
         }
         if strict {
-            for path in DefaultPaths.maskedStrict { add(.mask(path, null: devices.null, empty: empty)) }
             // All of /proc at once: stronger than the list, and one call instead of five.
             add(.mountAttributes(proc, set: .readOnly, clear: [], recursive: false))
         } else {
-            for path in DefaultPaths.readOnly { add(.readOnly(path)) }
+            for path in DefaultPaths.readOnly { add(.readOnly(path, within: proc)) }
         }
     }
 }

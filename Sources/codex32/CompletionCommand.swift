@@ -31,8 +31,8 @@ enum CompletionCommand {
     }
 
     private static func words(_ verb: Verb) -> Words {
-        if verb.page.synopsis.contains("IMAGE") { return .images }
-        if verb.page.synopsis.contains("CONTAINER") { return .containers }
+        if verb.page.synopsis.holds("IMAGE") { return .images }
+        if verb.page.synopsis.holds("CONTAINER") { return .containers }
         return verb.page.name == "completion" ? .shells : .nothing
     }
 

@@ -297,15 +297,26 @@ def image(caller, folder):
 
 
 @pytest.fixture(scope="session")
-def probe(place):
-    """A static program that tries what must not work (see probe.c); static, so it runs in every image."""
-    folder = place / "probe"
-    folder.mkdir(mode=0o755)
-    source = pathlib.Path(__file__).with_name("probe.c")
-    built = subprocess.run(
-        ["gcc", "-static", "-O1", "-Wall", "-Werror", "-o", folder / "probe", source],
-        capture_output=True, text=True, timeout=PATIENCE, check=False,
-    )
-    assert built.returncode == 0, built.stderr
-    (folder / "probe").chmod(0o755)
-    return folder
+def compile_c(place):
+    """Builds a C program of this folder: static, so that it runs in every image."""
+    made = place / "programs"
+    made.mkdir(mode=0o755)
+
+    def compile(name):
+        program = made / name.removesuffix(".c")
+        source = pathlib.Path(__file__).with_name(name)
+        built = subprocess.run(
+            ["gcc", "-static", "-O1", "-Wall", "-Werror", "-o", program, source],
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        assert built.returncode == 0, built.stderr
+        program.chmod(0o755)
+        return program
+
+    return compile
+
+
+@pytest.fixture(scope="session")
+def probe(compile_c):
+    """The folder of a program that tries what must not work (see probe.c)."""
+    return compile_c("probe.c").parent

@@ -15,7 +15,7 @@ enum Format: Sendable {
         case "table": self = .table
         case "json": self = .json
         default:
-            guard text.contains("{{") else {
+            guard text.holds("{{") else {
                 throw Problem(
                     "cannot use --format \(text)", "it is neither table nor json nor a template",
                     hint: "--format '{{.Name}}'")

@@ -208,11 +208,11 @@ struct Filter: Sendable {
 
     func matches(_ row: ContainerRow) -> Bool {
         switch key {
-        case "name": row.name.contains(value)
+        case "name": row.name.holds(value)
         case "id": row.id.hasPrefix(value)
         case "state": row.state == value
         case "label": matches(label: row.labels)
-        case "image": row.image.contains(value)
+        case "image": row.image.holds(value)
         case "isolation": row.isolation == value
         case "health": row.health == value
         default: row.exitStatus.map { String($0) == value } ?? false
