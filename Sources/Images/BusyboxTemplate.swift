@@ -32,18 +32,24 @@ enum BusyboxTemplate {
                 try file.write(text)
                 try file.setMode(0o644)
             }
-            for applet in try applets(of: program, in: root) where applet != "busybox" {
+            for applet in try applets(of: program) where applet != "busybox" {
                 try bin.makeLink(applet, to: "busybox")
             }
         }
     }
 
-    private static func applets(of program: String, in folder: borrowing Descriptor) throws(KernelError) -> [String] {
-        let name = ".applets"
-        let output = try folder.open(name, [.readWrite, .create, .exclusive])
-        _ = try HostProgram.run(program, ["busybox", "--list"], output: output.number)
-        let text = try folder.contents(of: name)
-        try folder.remove(name)
-        return text.split(separator: "\n").map(String.init).filter { !$0.contains("/") }
+    /// What this busybox can be called. Through a pipe, which holds the few kilobytes whole: a full disk
+    /// would cut the list short, and a template without half of its programs would be kept for good.
+    private static func applets(of program: String) throws(KernelError) -> [String] {
+        let pipe = try Descriptor.pipe()
+        let list = Descriptor(owning: pipe.read)
+        let output = Descriptor(owning: pipe.write)
+        let status = try HostProgram.run(program, ["busybox", "--list"], output: output.number)
+        _ = consume output  // only then does the list end
+        let names = String(decoding: try list.readAll(limit: 65536), as: UTF8.self).split(separator: "\n")
+        guard status == 0, names.contains("sh") else {
+            throw KernelError("busybox --list", program, number: Errno.io)
+        }
+        return names.map(String.init).filter { !$0.contains("/") }
     }
 }
