@@ -14,12 +14,17 @@ struct Layer: ~Copyable {
         let path = "\(storage.layers)/\(id)"
         host = try explaining(what) { () throws(KernelError) in
             try layers.makeFolder(id)
-            let folder = try layers.open(id, [.read, .folder, .noFollow])
-            for name in ["upper", "work"] {
-                try folder.makeFolder(name)
-                try folder.open(name, [.read, .folder]).setMode(0o755)
+            do throws(KernelError) {
+                let folder = try layers.open(id, [.read, .folder, .noFollow])
+                for name in ["upper", "work"] {
+                    try folder.makeFolder(name)
+                    try folder.open(name, [.read, .folder]).setMode(0o755)
+                }
+                return HostPath(path, try folder.status())
+            } catch {
+                try? layers.removeTree(id)
+                throw error
             }
-            return HostPath(path, try folder.status())
         }
         self.layers = layers
         self.id = id

@@ -36,6 +36,7 @@ struct RunningEntry: ~Copyable {
             self.folder = folder
             self.record = file
         } catch {
+            // On a full disk any of these may fail: nothing half-made stays.
             try? containers.removeTree(temporary)
             throw Problem(what, error)
         }
@@ -63,10 +64,6 @@ struct RunningEntry: ~Copyable {
     borrowing func remove() {
         try? folder.remove(Self.recordName)
         do { try containers.remove(id, folder: true) } catch { try? containers.removeTree(id) }
-        switch nameLock {
-        case .some(let name): name.giveBack()
-        case .none: break
-        }
     }
 }
 

@@ -24,7 +24,7 @@ public struct ContainerStore: Sendable {
         let record = ContainerRecord(
             id: id, name: name, createdAt: Clock.realtime, labels: configuration.labels,
             configuration: configuration.document)
-        let claim = try NameClaim(name, id: id, storage: storage)
+        var claim = try NameClaim(name, id: id, storage: storage)
         let temporary = ".\(id).new"
         do {
             try explaining("cannot make the container \(name)") { () throws(KernelError) in

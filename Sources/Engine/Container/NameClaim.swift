@@ -3,12 +3,14 @@ internal import LinuxKernel
 /// A name that one container has: a file of that name in the store, with the container's id in it.
 ///
 /// It counts while its container exists and bears it; what a killed command left of a claim is taken over by the
-/// next one who wants the name. A foreground run holds the file's lock instead, and leaves it empty.
+/// next one who wants the name. A foreground run holds the file's lock instead, and leaves it empty. Unless it was
+/// written, a claim ends with this value: also when the container does not come about.
 struct NameClaim: ~Copyable {
     private let names: Descriptor
     private let name: String
     private let id: String
     private let file: Descriptor
+    private var lasts = false
 
     init(_ name: String, id: String, storage: Storage) throws(Problem) {
         let what = "cannot use the name \(name)"
@@ -48,13 +50,16 @@ struct NameClaim: ~Copyable {
     }
 
     /// Makes the claim last: for a container that outlives this command.
-    borrowing func write() throws(KernelError) {
+    mutating func write() throws(KernelError) {
         try file.write(id)
         try file.sync()
+        lasts = true
     }
 
-    /// Takes the name away again.
-    borrowing func giveBack() { try? names.remove(name) }
+    /// The container did not come about after all.
+    mutating func giveBack() { lasts = false }
+
+    deinit { if !lasts { try? names.remove(name) } }
 
     /// Takes a container's name away, if it is still its own.
     static func remove(_ name: String, of id: String, storage: Storage) {

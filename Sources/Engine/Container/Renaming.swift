@@ -13,7 +13,7 @@ struct Renaming: ~Copyable {
                 "cannot rename \(record.name)", "\(name) is no name",
                 hint: "letters, digits, _, . and -, and a letter or digit first")
         }
-        let claim = try NameClaim(name, id: record.id, storage: storage)
+        var claim = try NameClaim(name, id: record.id, storage: storage)
         try explaining("cannot use the name \(name)") { () throws(KernelError) in try claim.write() }
         old = record.name
         id = record.id
