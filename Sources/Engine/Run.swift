@@ -80,7 +80,13 @@ public enum Run {
         _ = streams.closeChildEnds()
         if !configuration.quiet { warn(Array(plan.notices[noticed...]), report) }
         if let receipt = running.receipt {
-            try outputs.write(receipt: receipt.document(pid: running.child.pid, notices: plan.notices))
+            // Without the receipt that was asked for, the program does not go on either.
+            do throws(Problem) {
+                try outputs.write(receipt: receipt.document(pid: running.child.pid, notices: plan.notices))
+            } catch {
+                running.child.kill()
+                throw error
+            }
         }
         Sweep.run(configuration.storage, except: id)
 

@@ -31,8 +31,9 @@ public struct TemplateStore: Sendable {
         let path = "\(store)/\(template.name)"
         if Descriptor.exists(path) { return path }
         let what = "cannot build the template \(template.name)"
-        let place = try explaining(what) { () throws(KernelError) in try makeFolders(store) }
-        let lock = try explaining(what) { () throws(KernelError) in
+        let hint = "codex32 must be able to write there; --root chooses another folder"
+        let place = try explaining(what, hint: hint) { () throws(KernelError) in try makeFolders(store) }
+        let lock = try explaining(what, hint: hint) { () throws(KernelError) in
             try place.open(".\(template.name).lock", [.write, .create, .noFollow])
         }
         try explaining(what) { () throws(KernelError) in
