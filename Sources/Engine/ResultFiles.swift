@@ -36,7 +36,8 @@ struct ResultFiles: ~Copyable {
         }
 
         borrowing func write(_ json: JSON) throws(Problem) {
-            try explaining("cannot write \(name)", hint: "free some space there, or name a file elsewhere") { () throws(KernelError) in
+            try explaining("cannot write \(name)", hint: "free some space there, or name a file elsewhere") {
+                () throws(KernelError) in
                 try folder.replace(name, with: json.text(pretty: true) + "\n", mode: 0o644, durable: false)
             }
         }
