@@ -4,14 +4,16 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 BINARY := .build/release/codex32
 # Linked without a shared library: it starts in under a millisecond and runs in any root. By lld, which
-# comes with Swift: it folds functions that came out the same.
-RELEASE := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlinker -s -Xlinker --icf=safe
+# comes with Swift: it folds functions that came out the same, and puts those of a start side by side.
+UNSTRIPPED := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlinker --icf=safe \
+  -Xlinker --symbol-ordering-file=$(CURDIR)/Tests/Bench/start-order.txt -Xlinker --no-warn-symbol-ordering
+RELEASE := $(UNSTRIPPED) -Xlinker -s
 STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/left-behind .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-host test-vm test-coverage bench format lint install container-list clean
+.PHONY: help setup build demo test test-unit test-host test-vm test-coverage bench start-order format lint install container-list clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +54,10 @@ test-coverage: setup ## line coverage of the unit tests, by file
 bench: build ## time codex32 beside a C floor, bubblewrap, crun and runc; writes bench.json
 	@Tests/Tools/setup build test bench
 	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
+
+start-order: setup ## find out again which functions a start runs, for the linker; x86_64, as root
+	swift build $(UNSTRIPPED) $(STRICT)
+	/usr/bin/python3 Tests/Bench/start_order.py $(BINARY)
 
 format: ## format the Swift code
 	swift format --in-place --recursive Sources Tests rootfs-templates Package.swift

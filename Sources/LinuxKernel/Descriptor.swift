@@ -29,9 +29,13 @@ public struct Descriptor: ~Copyable {
 
     /// Reads at most so many bytes from the beginning.
     public borrowing func readPrefix(_ count: Int) throws(KernelError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        let result = bytes.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }
-        return Array(bytes[..<(try KernelError.check(result, "read"))])
+        var result = 0
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
+            result = codex_read(number, buffer.baseAddress, count)
+            filled = max(result, 0)
+        }
+        try KernelError.check(result, "read")
+        return bytes
     }
 
     /// Reads at most so many bytes from a place (pread(2)).
@@ -70,13 +74,14 @@ public struct Descriptor: ~Copyable {
     /// may be anybody's.
     public borrowing func readAll(limit: Int) throws(KernelError) -> [UInt8] {
         var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: 32768)
+        // Most of what is read here is a line or two; what is longer is read in larger pieces.
+        var piece = 1024
         while true {
-            let count = try KernelError.check(
-                chunk.withUnsafeMutableBytes { codex_read(number, $0.baseAddress, $0.count) }, "read")
-            if count == 0 { return bytes }
-            bytes.append(contentsOf: chunk[..<count])
+            let more = try readPrefix(piece)
+            if more.isEmpty { return bytes }
+            if bytes.isEmpty { bytes = more } else { bytes += more }
             if bytes.count > limit { throw KernelError("read", number: E2BIG) }
+            if more.count == piece { piece = min(2 * piece, 65536) }
         }
     }
 

@@ -16,18 +16,19 @@ public struct SeccompCache: Sendable {
     public func program(
         profile text: [UInt8], for there: SeccompCompiler.Circumstances
     ) throws(DocumentError) -> SeccompProgram {
-        let key = SeccompCache.key(text, there)
-        let name = SeccompCache.name(key)
-        if let kept = load(name, key) { return kept }
+        let head = SeccompCache.head(text, there)
+        let name = SeccompCache.name(head, text)
+        if let kept = load(name, head, text) { return kept }
         let profile = try SeccompProfile(try JSONReader.read(text))
         let program = try SeccompCompiler.compile(profile, for: there)
-        store(name, key, program)
+        store(name, head + text, program)
         return program
     }
 
-    /// Everything that the program depends on.
-    static func key(_ text: [UInt8], _ there: SeccompCompiler.Circumstances) -> [UInt8] {
-        let head = """
+    /// With the profile's text behind it, everything that the program depends on.
+    private static func head(_ text: [UInt8], _ there: SeccompCompiler.Circumstances) -> [UInt8] {
+        Array(
+            """
             \(magic)libseccomp \(SeccompBuilder.libraryVersion)
             calls \(SystemCallNumber.highestKnown)
             capabilities \(there.capabilities.rawValue)
@@ -35,47 +36,57 @@ public struct SeccompCache: Sendable {
             kernel \(there.kernel.major).\(there.kernel.minor)
             profile \(text.count)
 
-            """
-        return Array(head.utf8) + text
+            """.utf8)
     }
 
     /// FNV-1a over words of 8 bytes: only a name, so a byte left over at the end does not matter.
-    private static func name(_ key: [UInt8]) -> String {
+    private static func name(_ head: [UInt8], _ text: [UInt8]) -> String {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        key.withUnsafeBytes { bytes in
-            for offset in stride(from: 0, to: bytes.count & ~7, by: 8) {
-                hash = (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x100_0000_01b3
+        for part in [head, text] {
+            part.withUnsafeBytes { bytes in
+                for offset in stride(from: 0, to: bytes.count & ~7, by: 8) {
+                    hash = (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x100_0000_01b3
+                }
             }
         }
         return "seccomp-\(String(hash, radix: 16)).bpf"
     }
 
-    /// Whether `bytes` begins with every byte of `key`. Words of 8 first: this is on every start.
-    private static func begins(_ bytes: [UInt8], with key: [UInt8]) -> Bool {
-        guard bytes.count > key.count else { return false }
-        return bytes.withUnsafeBytes { left in
-            key.withUnsafeBytes { right in
-                let words = right.count & ~7
-                for offset in stride(from: 0, to: words, by: 8)
-                where left.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                    != right.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                {
-                    return false
-                }
-                for offset in words..<right.count where left[offset] != right[offset] { return false }
-                return true
-            }
-        }
-    }
-
-    private func load(_ name: String, _ key: [UInt8]) -> SeccompProgram? {
+    private func load(_ name: String, _ head: [UInt8], _ text: [UInt8]) -> SeccompProgram? {
         guard let folder, let file = try? Descriptor.open("\(folder)/\(name)", [.read, .noFollow]),
             let status = try? file.status(), status.kind == .file,
             // Only what this user, or root, wrote and nobody else could change.
             status.uid == Machine.uid || status.uid == 0, status.mode & 0o022 == 0,
-            let bytes = try? file.readAll(limit: key.count + 8 * 4096), SeccompCache.begins(bytes, with: key)
+            let size = Int(exactly: status.size).map({ $0 - head.count - text.count }), size > 0, size <= 8 * 4096,
+            SeccompCache.continues(file, with: head), SeccompCache.continues(file, with: text),
+            let program = try? file.readPrefix(size), program.count == size
         else { return nil }
-        return SeccompProgram(bytes: Array(bytes[key.count...]))
+        return SeccompProgram(bytes: program)
+    }
+
+    /// Whether every one of the next bytes of a file is as expected. In pieces on the stack, compared by
+    /// words: this is on every start, and a page of memory never touched before costs more than a read.
+    private static func continues(_ file: borrowing Descriptor, with expected: [UInt8]) -> Bool {
+        expected.withUnsafeBytes { expected in
+            withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 8) { piece in
+                var done = 0
+                while done < expected.count {
+                    let count = min(piece.count, expected.count - done)
+                    guard (try? file.read(into: UnsafeMutableRawBufferPointer(rebasing: piece[..<count]))) == count
+                    else { return false }
+                    let words = count & ~7
+                    for offset in stride(from: 0, to: words, by: 8)
+                    where piece.load(fromByteOffset: offset, as: UInt64.self)
+                        != expected.loadUnaligned(fromByteOffset: done + offset, as: UInt64.self)
+                    {
+                        return false
+                    }
+                    for offset in words..<count where piece[offset] != expected[done + offset] { return false }
+                    done += count
+                }
+                return true
+            }
+        }
     }
 
     /// A cache that cannot be written only costs time.

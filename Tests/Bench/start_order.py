@@ -1,0 +1,60 @@
+#!/usr/bin/python3
+"""Writes start-order.txt: the functions that a start of codex32 runs, in the order of their first call.
+
+The linker puts them beside each other (Makefile), so that a start touches a few pages of the program
+instead of some in every corner of it: that is a third of its memory, and many page faults. A name that
+a later version of the program has no more is passed over by the linker, and costs only the place.
+
+    start_order.py PROGRAM      an unstripped codex32; x86_64 only, and as root for all of it
+"""
+
+import bisect
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent
+LEVELS = (["strict", "--waive", "cgroup,landlock"], ["standard"], ["minimal"])
+
+
+def functions(program):
+    """Addresses in order, and the names that each of them has."""
+    names = {}
+    for line in subprocess.run(["nm", "--numeric-sort", program], check=True, capture_output=True, text=True).stdout.splitlines():
+        address, kind, name = (line.split() + ["", ""])[:3]
+        if kind in tuple("tTwWiV"):
+            names.setdefault(int(address, 16), []).append(name)
+    return sorted(names), names
+
+
+def main():
+    program = os.path.realpath(sys.argv[1])
+    addresses, names = functions(program)
+    order = {}
+    with tempfile.TemporaryDirectory(prefix="codex32-order.") as scratch:
+        touched = os.path.join(scratch, "touched")
+        subprocess.run(["cc", "-O2", "-o", touched, HERE / "touched.c"], check=True)
+        root = pathlib.Path(scratch, "rootfs")
+        for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
+            (root / name).mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), root / "bin/true")
+        environment = {"PATH": "/usr/bin:/bin", "HOME": scratch, "CODEX32_STORAGE_DIR": os.path.join(scratch, "storage")}
+        for level in LEVELS:
+            words = [program, "run", "--quiet", "--isolation", *level, str(root), "/bin/true"]
+            # Once before, for what only the first start of all does.
+            subprocess.run(words, check=True, env=environment)
+            steps = subprocess.run([touched, *words], check=True, env=environment, stdout=subprocess.PIPE, text=True)
+            for line in steps.stdout.splitlines():
+                place = bisect.bisect_right(addresses, int(line, 16)) - 1
+                if place >= 0 and int(line, 16) < addresses[-1] + 65536:
+                    order.setdefault(addresses[place])
+            print(f"{' '.join(level)}: {len(order)} functions", file=sys.stderr)
+    lines = [name for address in order for name in names[address]]
+    (HERE / "start-order.txt").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()
