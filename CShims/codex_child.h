@@ -28,8 +28,6 @@ int codex_store(struct codex_child_state *state, const struct codex_step *step, 
 int codex_path_open(int root, const char *path, uint64_t flags, bool no_symlinks);
 int codex_path_target(int root, const char *path, uint32_t flags);
 int codex_path_make_folder(int root, const char *path, unsigned mode);
-// Opens the folder that holds the last part of path, making what is missing; *name is that part.
-int codex_path_parent(int root, const char *path, const char **name);
 
 // Steps by facility. Each returns 0 or -errno.
 int codex_step_new_fs(struct codex_child_state *state, const struct codex_step *step);

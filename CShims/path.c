@@ -41,6 +41,7 @@ static int folder_or_make(int root, int parent, const char *prefix, const char *
     return folder_at(root, prefix, no_symlinks);
 }
 
+// Opens the folder that holds the last part of path, or answers root itself where that is the one; see leave.
 static int walk_parent(int root, const char *path, const char **name, char *copy, size_t size, bool no_symlinks) {
     size_t length = strlen(path);
     if (length >= size) return -ENAMETOOLONG;
@@ -48,7 +49,12 @@ static int walk_parent(int root, const char *path, const char **name, char *copy
     while (length > 1 && copy[length - 1] == '/') copy[--length] = 0;
     // Nearly always the folder above is there: one call instead of one for each part.
     char *last = strrchr(copy, '/');
-    if (last && last > copy) {
+    if (last == copy) {
+        // Directly below a mount of ours, as /dev/null is below /dev: nothing to walk.
+        *name = last + 1;
+        return root;
+    }
+    if (last) {
         *last = 0;
         int above = folder_at(root, copy, no_symlinks);
         *last = '/';
@@ -79,7 +85,11 @@ static int walk_parent(int root, const char *path, const char **name, char *copy
     return parent;
 }
 
-int codex_path_parent(int root, const char *path, const char **name) {
+static void leave(int root, int parent) {
+    if (parent != root) close(parent);
+}
+
+static int path_parent(int root, const char *path, const char **name) {
     // The name must outlive this frame: it points into path, not into the copy.
     char copy[4096];
     const char *last;
@@ -96,7 +106,7 @@ int codex_path_make_folder(int root, const char *path, unsigned mode) {
     int result = mkdirat(parent, name, mode) == 0 ? 0 : -errno;
     // mkdirat(2) applies the umask; a sticky /tmp must come out as asked.
     if (result == 0 && fchmodat(parent, name, mode, 0) < 0) result = -errno;
-    close(parent);
+    leave(root, parent);
     if (result != -EEXIST) return result;
     int folder = folder_at(root, path, false);
     if (folder < 0) return folder;
@@ -112,7 +122,7 @@ static int make_file(int root, const char *path, bool no_symlinks) {
     if (parent < 0) return parent;
     int made = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     int result = made < 0 ? -errno : made;
-    close(parent);
+    leave(root, parent);
     return result;
 }
 
@@ -133,7 +143,7 @@ int codex_path_target(int root, const char *path, uint32_t flags) {
             int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
             if (parent < 0) return parent;
             int result = mkdirat(parent, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
-            close(parent);
+            leave(root, parent);
             if (result < 0) return result;
         }
         target = codex_path_open(root, path, O_PATH, no_symlinks);
@@ -159,16 +169,17 @@ int codex_path_target(int root, const char *path, uint32_t flags) {
 
 int codex_step_make_link(struct codex_child_state *state, const struct codex_step *step) {
     const char *name;
-    int parent = codex_path_parent(codex_base(state, step), step->path, &name);
+    int base = codex_base(state, step);
+    int parent = path_parent(base, step->path, &name);
     if (parent < 0) return parent;
     int result = symlinkat(step->text, parent, name) == 0 || errno == EEXIST ? 0 : -errno;
-    close(parent);
+    leave(base, parent);
     return result;
 }
 
 int codex_step_make_file(struct codex_child_state *state, const struct codex_step *step) {
     const char *name;
-    int parent = codex_path_parent(state->root, step->path, &name);
+    int parent = path_parent(state->root, step->path, &name);
     if (parent < 0) return parent;
     int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
     int file = openat(parent, name, flags, (mode_t)step->a);
@@ -176,7 +187,7 @@ int codex_step_make_file(struct codex_child_state *state, const struct codex_ste
     if (file < 0 && errno == EEXIST && unlinkat(parent, name, 0) == 0)
         file = openat(parent, name, flags, (mode_t)step->a);
     int result = file < 0 ? -errno : 0;
-    close(parent);
+    leave(state->root, parent);
     const char *bytes = step->text;
     size_t left = step->text_length;
     while (result == 0 && left > 0) {

@@ -13,6 +13,9 @@ anew at exec and holds no child, not even a forked copy. So, read every few mill
   launcher  VmHWM of the process we start: what codex32 itself takes.
   largest   the greatest VmHWM among it and its descendants without the payload, such as `runc init`.
 
+What a runtime keeps of its running containers lies in memory, in a folder of /dev/shm, as it does in
+every ordinary installation: /run and $XDG_RUNTIME_DIR are tmpfs. Images and layers lie on the disk.
+
 As root everything is measured twice: as root, and as the ordinary user --user. A tool that is absent
 is a row that says so. The status is 0, or 1 when codex32 itself failed.
 """
@@ -197,7 +200,7 @@ def make_bundles(scratch, rootfs, tool, uid):
     return bundles
 
 
-def make_rows(options, uid, bundles, state):
+def make_rows(options, uid, bundles, running):
     count = iter(range(10**9))
     rootfs = options.rootfs
 
@@ -232,10 +235,10 @@ def make_rows(options, uid, bundles, state):
             parallel=True,
         )
     )
-    crun_flags = ("--root", os.path.join(state, "crun"), "--cgroup-manager=disabled")
+    crun_flags = ("--root", os.path.join(running, "crun"), "--cgroup-manager=disabled")
     rows.append(Row("crun", crun, oci(crun, *crun_flags), "no cgroup, no seccomp", parallel=True))
     note = "no seccomp" if HAS_CGROUP2 else "cgroup v1, no seccomp"
-    rows.append(Row("runc", runc, oci(runc, "--root", os.path.join(state, "runc")), "no seccomp" if uid else note))
+    rows.append(Row("runc", runc, oci(runc, "--root", os.path.join(running, "runc")), "no seccomp" if uid else note))
     rows.append(
         Row("firejail", firejail, lambda p: [firejail, "--quiet", "--noprofile", "--net=none", *p], "the host's root")
     )
@@ -279,19 +282,19 @@ def hide_hybrid_cgroup():
 # --- a session: all rows as one user ------------------------------------------------------------
 
 
-def measure(options, uid, bundles, state):
+def measure(options, uid, bundles, state, running):
     environment = {
         "PATH": PATH,
         "LANG": "C.UTF-8",
         "TERM": "dumb",
         "HOME": os.path.join(state, "home"),
-        "XDG_RUNTIME_DIR": os.path.join(state, "run"),
+        "XDG_RUNTIME_DIR": running,
         "XDG_DATA_HOME": os.path.join(state, "data"),
         "CODEX32_STORAGE_DIR": os.path.join(state, "codex32"),
     }
     os.chdir(state)
     signal.signal(signal.SIGALRM, ring)
-    rows = make_rows(options, uid, bundles, state)
+    rows = make_rows(options, uid, bundles, running)
     for row in rows:
         probe(row, environment)
     working = [row for row in rows if not row.problem]
@@ -349,10 +352,13 @@ def result(row):
 def session(options, scratch, uid, bundles):
     """Measures in a process of its own, which becomes the user first, and returns its results."""
     state = os.path.join(scratch, f"user-{uid}")
-    for folder in (state, *(os.path.join(state, name) for name in ("home", "run", "data", "codex32"))):
+    running = os.path.join(options.memory, f"user-{uid}")
+    for folder in (state, running, *(os.path.join(state, name) for name in ("home", "data", "codex32"))):
         os.mkdir(folder, 0o700)
         if os.geteuid() == 0:
             os.chown(folder, uid, uid)
+    # CODEX32_STORAGE_DIR moves both: what runs goes to memory again.
+    os.symlink(running, os.path.join(state, "codex32/run"))
     read_end, write_end = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -366,7 +372,7 @@ def session(options, scratch, uid, bundles):
                 os.setgid(uid)
                 os.setuid(uid)
             with os.fdopen(write_end, "w") as pipe:
-                json.dump(measure(options, uid, bundles, state), pipe)
+                json.dump(measure(options, uid, bundles, state, running), pipe)
             code = 0
         except Exception as error:  # the parent reports it: this process must not return from here
             print(f"bench: as user {uid}: {error!r}", file=sys.stderr)
@@ -454,7 +460,9 @@ def main():
     os.umask(0o022)
     # Every user passes through it; the folders inside are their own.
     scratch = tempfile.mkdtemp(prefix="codex32-bench.")
-    os.chmod(scratch, 0o711)
+    options.memory = tempfile.mkdtemp(prefix="codex32-bench.", dir="/dev/shm")
+    for folder in (scratch, options.memory):
+        os.chmod(folder, 0o711)
     uids = [0, options.user] if os.geteuid() == 0 else [os.geteuid()]
     outcomes = []
     try:
@@ -470,6 +478,7 @@ def main():
             outcomes.append(session(options, scratch, uid, bundles))
     finally:
         remove(scratch)
+        remove(options.memory)
 
     print(f"{options.runs} runs of each, Linux {machine['kernel']}, {machine['cpus']} CPUs, "
           f"cgroup v{machine['cgroup']}, load {machine['loadAverage']:.1f} before")
