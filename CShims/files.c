@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <sys/file.h>
@@ -39,6 +40,11 @@ long codex_pread(int descriptor, void *bytes, size_t size, int64_t offset) {
 }
 
 int codex_ftruncate(int descriptor, int64_t size) { return ftruncate(descriptor, size) == 0 ? 0 : -errno; }
+
+int codex_writable(int descriptor, int milliseconds) {
+    struct pollfd wanted = {.fd = descriptor, .events = POLLOUT};
+    return poll(&wanted, 1, milliseconds) > 0; // a closed reader counts: the write then says so
+}
 
 long codex_write(int descriptor, const void *bytes, size_t size) {
     ssize_t count;

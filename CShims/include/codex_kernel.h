@@ -17,6 +17,7 @@ int codex_close(int descriptor);
 long codex_read(int descriptor, void *bytes, size_t size);
 long codex_pread(int descriptor, void *bytes, size_t size, int64_t offset);
 int codex_ftruncate(int descriptor, int64_t size);
+int codex_writable(int descriptor, int milliseconds); // 1: a small write does not wait
 long codex_write(int descriptor, const void *bytes, size_t size);
 int codex_fstatat(int folder, const char *path, int flags, struct stat *status);
 long codex_readlinkat(int folder, const char *path, char *bytes, size_t size);

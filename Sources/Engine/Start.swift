@@ -155,6 +155,11 @@ enum LaunchFailure {
                 what, error.reason, hint: "is it a file, executable, and not on a noexec mount?", status: 126)
         case Errno.notExecutable:
             return Problem(what, error.reason, hint: "begin a script with a #! line", status: 126)
+        case Errno.tooBig:
+            return Problem(
+                what, error.reason,
+                hint: "arguments and environment may take a quarter of --ulimit stack, 6 MiB at most",
+                status: 126)
         default: return Problem(what, error.reason, status: 126)
         }
     }

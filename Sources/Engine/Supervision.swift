@@ -5,7 +5,24 @@ internal import Sandbox
 struct Supervision: ~Copyable {
     private enum Token: UInt64 {
         case process = 1
-        case signals, wall, stop, cpu, terminal, input, output, error
+        case signals, wall, stop, cpu, terminal, input, output, error, outputRoom, errorRoom
+    }
+
+    /// One stream on its way through codex32.
+    private struct Flow: ~Copyable {
+        let outlet: Outlet
+        /// What the caller has not taken yet. While there is any, no more is read from the program: it
+        /// waits for its reader as it would in a pipe, and codex32 goes on watching time and signals.
+        var backlog: ArraySlice<UInt8> = []
+        var isWaiting = false
+
+        init(outlet: consuming Outlet) { self.outlet = outlet }
+
+        /// Writes what the caller takes now; returns whether that was all.
+        mutating func flush() -> Bool {
+            if !backlog.isEmpty { backlog = outlet.write(backlog) }
+            return backlog.isEmpty
+        }
     }
 
     private let configuration: RunConfiguration
@@ -17,6 +34,10 @@ struct Supervision: ~Copyable {
     private let cpu: Timer
     private var outputBytes: UInt64 = 0
     private var pending: [UInt8] = []
+    private var output: Flow
+    private var error: Flow
+    /// Somebody wants an end of it: a reader that takes nothing is not waited for any more.
+    private var wantsEnd = false
     /// Why codex32 itself ended the program.
     private(set) var ending: Verdict.Reason?
     /// A signal that pid 1 would have ignored, and that was carried out for it.
@@ -31,6 +52,9 @@ struct Supervision: ~Copyable {
         let wall = try explaining(what) { () throws(KernelError) in try Timer() }
         let stop = try explaining(what) { () throws(KernelError) in try Timer() }
         let cpu = try explaining(what) { () throws(KernelError) in try Timer() }
+        let isCopied = plan.terminal || configuration.outputLimit != nil
+        output = Flow(outlet: Outlet(.output, isUsed: isCopied))
+        error = Flow(outlet: Outlet(.error, isUsed: isCopied))
         self.events = events
         self.signals = signals
         self.wall = wall
@@ -69,10 +93,12 @@ struct Supervision: ~Copyable {
                     case .stop:
                         try stop.set(nanoseconds: 0)
                         try? child.signal(Signal.kill)
-                    case .terminal: copyOut(terminal)
+                    case .terminal: try copyOut(terminal)
                     case .input: copyIn(terminal)
-                    case .output: copyPipe(pipes, .output)
-                    case .error: copyPipe(pipes, .error)
+                    case .output: try copyPipe(pipes, .output)
+                    case .error: try copyPipe(pipes, .error)
+                    case .outputRoom: try pass(.output, from: source(.output, terminal, pipes))
+                    case .errorRoom: try pass(.error, from: source(.error, terminal, pipes))
                     }
                 }
                 if let limit = configuration.outputLimit, outputBytes > limit { end(child, .output) }
@@ -124,6 +150,7 @@ struct Supervision: ~Copyable {
     /// Sends a signal as to any process. A pid 1 that does nothing about it never gets it from the
     /// kernel (pid_namespaces(7)): then what would have happened is done for it.
     private mutating func send(_ number: Int32, to child: borrowing Child) {
+        if Signal.endsByDefault(number) { wantsEnd = true }
         let status = try? ProcessStatus(pid: child.pid)
         try? child.signal(number)
         // A reaper blocks all signals and passes them on: what they do is the program's business.
@@ -137,6 +164,7 @@ struct Supervision: ~Copyable {
     private mutating func end(_ child: borrowing Child, _ reason: Verdict.Reason) {
         guard ending == nil else { return }
         ending = reason
+        wantsEnd = true
         try? wall.set(nanoseconds: 0)
         try? cpu.set(nanoseconds: 0)
         send(configuration.stopSignal, to: child)
@@ -157,28 +185,66 @@ struct Supervision: ~Copyable {
 
     // MARK: Output
 
+    /// Where a stream's bytes come from, with the token that it is watched by.
+    private func source(
+        _ stream: StandardStream, _ terminal: borrowing Descriptor?, _ pipes: [(read: Int32, to: StandardStream)]
+    ) -> (number: Int32, token: Token)? {
+        if let pipe = pipes.first(where: { $0.to == stream }) {
+            return (pipe.read, stream == .output ? .output : .error)
+        }
+        switch terminal {
+        case .some(let master): return (master.number, .terminal)
+        case .none: return nil
+        }
+    }
+
     private mutating func copyPipe(
         _ pipes: [(read: Int32, to: StandardStream)], _ stream: StandardStream
-    ) {
+    ) throws(KernelError) {
         guard let pipe = pipes.first(where: { $0.to == stream }) else { return }
         guard let bytes = Supervision.read(pipe.read), !bytes.isEmpty else { return events.remove(pipe.read) }
-        pass(bytes, to: stream)
+        take(bytes, for: stream)
+        try pass(stream, from: (pipe.read, stream == .output ? .output : .error))
     }
 
-    /// Passes on what is within the limit, and counts all of it.
-    private mutating func pass(_ bytes: [UInt8], to stream: StandardStream) {
-        let limit = configuration.outputLimit ?? UInt64.max
-        let room = limit > outputBytes ? limit - outputBytes : 0
-        outputBytes += UInt64(bytes.count)
-        stream.write(bytes.prefix(Int(min(room, UInt64(bytes.count)))))
-    }
-
-    private mutating func copyOut(_ terminal: borrowing Descriptor?) {
+    private mutating func copyOut(_ terminal: borrowing Descriptor?) throws(KernelError) {
         switch terminal {
         case .some(let master):
             guard let bytes = Supervision.read(master.number) else { return events.remove(master.number) }
-            if !bytes.isEmpty { pass(bytes, to: .output) }
+            take(bytes, for: .output)
+            try pass(.output, from: (master.number, .terminal))
         case .none: break
+        }
+    }
+
+    /// Keeps what is within the limit, and counts all of it.
+    private mutating func take(_ bytes: [UInt8], for stream: StandardStream) {
+        let limit = configuration.outputLimit ?? UInt64.max
+        let room = limit > outputBytes ? limit - outputBytes : 0
+        outputBytes += UInt64(bytes.count)
+        let kept = bytes.prefix(Int(min(room, UInt64(bytes.count))))
+        if stream == .output { output.backlog += kept } else { error.backlog += kept }
+    }
+
+    private mutating func flush(_ stream: StandardStream) -> Bool {
+        stream == .output ? output.flush() : error.flush()
+    }
+
+    /// Passes on what is kept. While the caller does not take it, its side is watched instead of the source.
+    private mutating func pass(
+        _ stream: StandardStream, from source: (number: Int32, token: Token)?
+    ) throws(KernelError) {
+        let waited = stream == .output ? output.isWaiting : error.isWaiting
+        let all = flush(stream)
+        guard all == waited else { return }
+        if stream == .output { output.isWaiting = !all } else { error.isWaiting = !all }
+        let outlet = stream == .output ? output.outlet.number : error.outlet.number
+        if all {
+            events.remove(outlet)
+            if let source { try events.add(source.number, token: source.token.rawValue) }
+        } else {
+            if let source { events.remove(source.number) }
+            try events.add(outlet, token: (stream == .output ? Token.outputRoom : .errorRoom).rawValue, write: true)
         }
     }
 
@@ -207,15 +273,24 @@ struct Supervision: ~Copyable {
         return bytes
     }
 
-    /// After the end: what is still in the terminal or the pipes.
-    private mutating func drain(_ terminal: borrowing Descriptor?, _ pipes: [(read: Int32, to: StandardStream)]) {
-        switch terminal {
-        case .some(let master):
-            while let bytes = Supervision.read(master.number), !bytes.isEmpty { pass(bytes, to: .output) }
-        case .none: break
-        }
-        for pipe in pipes {
-            while let bytes = Supervision.read(pipe.read), !bytes.isEmpty { pass(bytes, to: pipe.to) }
+    /// After the end: what is still in the terminal or the pipes. The reader may be slow; one that takes
+    /// nothing at all for a second is left when the program was ended by somebody, or codex32 is to end.
+    private mutating func drain(
+        _ terminal: borrowing Descriptor?, _ pipes: [(read: Int32, to: StandardStream)]
+    ) {
+        for stream in pipes.isEmpty ? [StandardStream.output] : pipes.map(\.to) {
+            guard let source = source(stream, terminal, pipes) else { continue }
+            while true {
+                while !flush(stream) {
+                    if let number = signals.next(), Signal.endsByDefault(number) { wantsEnd = true }
+                    let room =
+                        stream == .output
+                        ? output.outlet.waitForRoom(milliseconds: 1000) : error.outlet.waitForRoom(milliseconds: 1000)
+                    if !room, wantsEnd { return }
+                }
+                guard let bytes = Supervision.read(source.number), !bytes.isEmpty else { break }
+                take(bytes, for: stream)
+            }
         }
     }
 }
