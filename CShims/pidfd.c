@@ -82,12 +82,28 @@ int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int
 }
 
 int codex_hold_user_namespace(int *pidfd) {
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0) return -errno;
     struct clone_args arguments = {
         .flags = CLONE_NEWUSER | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    int error = errno;
     if (pid == 0) {
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        // newuidmap(1), and whoever opens the namespace, need a dumpable process, which codex32 itself is
+        // not: so this one is, once it has nothing of codex32's to look at.
+        syscall(SYS_close_range, 0U, (unsigned)ready[1] - 1, 0U);
+        syscall(SYS_close_range, (unsigned)ready[1] + 1, ~0U, 0U);
+        prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+        close(ready[1]);
         for (;;) pause();
     }
-    return pid < 0 ? -errno : (int)pid;
+    close(ready[1]);
+    if (pid > 0) {
+        ssize_t count;
+        do count = read(ready[0], &(char){0}, 1);
+        while (count < 0 && errno == EINTR);
+    }
+    close(ready[0]);
+    return pid < 0 ? -error : (int)pid;
 }

@@ -35,6 +35,10 @@ int codex_pipe(int descriptors[2]);
 int codex_duplicate(int descriptor, int lowest);
 int codex_set_close_on_exec(int descriptor);
 int codex_set_nonblocking(int descriptor, int on);
+// Removes a name and all below it, whatever the modes and however deep. 0 also when it is not there.
+int codex_remove_tree(int folder, const char *name);
+// The same by a child that is root in a user namespace: for files of the ids that it maps.
+int codex_remove_tree_in(int user_namespace, int folder, const char *name);
 // Fills buffer with linux_dirent64 records; 0 at the end.
 long codex_getdents(int folder, void *buffer, size_t size);
 

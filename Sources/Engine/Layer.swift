@@ -42,7 +42,7 @@ struct Layer: ~Copyable {
         }
     }
 
-    borrowing func remove() { try? layers.removeTree(id) }
+    borrowing func remove() { try? layers.removeContainerTree(id) }
 }
 
 /// The layer of a container that is kept from one start to the next.
@@ -79,7 +79,7 @@ struct LayerStore {
     func remove() throws(Problem) {
         guard Descriptor.exists("\(storage.layers)/\(id)") else { return }
         try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
-            try Descriptor.open(storage.layers, [.read, .folder]).removeTree(id)
+            try Descriptor.open(storage.layers, [.read, .folder]).removeContainerTree(id)
         }
     }
 }

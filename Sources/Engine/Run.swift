@@ -35,7 +35,7 @@ public enum Run {
         _ configuration: RunConfiguration, id: String, started: Int64, _ outputs: borrowing ResultFiles,
         _ report: (String) -> Void
     ) throws(Problem) -> Int32 {
-        var (request, image) = try Preparation.request(configuration, progress: report)
+        var (request, image) = try Preparation.request(configuration) { if !configuration.quiet { report($0) } }
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
         try protectProgram(request, offer)
@@ -56,7 +56,11 @@ public enum Run {
             entry = try RunningEntry(
                 id: id, name: configuration.name, storage: configuration.storage, record: record.document)
         }
-        defer { remove(entry) }
+        defer {
+            // The entry last: what is left when this is interrupted, the next sweep finds by it.
+            remove(layer)
+            remove(entry)
+        }
         let cgroup = try makeCgroup(id, plan)
         defer { clear(cgroup) }
         let streams = try Streams(

@@ -31,7 +31,7 @@ enum Sweep {
         guard (try? file.lock(wait: false)) == true else { return }
         let record = (try? file.readAll(limit: 1 << 20)).flatMap { try? JSONReader.read($0) }
         if case .string(let parent)? = record?["cgroupParent"] { Cgroup.clear(id, in: parent) }
-        try? Descriptor.open(storage.layers, [.read, .folder]).removeTree(id)
+        try? Descriptor.open(storage.layers, [.read, .folder]).removeContainerTree(id)
         if case .string(let name)? = record?["name"] { clearName(name, storage) }
         try? folder.removeTree(id)
     }

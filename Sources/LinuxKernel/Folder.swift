@@ -170,29 +170,6 @@ extension Descriptor {
         }
     }
 
-    /// Removes a name and all that is below it, by descriptor: a link is removed, never followed.
-    public borrowing func removeTree(_ name: String) throws(KernelError) {
-        do { try remove(name) } catch {
-            if error.number == Errno.missing { return }
-            guard error.number == EISDIR || error.number == EPERM || error.number == ENOTEMPTY else { throw error }
-            let child = try openToEmpty(name)
-            for entry in try child.entries() { try child.removeTree(entry) }
-            do { try remove(name, folder: true) } catch { if error.number != Errno.missing { throw error } }
-        }
-    }
-
-    /// Opens a folder whose mode may keep its owner out: a program's, or the work folder of an overlay.
-    private borrowing func openToEmpty(_ name: String) throws(KernelError) -> Descriptor {
-        do { return try open(name, [.read, .folder, .noFollow]) } catch {
-            guard error.number == EACCES else { throw error }
-            // By descriptor, so that a link in its place is not followed: O_PATH needs no permission,
-            // and its name in /proc/self/fd leads to what it is.
-            let closed = try open(name, [.pathOnly, .folder, .noFollow])
-            try KernelError.check(codex_chmod("/proc/self/fd/\(closed.number)", 0o700), "chmod", name)
-            return try open(name, [.read, .folder, .noFollow])
-        }
-    }
-
     /// Reads a whole small file.
     public static func contents(of path: String, limit: Int = 1 << 20) throws(KernelError) -> String {
         let bytes = try open(path, [.read]).readAll(limit: limit)

@@ -97,7 +97,7 @@ enum Recovery {
                 guard !Descriptor.exists("\(storage.running)/\(id)"), let status = try? layers.status(of: id),
                     Clock.realtime / 1_000_000_000 - status.modified > patience
                 else { continue }
-                try? layers.removeTree(id)
+                try? layers.removeContainerTree(id)
                 findings.append(Finding(id: id, name: "", what: "was a layer without a container, and is gone"))
             }
         }
