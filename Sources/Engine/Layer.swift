@@ -78,8 +78,9 @@ struct LayerStore {
 
     func remove() throws(Problem) {
         guard Descriptor.exists("\(storage.layers)/\(id)") else { return }
-        try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
-            try Descriptor.open(storage.layers, [.read, .folder]).removeContainerTree(id)
+        let layers = try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
+            try Descriptor.open(storage.layers, [.read, .folder])
         }
+        try layers.removeContainerTree(id)
     }
 }
