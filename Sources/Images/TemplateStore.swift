@@ -44,22 +44,25 @@ public struct TemplateStore: Sendable {
         }
         if Descriptor.exists(path) { return path }
         let temporary = ".\(template.name).partial"
-        try explaining(what) { () throws(KernelError) in try place.removeTree(temporary) }
+        try place.removeContainerTree(temporary)
+        let working = "\(store)/\(temporary)"
         do {
             switch template.kind {
-            case .busybox: try BusyboxTemplate.build(into: "\(store)/\(temporary)", progress: progress)
+            case .busybox: try BusyboxTemplate.build(into: "\(working)/root", progress: progress)
             case .debian(let suite, let packages):
-                try DebianTemplate.build(
-                    into: "\(store)/\(temporary)", suite: suite, packages: packages,
-                    cache: "\(folder)/cache/debian-\(suite)",
-                    log: "\(store)/\(template.name).log", progress: progress)
+                try DebianTemplate(
+                    name: template.name, suite: suite, packages: packages, working: working,
+                    cache: "\(folder)/cache/debian-\(suite)", log: "\(store)/\(template.name).log"
+                ).build(progress: progress)
             case .assembled: break
             }
-            try explaining(what) { () throws(KernelError) in try place.rename(temporary, to: template.name) }
+            try explaining(what) { () throws(KernelError) in try place.rename("\(temporary)/root", to: template.name) }
         } catch {
-            try? place.removeTree(temporary)
+            try? place.removeContainerTree(temporary)
             throw error
         }
+        try place.removeContainerTree(temporary)
+        progress("built template:\(template.name)")
         return path
     }
 }
