@@ -67,7 +67,7 @@ lint: ## check the formatting and the shell scripts
 	swift format lint --strict --recursive Sources Tests rootfs-templates Package.swift
 	shellcheck $(wildcard $(SCRIPTS))
 
-install: build ## install the binary, man page and completions below PREFIX
+install: build ## install the binary, man page, completions and systemd units below PREFIX
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/codex32
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
@@ -75,6 +75,9 @@ install: build ## install the binary, man page and completions below PREFIX
 	$(BINARY) completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/codex32
 	$(BINARY) completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_codex32
 	$(BINARY) completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/codex32.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/systemd/user
+	$(BINARY) system unit --program $(PREFIX)/bin/codex32 > $(DESTDIR)$(PREFIX)/lib/systemd/system/codex32-boot.service
+	$(BINARY) system unit --user --program $(PREFIX)/bin/codex32 > $(DESTDIR)$(PREFIX)/lib/systemd/user/codex32-boot.service
 
 container-list: ## show what runs now
 	@$(BINARY) list

@@ -7,6 +7,8 @@ public import Sandbox
 public enum Run {
     /// The plan that a run would carry out, with nothing done.
     public static func plan(_ configuration: RunConfiguration) throws(Problem) -> LaunchPlan {
+        var configuration = configuration
+        configuration.request.volumes += try OwnVolumes.planned(configuration)
         let prepared = try Preparation.request(configuration) { _ in }
         let offer = try Offer.current(cgroup: needsCgroup(prepared.request))
         return try Planner.plan(
@@ -35,6 +37,13 @@ public enum Run {
         _ configuration: RunConfiguration, id: String, started: Int64, _ outputs: borrowing ResultFiles,
         _ report: (String) -> Void
     ) throws(Problem) -> Int32 {
+        var configuration = configuration
+        let volumes = OwnVolumes(id: id, storage: configuration.storage)
+        let own = configuration.ownVolumes.count
+        defer { if own > 0 { try? volumes.remove() } }
+        configuration.request.volumes += try volumes.make(configuration.ownVolumes)
+        let held = try volumes.hold(own)
+        defer { withExtendedLifetime(held) {} }
         var (request, image) = try Preparation.request(configuration) { if !configuration.quiet { report($0) } }
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
@@ -46,13 +55,14 @@ public enum Run {
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
             layer: writable(layer), identityBase: ContainerID.identityBase(id))
         try give(layer, plan)
+        try volumes.give(own, to: plan)
         if !configuration.quiet { warn(plan.notices, report) }
 
         var record = Record(id: id, configuration: configuration, image: image, started: started, plan: plan)
         // What is owned outside of the program's own processes is written down before it is made. Where
         // there is nothing, the entry waits until the child is busy with its mounts.
         var entry: RunningEntry?
-        if plan.cgroup != nil || configuration.name != nil || ownsLayer(layer) {
+        if plan.cgroup != nil || configuration.name != nil || ownsLayer(layer) || own > 0 {
             entry = try RunningEntry(
                 id: id, name: configuration.name, storage: configuration.storage, record: record.document)
         }

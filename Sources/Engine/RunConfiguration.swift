@@ -8,6 +8,8 @@ public struct RunConfiguration: Sendable {
     public var arguments: [String] = []
     /// All but what the image decides: its root, command and folders.
     public var request = SandboxRequest()
+    /// Where inside the container has volumes of its own, in the order in which they were asked for.
+    public var ownVolumes: [String] = []
     public var name: String?
     public var workingFolder: String?
     public var readOnly: Bool?

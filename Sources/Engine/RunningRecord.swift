@@ -76,6 +76,9 @@ public struct RunningContainer: Sendable {
     public let pid: Int32?
     public let startedAt: String
     public let command: String
+    /// The codex32 that runs it, and the folder in which its cgroup is.
+    let owner: Int32?
+    let cgroupParent: String?
 
     init?(id: String, _ json: JSON) {
         guard case .string(let image)? = json["image"], case .string(let isolation)? = json["isolation"],
@@ -88,6 +91,8 @@ public struct RunningContainer: Sendable {
         self.command = command
         if case .string(let name)? = json["name"] { self.name = name } else { name = nil }
         if case .integer(let pid)? = json["pid"] { self.pid = Int32(exactly: pid) } else { pid = nil }
+        if case .integer(let owner)? = json["owner"] { self.owner = Int32(exactly: owner) } else { owner = nil }
+        if case .string(let path)? = json["cgroupParent"] { cgroupParent = path } else { cgroupParent = nil }
     }
 
     /// Those that run now, for this user.

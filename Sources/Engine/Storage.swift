@@ -42,6 +42,8 @@ public struct Storage: Sendable {
     var names: String { "\(data)/names" }
     var journal: String { "\(data)/events" }
     var layers: String { "\(data)/layers" }
+    /// Volumes of containers' own: see ``OwnVolumes``.
+    var volumes: String { "\(data)/volumes" }
 }
 
 /// A container's id: 64 random bits for its owner, long enough for a million of them.

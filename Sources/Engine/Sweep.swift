@@ -32,6 +32,7 @@ enum Sweep {
         let record = (try? file.readAll(limit: 1 << 20)).flatMap { try? JSONReader.read($0) }
         if case .string(let parent)? = record?["cgroupParent"] { Cgroup.clear(id, in: parent) }
         try? Descriptor.open(storage.layers, [.read, .folder]).removeContainerTree(id)
+        try? OwnVolumes(id: id, storage: storage).remove()
         if case .string(let name)? = record?["name"] { clearName(name, storage) }
         try? folder.removeTree(id)
     }

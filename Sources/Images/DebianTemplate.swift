@@ -75,7 +75,7 @@ struct DebianTemplate {
     }
 
     private func words(proxies: [String]) -> [String] {
-        let quoted = "'" + cache.replacing("'", with: "'\\''") + "'"
+        let quoted = "'" + cache.map { $0 == "'" ? "'\\''" : String($0) }.joined() + "'"
         let archives = "\"$1\"/var/cache/apt/archives"
         var words = [
             "mmdebstrap", "--mode=unshare", "--variant=minbase", "--format=directory",
@@ -143,7 +143,7 @@ struct DebianTemplate {
     /// Of all that mmdebstrap says, its stages.
     static func isProgress(_ line: String) -> Bool {
         line.hasPrefix("I: ") && line.hasSuffix("...")
-            && !["hook", "requested", "signed-by", "received"].contains { line.contains($0) }
+            && !["hook", "requested", "signed-by", "received"].contains { line.holds($0) }
     }
 
     /// Waits for the end, and passes on what mmdebstrap says of its way: lines "I: ...".

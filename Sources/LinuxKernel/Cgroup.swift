@@ -69,6 +69,19 @@ public struct Cgroup: ~Copyable {
         path = "\(parentPath)/\(name)"
     }
 
+    /// Opens a cgroup that is there already, by its host path.
+    public init(existing path: String) throws(KernelError) {
+        guard path.hasPrefix("/sys/fs/cgroup/"), let slash = path.lastIndex(of: "/"),
+            !path.split(separator: "/").contains("..")
+        else { throw KernelError("open", path, number: EINVAL) }
+        let above = try Descriptor.open(String(path[..<slash]), [.read, .folder])
+        let name = String(path[path.index(after: slash)...])
+        folder = try above.open(name, [.read, .folder, .noFollow])
+        parent = above
+        self.name = name
+        self.path = path
+    }
+
     public borrowing func read(_ file: String) throws(KernelError) -> String {
         let text = try folder.contents(of: file, limit: 1 << 16)
         return text.hasSuffix("\n") ? String(text.dropLast()) : text

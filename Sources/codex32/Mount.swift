@@ -8,7 +8,8 @@ enum MountValue {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
         guard parts.count == 2 || parts.count == 3, !parts[0].isEmpty else {
             throw Problem(
-                "cannot use the volume \(text)", "it must be SOURCE:TARGET[:OPTIONS]", hint: "-v ./data:/data:ro")
+                "cannot use the volume \(text)", "it must be SOURCE:TARGET[:OPTIONS], or /TARGET",
+                hint: "-v ./data:/data:ro")
         }
         var volume = Volume(source: try source(parts[0]), target: try target(parts[1], option: "-v"))
         if parts.count == 3 {

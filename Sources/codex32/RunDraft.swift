@@ -28,6 +28,7 @@ struct RunDraft: Sendable {
     var help = false
     var user: String?
     var environment: [(name: String, value: String)] = []
+    var ownVolumes: [String] = []
     var memorySwap: String?
     var life = LifecycleDraft()
 
@@ -59,6 +60,7 @@ struct RunDraft: Sendable {
         configuration.request = request
         configuration.arguments = arguments
         configuration.name = name
+        configuration.ownVolumes = ownVolumes
         configuration.workingFolder = workingFolder
         configuration.readOnly = readOnly
         configuration.wallTime = wallTime
@@ -92,7 +94,7 @@ struct RunDraft: Sendable {
     }
 
     /// Docker's `--memory-swap` is memory and swap together; -1 is without limit.
-    private func applySwap(_ request: inout SandboxRequest) throws(Problem) {
+    func applySwap(_ request: inout SandboxRequest) throws(Problem) {
         guard let memorySwap else { return }
         if memorySwap == "-1" {
             request.limits.swapMax = UInt64(Int64.max) / 4096 * 4096
@@ -130,7 +132,7 @@ struct RunDraft: Sendable {
 
     private func checkTargets(_ request: SandboxRequest) throws(Problem) {
         var seen: Set<String> = []
-        for target in request.volumes.map(\.target) + request.temporary.map(\.target)
+        for target in request.volumes.map(\.target) + request.temporary.map(\.target) + ownVolumes
         where !seen.insert(target).inserted {
             throw Problem("cannot mount at \(target)", "two mounts have this target", hint: "give each its own")
         }

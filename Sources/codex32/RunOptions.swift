@@ -195,10 +195,15 @@ enum RunOptions {
 
     private static let files: [Option<RunDraft>] = [
         .option(
-            "-v", "--volume", value: "SRC:DST[:OPT,...]",
-            help: "show a folder or file inside: ro, rw, noexec, idmap, noidmap"
+            "-v", "--volume", value: "[SRC:]DST[:OPT,...]",
+            help: "show a folder or file inside: ro, rw, noexec, idmap, noidmap; /DST alone: a new volume of its own"
         ) {
-            draft, text throws(Problem) in draft.request.volumes.append(try MountValue.volume(text))
+            draft, text throws(Problem) in
+            if text.hasPrefix("/"), !text.utf8.contains(UInt8(ascii: ":")) {
+                draft.ownVolumes.append(try MountValue.target(text, option: "-v"))
+            } else {
+                draft.request.volumes.append(try MountValue.volume(text))
+            }
         },
         .option(
             "--mount", value: "FIELDS",

@@ -34,7 +34,11 @@ struct ConfigurationChange: Sendable {
         var configuration = record.configuration
         if let restart { configuration = configuration.replacing("restart", .string(restart.text)) }
         var all = configuration["limits"] ?? .object([])
-        for change in limits { all = all.replacing(change.name, change.value) }
+        for change in limits {
+            // One device's limits leave those of the others alone, as a write to io.max does.
+            let value = change.name == "io" ? (all["io"] ?? .object([])).merging(change.value) : change.value
+            all = all.replacing(change.name, value)
+        }
         configuration = configuration.replacing("limits", all)
         do throws(DocumentError) {
             return (configuration, try CgroupLimits(try JSONObject(all, at: "configuration.limits")))
@@ -52,5 +56,13 @@ extension JSON {
             members.append(Member(name, value))
         }
         return .object(members)
+    }
+
+    /// The object with another's members put into it, and so on in the objects in both.
+    fileprivate func merging(_ other: JSON) -> JSON {
+        guard case .object = self, case .object(let members) = other else { return other }
+        return members.reduce(self) { all, member in
+            all.replacing(member.name, (all[member.name] ?? .null).merging(member.value))
+        }
     }
 }

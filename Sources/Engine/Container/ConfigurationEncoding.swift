@@ -1,6 +1,6 @@
 internal import Images
-internal import LinuxKernel
-internal import OCISpec
+public import LinuxKernel
+public import OCISpec
 internal import Sandbox
 
 /// A configuration as the record keeps it. Host paths are kept as paths: what they are is looked at
@@ -48,7 +48,7 @@ extension RunConfiguration {
             .init("addedCapabilities", .number(request.addedCapabilities.rawValue)),
             .init("droppedCapabilities", .number(request.droppedCapabilities.rawValue)),
             .init("seccompProfile", request.seccompProfile.map(RunConfiguration.profile) ?? .null),
-            .init("volumes", .array(request.volumes.map(\.document))),
+            .init("volumes", .array(request.volumes.map(\.document))), .init("ownVolumes", .list(ownVolumes)),
             .init("temporary", .array(request.temporary.map(\.document))), .init("shmSize", .number(request.shmSize)),
             .init(
                 "devices",
@@ -75,7 +75,7 @@ extension UserIdentity {
 }
 
 extension CgroupLimits {
-    fileprivate var document: JSON {
+    public var document: JSON {
         .members([
             "memoryMax": .number(memoryMax), "swapMax": .number(swapMax), "cpuQuota": .number(cpuQuota),
             "cpuWeight": .number(cpuWeight), "pidsMax": .number(pidsMax), "cpus": .text(cpus),

@@ -221,23 +221,30 @@ public struct Containers: Sendable {
         }
     }
 
-    /// Changes limits and the restart policy, of a running container too.
-    public func update(_ reference: String, _ change: JSON) throws(Problem) {
+    /// Changes limits and the restart policy, of a running container too: all of it or nothing.
+    /// - Returns: what the kernel's files say of the limits afterwards, by their names; null: it does not run.
+    @discardableResult
+    public func update(_ reference: String, _ change: JSON) throws(Problem) -> JSON {
         let container = try store.find(reference)
         switch try hold(container) {
         case .supervisor(let connection):
-            _ = try Control.ask(connection, "update", [.init("change", change)])
+            return try Control.ask(connection, "update", [.init("change", change)])["inForce"] ?? .null
         case .mine(let lock):
             var record = try Recovery.mend(container, try container.written(), holding: lock)
             record.configuration = try ConfigurationChange(change).applied(to: record, storage: storage).configuration
             try container.write(record, holding: lock)
             EventJournal(storage).append("update", record)
+            return .null
         }
     }
 
     /// Takes a container away.
-    /// - Parameter force: one that runs is killed first, and one with a broken record goes too.
-    public func remove(_ reference: String, force: Bool) throws(Problem) {
+    /// - Parameters:
+    ///   - force: one that runs is killed first, and one with a broken record goes too.
+    ///   - volumes: its own volumes go too.
+    /// - Returns: the folders of its own volumes, where they are kept.
+    @discardableResult
+    public func remove(_ reference: String, force: Bool, volumes: Bool = false) throws(Problem) -> [String] {
         let container = try store.find(reference)
         if force, let connection = container.callSupervisor() {
             _ = try? Control.ask(
@@ -247,18 +254,25 @@ public struct Containers: Sendable {
         let written: ContainerRecord
         do { written = try container.written() } catch {
             guard force else { throw error }
-            return try removeBroken(container)
+            try removeBroken(container, volumes: volumes)
+            return keptVolumes(of: container.id)
         }
         let owned = try own(container, to: "remove")
-        guard written.id == owned.record.id else { return }
-        try Removal.remove(container, owned.record)
+        guard written.id == owned.record.id else { return [] }
+        try Removal.remove(container, owned.record, volumes: volumes)
+        return keptVolumes(of: container.id)
     }
 
-    private func removeBroken(_ container: borrowing ContainerFolder) throws(Problem) {
+    private func keptVolumes(of id: String) -> [String] {
+        OwnVolumes.names(of: id, in: storage).map { "\(storage.volumes)/\($0)" }
+    }
+
+    private func removeBroken(_ container: borrowing ContainerFolder, volumes: Bool) throws(Problem) {
         guard let lock = try container.tryLock() else {
             throw Problem("cannot remove \(container.id)", "somebody holds it", hint: "try again")
         }
         _ = lock
+        if volumes { try OwnVolumes(id: container.id, storage: storage).remove() }
         try Removal.erase(container)
         EventJournal(storage).append("remove", id: container.id, name: "")
     }

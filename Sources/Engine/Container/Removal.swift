@@ -4,7 +4,11 @@ internal import LinuxKernel
 enum Removal {
     /// The caller holds the lock, and nothing of the container runs.
     /// - Throws: what could not be removed; the container is then still there.
-    static func remove(_ container: borrowing ContainerFolder, _ record: ContainerRecord) throws(Problem) {
+    /// - Parameter volumes: the container's own volumes go too.
+    static func remove(
+        _ container: borrowing ContainerFolder, _ record: ContainerRecord, volumes: Bool
+    ) throws(Problem) {
+        if volumes { try OwnVolumes(id: record.id, storage: container.storage).remove() }
         try erase(container)
         NameClaim.remove(record.name, of: record.id, storage: container.storage)
         EventJournal(container.storage).append("remove", record)

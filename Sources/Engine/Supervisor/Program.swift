@@ -48,6 +48,8 @@ final class Program {
 
     /// Runs codex32 again from where this container cannot write to it, if it could here; see ``Run``.
     static func protect(_ configuration: RunConfiguration) throws(Problem) {
+        var configuration = configuration
+        configuration.request.volumes += try OwnVolumes.planned(configuration)
         let (request, _) = try Preparation.request(configuration) { _ in }
         try Run.protectProgram(request, try Offer.current(cgroup: false))
     }
@@ -59,6 +61,9 @@ final class Program {
         _ configuration: RunConfiguration, id: String, layer: LayerStore, receipt: (JSON) -> Void,
         prepared: (String?) throws(Problem) -> Void
     ) throws(Problem) -> Program {
+        var configuration = configuration
+        let volumes = OwnVolumes(id: id, storage: configuration.storage)
+        configuration.request.volumes += try volumes.make(configuration.ownVolumes)
         var (request, _) = try Preparation.request(configuration) { _ in }
         request.hold = true
         let offer = try Offer.current(cgroup: Run.needsCgroup(request))
@@ -67,6 +72,7 @@ final class Program {
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
             identityBase: ContainerID.identityBase(id))
         if kept != nil { try layer.give(to: plan.identity) }
+        try volumes.give(configuration.ownVolumes.count, to: plan)
         try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })
         // What a killed supervisor left in this place is nobody's.
         if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }

@@ -44,6 +44,8 @@ final class Supervisor {
     var failures: UInt64 = 0
     /// The end that is under way was asked for, and is followed by another start at once.
     var startsAgain = false
+    /// The machine goes down: what ends now is not started again, until `system boot` does.
+    var isGoingDown = false
     /// Nothing more to look after: the loop ends.
     var isDone = false
     /// Limits as they are now: `update` may have changed them.
@@ -143,6 +145,7 @@ final class Supervisor {
     private func takeSignals() {
         while let number = signals.next() {
             guard number == Signal.terminate else { continue }
+            isGoingDown = true
             beginStop(signal: nil, timeout: nil, byPerson: false)
         }
     }

@@ -98,9 +98,9 @@ extension Supervisor {
     /// What follows an end: another start, now or later, or the end of this process.
     private func decide(_ ending: ContainerState.Ending, lasted: Int64) {
         if lasted >= 10_000_000_000 { failures = 0 }
-        let again = startsAgain
+        let again = startsAgain && !isGoingDown
         let restart = policy.restarts(status: ending.status, soFar: record.restarts, stopped: record.wasStopped)
-        guard again || restart else {
+        guard again || (restart && !isGoingDown) else {
             try? record.become(.exited(ending))
             return finish(ending)
         }
@@ -144,7 +144,7 @@ extension Supervisor {
         save()
         answerWaiting(ending)
         try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
-        if configuration.removesItself { try? Removal.remove(place.value, record) }
+        if configuration.removesItself { try? Removal.remove(place.value, record, volumes: true) }
         isDone = true
     }
 

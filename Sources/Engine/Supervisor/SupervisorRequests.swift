@@ -81,27 +81,33 @@ extension Supervisor {
 
     private func update(_ change: JSON) throws(Problem) -> JSON {
         let updated = try ConfigurationChange(change).applied(to: record, storage: storage)
-        if let program { try apply(updated.limits, to: program) }
-        limits.request.limits = updated.limits
+        let change = try apply(updated.limits)
+        let before = record.configuration
         record.configuration = updated.configuration
-        try place.value.write(record, holding: lock.value)
-        journal.append("update", record)
-        return Control.done
-    }
-
-    /// Writes each limit to the running program's cgroup and reads it back.
-    private func apply(_ limits: CgroupLimits, to program: Program) throws(Problem) {
-        let before = self.limits.request.limits.files.map { "\($0.file)=\($0.value)" }
-        let changed = limits.files.filter { !before.contains("\($0.file)=\($0.value)") }
-        guard !changed.isEmpty else { return }
-        switch program.cgroup {
-        case .some(let group):
-            for (_, file, value) in changed {
-                do { try group.set(file, value) } catch {
-                    throw Problem("cannot set the limit \(file)", error, hint: "the other limits stay as they were")
+        do throws(Problem) { try place.value.write(record, holding: lock.value) } catch {
+            // What cannot be written down does not hold either.
+            record.configuration = before
+            if let program, let change {
+                switch program.cgroup {
+                case .some(let group): change.undo(group)
+                case .none: break
                 }
             }
+            throw error
+        }
+        limits.request.limits = updated.limits
+        journal.append("update", record)
+        return .members(["ok": .bool(true), "inForce": change?.inForce ?? .null])
+    }
+
+    /// Nil: there is nothing to which they would be applied now.
+    private func apply(_ wanted: CgroupLimits) throws(Problem) -> LimitChange? {
+        guard let program else { return nil }
+        let before = limits.request.limits
+        switch program.cgroup {
+        case .some(let group): return try LimitChange(to: wanted, from: before, in: group)
         case .none:
+            guard wanted != before else { return nil }
             throw Problem(
                 "cannot change the limits of \(record.name)", "it runs without cgroup v2",
                 hint: "codex32 doctor says how to get one; a stopped container can be changed")

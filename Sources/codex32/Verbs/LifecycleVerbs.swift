@@ -173,6 +173,7 @@ enum LifecycleVerbs {
         var help = false
         var storage: String?
         var force = false
+        var volumes = false
     }
 
     private static let removeCommand: Command<RemoveDraft> = command(
@@ -180,7 +181,10 @@ enum LifecycleVerbs {
         [
             .flag("-f", "--force", help: "kill one that runs first; take away one whose record is broken") {
                 $0.force = true
-            }
+            },
+            .flag("-v", "--volumes", help: "with the volumes that are its own (-v /DST); else those are kept") {
+                $0.volumes = true
+            },
         ])
 
     static let remove = Verb(removeCommand, aliases: ["rm"]) { words throws(Problem) in
@@ -188,7 +192,11 @@ enum LifecycleVerbs {
         else { return 0 }
         let containers = try CommonOptions.containers(draft)
         return forEach(names) { name throws(Problem) in
-            try containers.remove(name, force: draft.force)
+            let kept = try containers.remove(name, force: draft.force, volumes: draft.volumes)
+            for path in kept {
+                StandardStream.error.print(
+                    "codex32: the volume \(path.quotedForTerminal) is kept: codex32 prune --volumes removes it\n")
+            }
             StandardStream.output.print(name + "\n")
         }
     }

@@ -51,7 +51,7 @@ enum ListVerb {
         let ended = draft.all || draft.filters.contains { $0.key == "state" || $0.key == "exited" }
         let rows = try ContainerRow.all(storage)
             .filter { row in ended || (showsAll && !draft.running) || row.isRunning }
-            .filter { row in draft.filters.allSatisfy { $0.matches(row) } }
+            .filter { Filter.match(draft.filters, $0) }
         if draft.quiet {
             StandardStream.output.print(rows.map { $0.id + "\n" }.joined())
             return 0
@@ -100,8 +100,12 @@ struct ContainerRow {
 
     /// Containers, oldest first, and then what runs in the foreground.
     static func all(_ storage: Storage) throws(Problem) -> [ContainerRow] {
+        rows(try Containers(storage).all(), try RunningContainer.all(storage))
+    }
+
+    static func rows(_ entries: [ContainerStore.Entry], _ foreground: [RunningContainer]) -> [ContainerRow] {
         var rows: [ContainerRow] = []
-        for entry in try Containers(storage).all() {
+        for entry in entries {
             switch entry {
             case .container(let record): rows.append(ContainerRow(record))
             case .broken(let id, let why):
@@ -111,7 +115,7 @@ struct ContainerRow {
                         pid: nil, createdAt: 0, command: ""))
             }
         }
-        for running in try RunningContainer.all(storage) {
+        for running in foreground {
             let started = Timestamp.nanoseconds(running.startedAt) ?? 0
             rows.append(
                 ContainerRow(
@@ -206,7 +210,15 @@ struct Filter: Sendable {
         value = parts[1]
     }
 
-    func matches(_ row: ContainerRow) -> Bool {
+    /// As with Docker: of several for one key one must match, but each label that is asked for must be there.
+    static func match(_ filters: [Filter], _ row: ContainerRow) -> Bool {
+        filters.allSatisfy { filter in
+            filter.matches(row)
+                || filter.key != "label" && filters.contains { $0.key == filter.key && $0.matches(row) }
+        }
+    }
+
+    private func matches(_ row: ContainerRow) -> Bool {
         switch key {
         case "name": row.name.holds(value)
         case "id": row.id.hasPrefix(value)

@@ -93,7 +93,9 @@ enum OutputVerbs {
         var storage: String?
         var follow = false
         var since: Int64?
+        var until: Int64?
         var after: Int64 = -1
+        var filters: [EventFilter] = []
         var format = Format.table
     }
 
@@ -107,6 +109,15 @@ enum OutputVerbs {
                     .flag("-f", "--follow", help: "go on as they come") { $0.follow = true },
                     .option("--since", value: "TIME", help: "those since then: a moment, or how long ago") {
                         draft, text throws(Problem) in draft.since = try Moment.parse(text, "--since")
+                    },
+                    .option("--until", value: "TIME", help: "those until then; with -f, end at that moment") {
+                        draft, text throws(Problem) in draft.until = try Moment.parse(text, "--until")
+                    },
+                    .option(
+                        "--filter", value: "KEY=VALUE",
+                        help: "type=TYPE (create, start, die, ...), container=NAME or ID"
+                    ) {
+                        draft, text throws(Problem) in draft.filters.append(try EventFilter(text))
                     },
                     .option("--after", value: "NUMBER", help: "those behind this sequence number") {
                         draft, text throws(Problem) in
@@ -129,9 +140,11 @@ enum OutputVerbs {
             for event in try journal.read(after: last) {
                 last = event.sequence
                 if let since = draft.since, time(event) < since { continue }
+                if let until = draft.until, time(event) > until { continue }
+                guard EventFilter.match(draft.filters, event) else { continue }
                 StandardStream.output.print(try line(event, draft.format) + "\n")
             }
-            if !draft.follow { return 0 }
+            if !draft.follow || draft.until.map({ Clock.realtime > $0 }) ?? false { return 0 }
             Clock.sleep(milliseconds: 100)
         }
     }
@@ -153,6 +166,34 @@ enum OutputVerbs {
             if case .integer(let number)? = event.json["exitStatus"] { status = " (\(number))" }
             return "\(field("time"))  \(field("type"))\(status)  \(field("name"))  \(field("id"))"
         }
+    }
+}
+
+/// `events --filter KEY=VALUE`.
+struct EventFilter: Sendable {
+    let key: String
+    let value: String
+
+    init(_ text: String) throws(Problem) {
+        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        guard parts.count == 2, ["type", "event", "container"].contains(parts[0]) else {
+            throw Problem(
+                "cannot use --filter \(text)", "it must be KEY=VALUE", hint: "the keys are type and container")
+        }
+        // Docker's word for what is a type here.
+        key = parts[0] == "event" ? "type" : parts[0]
+        value = parts[1]
+    }
+
+    /// Of several for one key one must match.
+    static func match(_ filters: [EventFilter], _ event: Event) -> Bool {
+        filters.allSatisfy { filter in filters.contains { $0.key == filter.key && $0.matches(event) } }
+    }
+
+    private func matches(_ event: Event) -> Bool {
+        let text = { (name: String) -> String in if case .string(let text)? = event.json[name] { text } else { "" } }
+        if key == "type" { return text("type") == value }
+        return text("name") == value || (value.utf8.count >= 2 && text("id").hasPrefix(value))
     }
 }
 

@@ -34,7 +34,7 @@ enum RunVerb {
         do throws(Problem) {
             try containers.start(record.id) { if !draft.quiet { warn($0) } }
         } catch {
-            try? containers.remove(record.id, force: true)
+            _ = try? containers.remove(record.id, force: true, volumes: true)
             throw error
         }
         StandardStream.output.print(record.id + "\n")

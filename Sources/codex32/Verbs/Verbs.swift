@@ -4,7 +4,10 @@ internal import LinuxKernel
 enum Verbs {
     static var all: [Verb] {
         [RunVerb.verb, CreateVerb.verb] + LifecycleVerbs.all + [ListVerb.verb, InspectVerb.verb]
-            + OutputVerbs.all + [SystemVerb.verb, DoctorCommand.verb, VersionCommand.verb, CompletionCommand.verb]
+            + OutputVerbs.all + [
+                StatsVerb.verb, Dashboard.verb, UpdateVerb.verb, PortVerb.verb, PruneVerb.verb, SystemVerb.verb,
+                DoctorCommand.verb, VersionCommand.verb, CompletionCommand.verb,
+            ]
     }
 
     static var names: [String] { all.flatMap { [$0.page.name] + $0.aliases } + ["ls", "ps", "man"] }
