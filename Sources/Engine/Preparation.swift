@@ -83,6 +83,11 @@ enum Preparation {
                 if (try? place.status().kind) != .link { found.insert(path) }
             } catch { continue }
         }
+        if found.isEmpty, let entries = try? Descriptor.open(folder.path, [.read, .folder]).entries(), entries.isEmpty {
+            throw Problem(
+                "cannot use the image \(folder.path)", "the folder is empty",
+                hint: "an image folder holds a root file system: bin, etc, usr and so on")
+        }
         return found
     }
 

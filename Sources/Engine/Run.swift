@@ -29,7 +29,11 @@ public enum Run {
             let verdict = Verdict.notStarted(
                 id: id, name: configuration.name, tried: started, isolation: configuration.request.level)
             try? outputs.write(verdict: verdict.document)
-            throw error
+            guard error.hint == nil, Machine.isRootOfNamespace else { throw error }
+            throw Problem(
+                error.what, error.why,
+                hint: "codex32 is root only of a user namespace here: run it outside, or as another user of it",
+                status: error.status)
         }
     }
 
@@ -135,7 +139,9 @@ public enum Run {
         guard Planner.exposesProgram(request, offer: offer) else { return }
         let hint = "install codex32 as root: sudo make install"
         try explaining("cannot protect codex32 from this container", hint: hint) { () throws(KernelError) in
-            if Machine.isRoot { try Machine.runFromReadOnlyMount() } else { try Machine.runFromSealedCopy() }
+            // Root of a user namespace may be allowed no mount; a copy in memory anybody may make.
+            if Machine.isRoot, (try? Machine.runFromReadOnlyMount()) != nil { return }
+            try Machine.runFromSealedCopy()
         }
     }
 

@@ -35,7 +35,12 @@ public enum ImageReference: Equatable, Sendable {
             throw Problem("no image", "the name is empty", hint: "--image ./bot.py, a folder, or template:host")
         }
         if text.hasPrefix("template:") {
-            self = .template(String(text.dropFirst(9)))
+            let name = String(text.dropFirst(9))
+            guard !name.isEmpty else {
+                let names = Template.names.map { "template:\($0)" }.joined(separator: ", ")
+                throw Problem("no template", "its name is missing behind template:", hint: "there are \(names)")
+            }
+            self = .template(name)
             return
         }
         if text.utf8.contains(0) { throw Problem("cannot use the image", "its path has a NUL character in it") }

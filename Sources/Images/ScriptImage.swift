@@ -35,7 +35,7 @@ enum ScriptImage {
             try Descriptor.open(path, [.read, .nonblocking]).readPrefix(256)
         }
         if head.isEmpty {
-            throw Problem("cannot run \(path)", "the file is empty", hint: "write a program into it", status: 126)
+            throw Problem("cannot use the image \(path)", "the file is empty", hint: "write a program into it")
         }
         if let command = parse(head) { return command }
         if head.starts(with: [0x7f, 0x45, 0x4c, 0x46]) {

@@ -63,6 +63,13 @@ public enum Machine {
     public static var pid: Int32 { getpid() }
     public static var isRoot: Bool { geteuid() == 0 }
 
+    /// Whether this process is root of a user namespace that is not the machine's own: it lacks most ids, and
+    /// the rights over what belongs to the machine (user_namespaces(7)).
+    public static var isRootOfNamespace: Bool {
+        guard isRoot, let map = try? Descriptor.contents(of: "/proc/self/uid_map") else { return false }
+        return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) != ["0", "0", "4294967295"]
+    }
+
     public static func setDumpable(_ on: Bool) { _ = codex_set_dumpable(on ? 1 : 0) }
 
     /// Runs codex32 again from a detached, read-only mount of its own file, which no container can

@@ -38,7 +38,9 @@ enum MountValue {
         let absolute = path.hasPrefix("/") ? path : "\(Machine.workingFolder)/\(path)"
         let status: FileStatus
         do { status = try Descriptor.status(ofPath: absolute) } catch {
-            let hint = error.number == Errno.missing ? "make it first: mkdir -p \(path)" : nil
+            let hint =
+                error.number == Errno.missing
+                ? "make it first: mkdir -p \(path)" : "it must be within reach of the user who runs codex32"
             throw Problem("cannot use the volume \(path)", error, hint: hint)
         }
         guard status.kind == .folder || status.kind == .file || status.kind == .socket || status.kind == .pipe else {
@@ -178,13 +180,15 @@ enum MountValue {
         }
         let status: FileStatus
         do { status = try Descriptor.status(ofPath: path) } catch {
-            throw Problem("cannot use --device \(text)", error)
+            throw Problem("cannot use --device \(text)", error, hint: "the machine must have it: ls -l /dev")
         }
         guard status.kind == .character || status.kind == .block else {
             throw Problem("cannot use --device \(text)", "it is not a device", hint: "-v shows files and folders")
         }
         let target = try Value.inside(parts.count == 2 ? parts[1] : path, option: "--device")
-        guard target.hasPrefix("/dev/") else { throw Problem("cannot use --device \(text)", "devices go below /dev") }
+        guard target.hasPrefix("/dev/") else {
+            throw Problem("cannot use --device \(text)", "devices go below /dev", hint: "--device \(path):/dev/NAME")
+        }
         return DeviceNode(path: path, target: target, number: status.deviceNumber)
     }
 
@@ -217,7 +221,7 @@ enum MountValue {
     private static func disk(_ path: String) throws(Problem) -> String {
         let status: FileStatus
         do { status = try Descriptor.status(ofPath: path) } catch {
-            throw Problem("cannot use --io-limit \(path)", error)
+            throw Problem("cannot use --io-limit \(path)", error, hint: "name a disk, or a folder on one")
         }
         let raw = status.kind == .block ? status.deviceNumber : status.device
         let number = "\((raw >> 8) & 0xfff):\((raw & 0xff) | ((raw >> 12) & 0xfff00))"

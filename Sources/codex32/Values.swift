@@ -7,7 +7,8 @@ enum Value {
     static func size(_ text: String, option: String, unit: UInt64 = 1) throws(Problem) -> UInt64 {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         let suffix = text.dropFirst(digits.count).lowercased()
-        guard let number = UInt64(digits) else { throw wrong(option, text, "a size such as 512m") }
+        guard !digits.isEmpty else { throw wrong(option, text, "a size such as 512m") }
+        guard let number = UInt64(digits) else { throw wrong(option, text, "a size that a machine can have") }
         let factor: UInt64
         switch suffix {
         case "": factor = unit
