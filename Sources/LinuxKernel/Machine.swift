@@ -9,8 +9,11 @@ public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
 
     /// Reads the two first numbers of a release such as "6.1.0-18-amd64".
     public init?(_ release: String) {
-        let parts = release.split(whereSeparator: { !$0.isASCII || !$0.isNumber })
-        guard parts.count >= 2, let major = Int(parts[0]), let minor = Int(parts[1]) else { return nil }
+        // By bytes: whether a Character is a number is looked up in the tables of Unicode.
+        let parts = release.utf8.split(whereSeparator: { !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
+        guard parts.count >= 2, let major = Int(Substring(parts[0])), let minor = Int(Substring(parts[1])) else {
+            return nil
+        }
         self.init(major, minor, text: release)
     }
 
@@ -28,16 +31,21 @@ public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
 /// Facts about this machine and this process.
 public enum Machine {
     public static var kernelRelease: String {
-        var bytes = [CChar](repeating: 0, count: 128)
-        _ = codex_kernel_release(&bytes, bytes.count)
-        return String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        text { codex_kernel_release($0, $1) }
     }
 
     /// "x86_64" or "aarch64" (uname(2)).
     public static var architecture: String {
-        var bytes = [CChar](repeating: 0, count: 128)
-        _ = codex_machine(&bytes, bytes.count)
-        return String(decoding: bytes.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        text { codex_machine($0, $1) }
+    }
+
+    /// What a C function writes into a short buffer.
+    private static func text(_ write: (UnsafeMutablePointer<CChar>, Int) -> Int32) -> String {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 128) { buffer in
+            buffer.initialize(repeating: 0)
+            _ = write(buffer.baseAddress!, buffer.count)
+            return String(cString: buffer.baseAddress!)
+        }
     }
 
     /// The Landlock ABI, or nil where the kernel has none (landlock_create_ruleset(2)).

@@ -25,12 +25,12 @@ public struct SeccompCache: Sendable {
         return program
     }
 
-    /// With the profile's text behind it, everything that the program depends on.
+    /// With the profile's text behind it, everything that the program depends on. Which calls libseccomp
+    /// knows follows from its version, for it is part of this program: to ask takes longer than all the rest.
     private static func head(_ text: [UInt8], _ there: SeccompCompiler.Circumstances) -> [UInt8] {
         Array(
             """
             \(magic)libseccomp \(SeccompBuilder.libraryVersion)
-            calls \(SystemCallNumber.highestKnown)
             capabilities \(there.capabilities.rawValue)
             architecture \(there.architecture)
             kernel \(there.kernel.major).\(there.kernel.minor)

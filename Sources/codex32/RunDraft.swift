@@ -52,7 +52,9 @@ struct RunDraft: Sendable {
         if !levelWasChosen { request.level = try RunDraft.levelFromEnvironment() ?? .standard }
         request.hostname = hostname ?? name ?? "codex32"
         if request.hostname.utf8.count > 64 { request.hostname = "codex32" }
-        request.hostname = String(request.hostname.map { $0 == "_" ? "-" : $0 })
+        if request.hostname.utf8.contains(UInt8(ascii: "_")) {
+            request.hostname = String(request.hostname.map { $0 == "_" ? "-" : $0 })
+        }
         try applySwap(&request)
         if let user { request.user = try UserValue.parse(user, image: image, store: configuration.storage.data) }
         request.environment = environmentWords(request)

@@ -265,7 +265,8 @@ enum RunOptions {
     private static func items(_ text: String, option: String) throws(Problem) -> Set<Item> {
         var items: Set<Item> = []
         for word in text.split(separator: ",") {
-            guard let item = Item(rawValue: String(word)) else {
+            // Not Item(rawValue:): for so many names Swift makes a dictionary of all of them first.
+            guard let item = Item.allCases.first(where: { $0.rawValue == word }) else {
                 throw Problem(
                     "cannot use \(option) \(word)", "there is no such item", hint: "the items are \(Item.names)")
             }
