@@ -109,7 +109,9 @@ struct Command<Draft>: Sendable {
     private func unknown(_ name: String) -> Problem {
         let near = options.flatMap(\.names).filter { $0.hasPrefix("--") }
             .min { Spelling.distance(name, $0) < Spelling.distance(name, $1) }
-        let hint = near.flatMap { Spelling.distance(name, $0) <= min(3, name.utf8.count / 4) ? "did you mean \($0)?" : nil }
+        let hint = near.flatMap {
+            Spelling.distance(name, $0) <= min(3, name.utf8.count / 4) ? "did you mean \($0)?" : nil
+        }
         return Problem(
             "unknown option \(name)", "codex32 \(self.name) has no such option",
             hint: hint ?? "codex32 \(self.name) --help lists them")
