@@ -194,9 +194,8 @@ def test_list_shows_what_runs(caller, level):
     name = f"listed-{caller.name}-{level}"
     with caller.running("--name", name, level=level, command=["sleep", "1000"]) as process:
         record = caller.record(process)
-        words = caller.become() + [str(caller.binary), "list", "--root", str(caller.storage)]
-        row = next(line.split() for line in caller.execute(words).stdout.splitlines() if name in line)
-        assert str(record["pid"]) in row
+        words = caller.become() + [str(caller.binary), "list", "--root", str(caller.storage), "--format", "{{.Name}} {{.PID}}"]
+        assert f"{name} {record['pid']}" in caller.execute(words).stdout.splitlines()
     # The killed run's program follows it; the next run clears the entry.
     wait_until(lambda: not alive(record["pid"]), "the end of the program")
     assert caller.sh("true", level=level).returncode == 0
