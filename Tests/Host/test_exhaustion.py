@@ -60,27 +60,27 @@ os._exit(7)
     assert greedy(caller, folder, level, text, "--ulimit", "nofile=500") == [497, 24]
 
 
-@pytest.mark.parametrize("where", ["/tmp", "/dev/shm", "/extra"])
-def test_inodes(caller, level, folder, where):
+@pytest.mark.parametrize("place", ["/tmp", "/dev/shm", "/extra"])
+def test_inodes(caller, level, folder, place):
     """A tmpfs counts bytes; inodes are kernel memory beside them, and bounded too."""
     text = f"""
 count = 0
 try:
-    while count < 300000: os.close(os.open(f"{where}/{{count}}", os.O_CREAT | os.O_WRONLY)); count += 1
+    while count < 300000: os.close(os.open(f"{place}/{{count}}", os.O_CREAT | os.O_WRONLY)); count += 1
 except OSError as error:
     print(count, error.errno, flush=True)
 os._exit(7)
 """
     (count, number) = greedy(caller, folder, level, text, "--tmpfs", "/extra:size=2m")
-    assert number == 28 and 1000 < count <= (2048 if where == "/extra" else 65536)
+    assert number == 28 and 1000 < count <= (2048 if place == "/extra" else 65536)
 
 
-@pytest.mark.parametrize("where, size", [("/tmp", 64), ("/dev/shm", 8), ("/extra", 2)])
-def test_disk(caller, level, folder, where, size):
+@pytest.mark.parametrize("place, size", [("/tmp", 64), ("/dev/shm", 8), ("/extra", 2)])
+def test_disk(caller, level, folder, place, size):
     text = f"""
 count = 0
 try:
-    with open("{where}/big", "wb", buffering=0) as file:
+    with open("{place}/big", "wb", buffering=0) as file:
         while count < 1000: count += file.write(bytes(1 << 20)) / (1 << 20)
 except OSError as error:
     print(round(count), error.errno, flush=True)
