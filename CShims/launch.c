@@ -97,8 +97,15 @@ static int place_standard_streams(const struct codex_plan *plan) {
 }
 
 static int rlimit_step(const struct codex_step *step) {
+    __rlimit_resource_t resource = (__rlimit_resource_t)(step->flags & ~(uint32_t)CODEX_RLIMIT_LOWER);
     struct rlimit limit = {.rlim_cur = step->a, .rlim_max = step->b};
-    return setrlimit((__rlimit_resource_t)step->flags, &limit) == 0 ? 0 : -errno;
+    if (step->flags & CODEX_RLIMIT_LOWER) {
+        struct rlimit now;
+        if (getrlimit(resource, &now) < 0) return -errno;
+        if (limit.rlim_cur > now.rlim_cur) limit.rlim_cur = now.rlim_cur;
+        if (limit.rlim_max > now.rlim_max) limit.rlim_max = now.rlim_max;
+    }
+    return setrlimit(resource, &limit) == 0 ? 0 : -errno;
 }
 
 static int walk_one(struct codex_child_state *state, const struct codex_step *step) {

@@ -34,7 +34,7 @@ enum codex_step_kind {
     CODEX_STEP_TERMINAL,         // source: a devpts mount, or -1 for the host's; path, within: the console;
                                  // the master goes to the parent
     CODEX_STEP_PIVOT,            // the root in use becomes "/"; the old one is gone
-    CODEX_STEP_RLIMIT,           // flags: resource; a: soft; b: hard
+    CODEX_STEP_RLIMIT,           // flags: resource, CODEX_RLIMIT_LOWER; a: soft; b: hard
     CODEX_STEP_UMASK,            // a
     CODEX_STEP_SESSION_KEYRING,  // an empty session keyring of its own
     CODEX_STEP_CHDIR,            // path, inside the new root; flags: 1 = made when missing
@@ -58,6 +58,7 @@ enum {
     CODEX_TARGET_NO_SYMLINKS = 4, // no link on the way (/proc, /sys, /dev: CVE-2023-27561)
     CODEX_TARGET_OPTIONAL = 8,    // a missing mount point is skipped, not made
     CODEX_TARGET_EXISTING = 16,   // a missing mount point is an error: the tree is the host's own
+    CODEX_RLIMIT_LOWER = 0x100,   // what is lower already stays
     CODEX_IDENTITY_GROUPS = 1     // setgroups(2) is allowed in this user namespace
 };
 

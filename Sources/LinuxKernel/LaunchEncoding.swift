@@ -105,6 +105,8 @@ final class EncodedSteps {
         case .pivot: return form(CODEX_STEP_PIVOT)
         case .resourceLimit(let number, let soft, let hard):
             return form(CODEX_STEP_RLIMIT, flags: UInt32(number), a: soft, b: hard)
+        case .lowerResourceLimit(let number, let most):
+            return form(CODEX_STEP_RLIMIT, flags: UInt32(number) | UInt32(CODEX_RLIMIT_LOWER), a: most, b: most)
         case .umask(let mask): return form(CODEX_STEP_UMASK, a: UInt64(mask))
         case .sessionKeyring: return form(CODEX_STEP_SESSION_KEYRING)
         case .changeFolder(let path, let make): return form(CODEX_STEP_CHDIR, flags: make ? 1 : 0, path: path)

@@ -79,6 +79,8 @@ public enum LaunchStep: Hashable, Sendable {
     case terminal(devpts: Slot?, console: Slot?, uid: UInt32, gid: UInt32)
     case pivot
     case resourceLimit(Int32, soft: UInt64, hard: UInt64)
+    /// Lowers a limit, and leaves one alone that is lower already.
+    case lowerResourceLimit(Int32, most: UInt64)
     case umask(UInt32)
     case sessionKeyring
     case changeFolder(String, make: Bool)
@@ -131,7 +133,8 @@ extension LaunchStep {
         case .write(_, let path, _): "cannot set \(path)"
         case .terminal: "cannot make a terminal"
         case .pivot: "cannot enter the new root"
-        case .resourceLimit(let number, _, _): "cannot set the resource limit \(ResourceLimit.name(number))"
+        case .resourceLimit(let number, _, _), .lowerResourceLimit(let number, _):
+            "cannot set the resource limit \(ResourceLimit.name(number))"
         case .umask: "cannot set the umask"
         case .sessionKeyring: "cannot make a session keyring"
         case .changeFolder(let path, _): "cannot enter the working folder \(path)"

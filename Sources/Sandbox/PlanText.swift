@@ -75,6 +75,7 @@ extension LaunchStep {
         case .terminal: "terminal"
         case .pivot: "pivot_root"
         case .resourceLimit(let number, let soft, let hard): "rlimit \(ResourceLimit.name(number)) \(soft):\(hard)"
+        case .lowerResourceLimit(let number, let most): "rlimit \(ResourceLimit.name(number)) at most \(most)"
         case .umask(let mask): "umask 0\(String(mask, radix: 8))"
         case .sessionKeyring: "session keyring"
         case .changeFolder(let path, _): "cwd \(path)"

@@ -28,6 +28,7 @@ extension Planner {
             case .volume(let volume): volumeSteps(volume, onHost: root.mount == nil)
             }
         }
+        if sharesQuotas { for (file, most) in SharedQuota.files { add(.write(proc, file, most)) } }
         for sysctl in request.sysctls {
             add(.write(proc, "sys/" + String(sysctl.name.map { $0 == "." ? "/" : $0 }), sysctl.value))
         }

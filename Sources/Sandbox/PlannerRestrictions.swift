@@ -74,6 +74,12 @@ extension Planner {
         for limit in plan.resourceLimits {
             add(.resourceLimit(limit.resource, soft: limit.soft, hard: limit.hard))
         }
+        if sharesQuotas {
+            for (resource, most) in SharedQuota.resourceLimits
+            where !plan.resourceLimits.contains(where: { $0.resource == resource }) {
+                add(.lowerResourceLimit(resource, most: most))
+            }
+        }
         add(.umask(0o022))
         add(.changeFolder(request.workingFolder, make: !plan.readOnlyRoot && request.level.ownRoot))
         add(.sessionKeyring)

@@ -1,0 +1,19 @@
+/// What a container takes of its user's quotas.
+///
+/// The kernel counts some small objects per user, and those of a user namespace for whoever made it as
+/// well (kernel/ucount.c): a program that takes all it can get would leave root, or the developer, without
+/// a single inotify instance, timer or queued signal. In its own namespace it gets a part only.
+enum SharedQuota {
+    /// setrlimit(2): pending signals, which timers count as too (timer_create(2)), and bytes of POSIX message queues.
+    static let resourceLimits: [(resource: Int32, most: UInt64)] = [(11, 4096), (12, 204_800)]
+
+    /// Below /proc: the limits of this user namespace (namespaces(7), /proc/sys/user). The kernel's usual
+    /// 128 instances are the user's; 8,192 watches are what it gave before it counted memory.
+    static let files: [(path: String, most: String)] = [
+        ("sys/user/max_inotify_instances", "32"), ("sys/user/max_inotify_watches", "8192"),
+    ]
+}
+
+extension Planner {
+    var sharesQuotas: Bool { hasUserNamespace && request.level != .minimal }
+}
