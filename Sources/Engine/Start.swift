@@ -135,6 +135,8 @@ enum LaunchFailure {
             )
         case .becomeRoot where error.number == Errno.permission || error.number == Errno.invalid:
             return Problem(failed.purpose, why, hint: "codex32 doctor says what this machine allows its users")
+        case .resourceLimit where error.number == Errno.permission || error.number == Errno.invalid:
+            return Problem(failed.purpose, why, hint: "choose one within codex32's own limits: ulimit -H -a shows them")
         case .open(let path, _, _, _) where error.number == Errno.stale:
             return Problem("cannot open \(path)", "it was exchanged while the sandbox was set up")
         case .changeFolder(let path, _):

@@ -221,7 +221,7 @@ enum MountValue {
     private static func disk(_ path: String) throws(Problem) -> String {
         let status: FileStatus
         do { status = try Descriptor.status(ofPath: path) } catch {
-            throw Problem("cannot use --io-limit \(path)", error, hint: "name a disk, or a folder on one")
+            throw Problem("cannot use --io-limit \(path)", error, hint: "name a block device, or a folder on one")
         }
         let raw = status.kind == .block ? status.deviceNumber : status.device
         let number = "\((raw >> 8) & 0xfff):\((raw & 0xff) | ((raw >> 12) & 0xfff00))"

@@ -27,6 +27,24 @@ CASES = {
     "pids negative": (["--pids-limit", "-1"], BUSYBOX),
     "pids overflow": (["--pids-limit", "18446744073709551617"], BUSYBOX),
     "cpus negative": (["--cpus", "-1"], BUSYBOX),
+    "swap negative": (["--memory-swap", "-5"], BUSYBOX),
+    "swap below memory": (["-m", "64m", "--memory-swap", "32m"], BUSYBOX),
+    "cpu limit negative": (["--cpu-limit", "-50"], BUSYBOX),
+    "cpu limit overflow": (["--cpu-limit", "99999999999999999999"], BUSYBOX),
+    "cpu weight too large": (["--cpu-weight", "10001"], BUSYBOX),
+    "cpuset backwards": (["--cpuset", "3-1"], BUSYBOX),
+    "cpu time negative": (["--cpu-time", "-1s"], BUSYBOX),
+    "timeout overflow": (["--timeout", "999999999d"], BUSYBOX),
+    "stop timeout negative": (["--stop-timeout", "-1"], BUSYBOX),
+    "output limit negative": (["--output-limit", "-1"], BUSYBOX),
+    "ulimit negative": (["--ulimit", "nofile=-1"], BUSYBOX),
+    "ulimit backwards": (["--ulimit", "nofile=20:10"], BUSYBOX),
+    "io limit of no device": (["--io-limit", "/no/such/disk:wbps=1m"], BUSYBOX),
+    "tmpfs size negative": (["--tmpfs", "/x:size=-1"], BUSYBOX),
+    "hostname too long": (["--hostname", "x" * 65], BUSYBOX),
+    "name too long": (["--name", "x" * 129], BUSYBOX),
+    "option without value": (["--name"], None),
+    "no image": ([], None),
     "cpus not a number": (["--cpus", "nan"], BUSYBOX),
     "timeout negative": (["--timeout", "-5"], BUSYBOX),
     "uid overflow": (["-u", "4294967296"], BUSYBOX),
@@ -75,7 +93,7 @@ def check(done, caller, before):
 def test_refused(caller, case):
     options, image = CASES[case]
     before = caller.entries()
-    check(caller.run(*options, image=image, level="standard", command=["true"]), caller, before)
+    check(caller.run(*options, image=image, level="standard", command=["true"] if image is not None else []), caller, before)
 
 
 def test_refused_images(caller, folder):
@@ -86,7 +104,10 @@ def test_refused_images(caller, folder):
     os.mkfifo(folder / "pipe")
     caller.own(folder)
     os.chown(folder / "unreadable", 0, 0)
-    names = ["loop", "pipe"] + (["unreadable"] if caller.name == "user" else [])
+    (folder / "one").symlink_to("other/x")
+    (folder / "other").symlink_to("one/x")
+    (folder / "file").write_text("")
+    names = ["loop", "one", "loop/below", "file/below", "pipe"] + (["unreadable"] if caller.name == "user" else [])
     for name in names:
         check(caller.run(image=folder / name, command=["true"]), caller, before)
 
@@ -132,3 +153,28 @@ def folder_for_mount(tmp_path):
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", tmp_path], check=True, timeout=60)
     yield tmp_path
     subprocess.run(["umount", tmp_path], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("target", ["/up/new", "/up", "/etc/up/new"])
+def test_target_out_of_the_image(caller, image, folder, target):
+    """By a relative link that climbs above the root: named, not followed to wherever it may end."""
+    for place in (image / "up", image / "etc/up"):
+        place.symlink_to("../../../../.." + str(folder))
+    caller.own(image)
+    before, names = caller.entries(), sorted(os.listdir(folder))
+    done = caller.run("-v", f"{folder}:{target}", image=image, command=["true"])
+    check(done, caller, before)
+    assert "up" in done.stderr and sorted(os.listdir(folder)) == names
+
+
+def test_no_subordinate_ids(callers, place):
+    """An account without a range in /etc/subuid asks for them by name."""
+    home = place / "nobody"
+    home.mkdir()
+    os.chown(home, 65534, 65534)
+    words = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--"]
+    words += [str(callers["user"].binary), "run", "--root", str(home), "-q", "--userns", "subordinate", "--image", BUSYBOX, "--", "true"]
+    done = callers["root"].execute(words)
+    lines = [line for line in done.stderr.splitlines() if "building" not in line]
+    assert done.returncode == 125 and lines[0].startswith("codex32: ") and "subordinate" in lines[0]
+    assert lines[1].startswith("hint: ") and "usermod" in lines[1]

@@ -1,6 +1,12 @@
 """Ordinary programs work at the strictest level: a sandbox that breaks them is one that people switch off."""
 
+import os
+import pathlib
+import shutil
+import subprocess
+
 import pytest
+from conftest import PATIENCE
 
 SCRIPTS = {
     "threads": """
@@ -145,3 +151,62 @@ def test_bot(caller, folder):
     done = caller.run("-v", f"{folder}/in:/in:ro", "-v", f"{folder}/out:/out:rw", image=script)
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
     assert (folder / "out/report").read_text() == "42\n"
+
+
+RUST = """
+use std::{fs, io::{BufRead, BufReader, Write}, os::unix::net, process, sync::mpsc, thread};
+fn main() {
+    if std::env::args().count() > 1 { return; } // its own child
+    let (give, take) = mpsc::channel();
+    for n in 0..20u64 { let give = give.clone(); thread::spawn(move || give.send(n * n).unwrap()); }
+    drop(give);
+    let sum: u64 = take.iter().sum();
+    let (mut one, other) = net::UnixStream::pair().unwrap();
+    thread::spawn(move || one.write_all(b"hello\\n").unwrap());
+    let mut met = String::new();
+    BufReader::new(other).read_line(&mut met).unwrap();
+    fs::write("/tmp/file", "kept").unwrap();
+    let child = process::Command::new("/proc/self/exe").arg("child").output();
+    print!("{sum} {met}{} {}", fs::read_to_string("/tmp/file").unwrap(), child.is_ok());
+    process::exit(11);
+}
+"""
+
+
+def test_rust_static_binary(caller, folder, tmp_path):
+    """A compiled program of one file, as its own image's only content."""
+    compiler = shutil.which("rustc") or next(iter(map(str, pathlib.Path.home().glob(".cargo/bin/rustc"))), None)
+    if compiler is None:
+        pytest.skip("rustc is not installed")
+    (tmp_path / "bot.rs").write_text(RUST)
+    built = subprocess.run(
+        [compiler, "-O", "-C", "target-feature=+crt-static", "-o", tmp_path / "bot", tmp_path / "bot.rs"],
+        capture_output=True, text=True, timeout=PATIENCE, check=False, env=os.environ | {"HOME": str(pathlib.Path.home())},
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    image = folder / "image"
+    image.mkdir()
+    shutil.copy(tmp_path / "bot", image / "bot")
+    (image / "bot").chmod(0o755)
+    caller.own(image)
+    done = caller.run(image=image, command=["/bot"])
+    assert done.returncode == 11, done.stderr
+    assert done.stdout == "2470 hello\nkept true"
+
+
+def test_node(caller, folder):
+    if not (os.path.exists("/usr/bin/node") or os.path.exists("/usr/local/bin/node")):
+        pytest.skip("node is not installed")
+    script = write(caller, folder, "bot.js", """
+        #!/usr/bin/env node
+        const { Worker } = require('node:worker_threads'), fs = require('node:fs'), { execFileSync } = require('node:child_process');
+        fs.writeFileSync('/tmp/file', 'kept');
+        const worker = new Worker("require('node:worker_threads').parentPort.postMessage(6 * 7)", { eval: true });
+        worker.on('message', number => {
+            const digest = require('node:crypto').createHash('sha256').update('x').digest('hex').slice(0, 8);
+            console.log(number, fs.readFileSync('/tmp/file', 'utf8'), digest, execFileSync('echo', ['child']).toString().trim());
+            process.exitCode = 12;
+        });
+    """)  # fmt: skip
+    done = caller.run(image=script)
+    assert (done.returncode, done.stdout) == (12, "42 kept 2d711642 child\n"), done.stderr

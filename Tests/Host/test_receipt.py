@@ -52,6 +52,22 @@ def bare(names):
     return {name.upper().removeprefix("CAP_") for name in names}
 
 
+def filter_length(pid):
+    """How many instructions the kernel itself counts in the process's filter (ptrace(2), PTRACE_SECCOMP_GET_FILTER)."""
+    attach, detach, get = 16, 17, 0x420C
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.restype = ctypes.c_long
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    assert libc.ptrace(attach, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    try:
+        os.waitpid(pid, 0x40000000)  # __WALL
+        count = libc.ptrace(get, pid, None, None)
+        assert count > 0, os.strerror(ctypes.get_errno())
+    finally:
+        libc.ptrace(detach, pid, None, None)
+    return count
+
+
 @pytest.fixture
 def running(caller, level, folder):
     """A program that runs, its pid on the machine, and its receipt."""
@@ -109,6 +125,8 @@ def test_receipt(running, level):
     same("seccomp mode", receipt["seccomp"]["mode"], int(status["Seccomp"]))
     same("seccomp filters", receipt["seccomp"]["filters"], int(status["Seccomp_filters"]))
 
+    same("seccomp instructions", receipt["seccomp"]["instructions"], filter_length(pid))
+
     same("mounts", receipt["mounts"], read_mounts(pid))
     limits = pathlib.Path(f"/proc/{pid}/limits").read_text().splitlines()
     for name, title in LIMITS.items():
@@ -122,6 +140,14 @@ def test_receipt(running, level):
         same("cgroup", str(place), "/sys/fs/cgroup" + own)
         for name, said in receipt["cgroup"].items():
             same(f"cgroup {name}", said, (place / name).read_text().strip())
+
+    known = {"schema", "id", "isolation", "namespaces", "uidMap", "gidMap", "capabilities", "noNewPrivileges", "seccomp",
+             "landlock", "mounts", "resourceLimits", "cgroup", "substitutes", "notInForce"}  # fmt: skip
+    same("fields, each looked at in this file", set(receipt), known)
+    assert receipt["schema"] == 1 and len(receipt["id"]) == 16
+    # What stands in for a missing limit is a limit that is there.
+    if "cgroup-pids" in receipt["substitutes"]:
+        same("the substitute for pids.max", receipt["resourceLimits"]["nproc"]["hard"], "512")
 
     # The kernel tells nobody of a process's Landlock domain; but the ABI can be asked for.
     abi = ctypes.CDLL(None).syscall(444, None, 0, 1)
