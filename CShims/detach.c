@@ -62,6 +62,11 @@ int codex_lock_take(int descriptor, int wait) {
     return 0;
 }
 
+int codex_lock_release(int descriptor) {
+    struct flock lock = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    return fcntl(descriptor, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+}
+
 int codex_lock_is_taken(int descriptor) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     if (fcntl(descriptor, F_OFD_GETLK, &lock) < 0) return -errno;

@@ -32,6 +32,8 @@ int codex_fsync(int descriptor);
 int codex_faccessat(int folder, const char *path, int mode, int flags);
 int codex_flock(int descriptor, int operation);
 int codex_pipe(int descriptors[2]);
+// F_SETPIPE_SZ (fcntl(2)): the size that the pipe then has.
+int codex_pipe_grow(int descriptor, int size);
 int codex_duplicate(int descriptor, int lowest);
 int codex_set_close_on_exec(int descriptor);
 int codex_set_nonblocking(int descriptor, int on);
@@ -39,6 +41,10 @@ int codex_set_nonblocking(int descriptor, int on);
 int codex_remove_tree(int folder, const char *name);
 // The same by a child that is root in a user namespace: for files of the ids that it maps.
 int codex_remove_tree_in(int user_namespace, int folder, const char *name);
+// inotify(7), for changes below a folder: create, add folders, then wait until it can be read, and clear it.
+int codex_watch_create(void);
+int codex_watch_add(int watch, int folder);
+void codex_watch_clear(int watch);
 // Fills buffer with linux_dirent64 records; 0 at the end.
 long codex_getdents(int folder, void *buffer, size_t size);
 
@@ -63,6 +69,8 @@ struct codex_usage {
 };
 int codex_reap(int pid, struct codex_usage *usage, int block);
 int codex_set_dumpable(int on);
+// Gives free memory back to the kernel (malloc_trim(3)).
+void codex_heap_trim(void);
 // Runs this program again from a detached, read-only mount of its own file, unless it does already.
 // Returns 0 when it does, -errno when it cannot.
 int codex_run_from_read_only_mount(char *const *argv);
@@ -96,6 +104,7 @@ int codex_spawn_detached(const char *path, char *const *argv, char *const *envp,
 // Returns 0 when taken, -EAGAIN when another has it and wait is 0.
 int codex_lock_take(int descriptor, int wait);
 // 1 when another open file has the lock, 0 when nobody has; nothing is taken. -errno.
+int codex_lock_release(int descriptor);
 int codex_lock_is_taken(int descriptor);
 int codex_pidfd_open(int pid);
 int codex_wait_readable(int descriptor, int milliseconds);

@@ -38,9 +38,10 @@ enum Sweep {
     }
 
     private static func clearName(_ name: String, _ storage: Storage) {
-        guard ContainerName.isValid(name), NameClaim.owner(of: name, storage: storage) == nil,
-            let names = try? Descriptor.open(storage.names, [.read, .folder]),
-            let file = try? names.open(name, [.write, .noFollow]), (try? file.lock(wait: false)) == true
+        guard ContainerName.isValid(name), let names = try? Descriptor.open(storage.names, [.read, .folder]),
+            let file = try? names.open(name, [.write, .noFollow]), (try? file.lock(wait: false)) == true,
+            // Looked at with the lock: another may just have made it its own.
+            NameClaim.owner(of: name, storage: storage) == nil
         else { return }
         try? names.remove(name)
     }

@@ -78,6 +78,11 @@ public enum Timestamp {
             + padded(Int(nanoseconds % 1_000_000_000 / 1000), 6) + "Z"
     }
 
+    /// The same to the nanosecond.
+    public static func exact(_ nanoseconds: Int64) -> String {
+        text(nanoseconds).dropLast() + padded(Int(nanoseconds % 1000), 3) + "Z"
+    }
+
     /// Reads such a text back, with up to nine digits behind the point; nil for anything else.
     public static func nanoseconds(_ text: String) -> Int64? {
         let bytes = Array(text.utf8)

@@ -177,7 +177,8 @@ extension Descriptor {
     }
 
     public borrowing func contents(of name: String, limit: Int = 1 << 20) throws(KernelError) -> String {
-        String(decoding: try open(name, [.read, .noFollow]).readAll(limit: limit), as: UTF8.self)
+        // Not waiting: a pipe in the file's place has no writer.
+        String(decoding: try open(name, [.read, .noFollow, .nonblocking]).readAll(limit: limit), as: UTF8.self)
     }
 
     /// Writes a file whole or not at all: to a temporary name, synced, renamed (rename(2)).

@@ -67,6 +67,7 @@ public enum Errno {
     public static let notEmpty = ENOTEMPTY
     public static let crossDevice = EXDEV
     public static let stale = ESTALE
+    public static let brokenPipe = EPIPE
     public static let userLimit = EUSERS
     public static let overflow = EOVERFLOW
     public static let canceled = ECANCELED

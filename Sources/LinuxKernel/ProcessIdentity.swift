@@ -74,6 +74,9 @@ extension Descriptor {
         return true
     }
 
+    /// Gives the lock up, for every copy of the descriptor.
+    public borrowing func releaseLock() { _ = codex_lock_release(number) }
+
     /// Whether another open file has the lock. Nothing is taken, so nobody is disturbed.
     public borrowing func isLocked() throws(KernelError) -> Bool {
         try KernelError.check(codex_lock_is_taken(number), "fcntl") == 1

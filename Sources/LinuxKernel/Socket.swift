@@ -50,6 +50,11 @@ public struct SocketConnection: ~Copyable {
         try KernelError.check(result, "send")
     }
 
+    /// Reads the next packet into a buffer, and returns its length; 0: the other end is gone.
+    public borrowing func receive(into buffer: UnsafeMutableRawBufferPointer) throws(KernelError) -> Int {
+        try KernelError.check(codex_socket_receive(descriptor.number, buffer.baseAddress, buffer.count), "recv")
+    }
+
     /// The next packet; empty: the other end is gone. EAGAIN: none yet, and this end does not wait.
     public borrowing func receive() throws(KernelError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: SocketConnection.longest)

@@ -99,16 +99,12 @@ public struct HealthCheck: Equatable, Sendable {
 extension RunConfiguration {
     /// Makes what was meant from here hold from anywhere: a supervisor has another working folder.
     public mutating func settle() {
-        if case .path(let path) = image {
-            image = .path(Preparation.absolute(path))
-            // Minimal shows the host's tree, where a program begins in the caller's folder.
-            if request.level == .minimal, workingFolder == nil,
-                (try? Descriptor.status(ofPath: path).kind) != .folder
-            {
-                workingFolder = Machine.workingFolder
-            }
-        } else if request.level == .minimal, workingFolder == nil {
+        // Minimal shows the host's tree unless the image is a folder, and there a program begins in the caller's.
+        if request.level == .minimal, workingFolder == nil,
+            case .assembled? = try? image.resolve(store: storage.data, progress: { _ in }).root
+        {
             workingFolder = Machine.workingFolder
         }
+        if case .path(let path) = image { image = .path(Preparation.absolute(path)) }
     }
 }

@@ -51,21 +51,39 @@ public struct ContainerFolder: ~Copyable {
 
     /// Whether somebody owns the container now: its supervisor, or a command at work.
     func isOwned() -> Bool {
-        guard let file = try? folder.open("lock", [.readWrite, .noFollow]) else { return false }
+        guard let file = try? folder.open("lock", [.read, .noFollow, .nonblocking]) else { return false }
         return (try? file.isLocked()) ?? true
     }
 
     /// Takes the lock; nil: another has it.
     func tryLock() throws(Problem) -> ContainerLock? {
-        try explaining("cannot lock the container \(id)") { () throws(KernelError) -> ContainerLock? in
-            let file = try folder.open("lock", [.readWrite, .create, .noFollow])
-            guard try file.takeLock(wait: false) else { return nil }
-            // Removed by its last owner while this one waited: the folder is only a descriptor by now.
-            guard (try? folder.status(of: "lock"))?.inode == (try file.status()).inode else {
-                throw KernelError("open", "lock", number: Errno.missing)
+        do { return try takeLock() } catch {
+            if error.number == Errno.missing, !isInStore {
+                throw Problem("no container \(id)", "it was removed meanwhile", hint: "codex32 list -a shows all")
             }
-            return ContainerLock(file: file)
+            throw Problem(
+                "cannot lock the container \(id)", error,
+                hint: error.number == Errno.missing ? "its lock file is gone: codex32 remove -f \(id)" : nil)
         }
+    }
+
+    private func takeLock() throws(KernelError) -> ContainerLock? {
+        // Not made here: in a folder that is being removed it would keep that from being empty.
+        let file = try folder.open("lock", [.readWrite, .noFollow, .nonblocking])
+        guard try file.takeLock(wait: false) else { return nil }
+        // Removed by its last owner while this one waited: the folder is only a descriptor by now.
+        guard (try? folder.status(of: "lock"))?.inode == (try file.status()).inode, isInStore else {
+            throw KernelError("open", "lock", number: Errno.missing)
+        }
+        return ContainerLock(file: file)
+    }
+
+    /// Whether the folder still stands in the store under the container's id.
+    var isInStore: Bool {
+        guard let there = try? Descriptor.status(ofPath: "\(storage.containers)/\(id)"),
+            let here = try? folder.status()
+        else { return false }
+        return there.inode == here.inode && there.device == here.device
     }
 
     /// The folder of the supervisor's socket; gone at a reboot.
@@ -73,7 +91,7 @@ public struct ContainerFolder: ~Copyable {
 
     /// Calls the supervisor; nil: none listens.
     func callSupervisor() -> SocketConnection? {
-        guard let place = try? Descriptor.open(runtimePath, [.read, .folder]) else { return nil }
+        guard let place = try? Descriptor.open(runtimePath, [.read, .folder, .noFollow]) else { return nil }
         return try? SocketConnection(to: Control.socketName, in: place)
     }
 
@@ -89,4 +107,7 @@ public struct ContainerFolder: ~Copyable {
 public struct ContainerLock: ~Copyable {
     let file: Descriptor
     init(file: consuming Descriptor) { self.file = file }
+
+    /// Gives the right up before this value ends: nothing may be written from here on.
+    borrowing func release() { file.releaseLock() }
 }

@@ -57,15 +57,39 @@ public struct Containers: Sendable {
 
     /// The lock, with the record in order; a container that is looked after is an error.
     private func own(_ container: borrowing ContainerFolder, to verb: String) throws(Problem) -> OwnedContainer {
-        switch try hold(container) {
+        switch try request(container, "state") {
         case .mine(let lock):
             let record = try Recovery.mend(container, try container.written(), holding: lock)
             return OwnedContainer(lock: lock, record: record)
-        case .supervisor:
+        case .answer(let answer):
             let record = try container.written()
+            let kind: String = if case .string(let kind)? = answer["state"] { kind } else { record.state.kind.rawValue }
+            let isStarting = ContainerState.Kind(rawValue: kind).map { [.created, .exited].contains($0) } ?? false
             throw Problem(
-                "cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)",
+                "cannot \(verb) \(record.name)", isStarting ? "another command is starting it" : "it is \(kind)",
                 hint: "codex32 stop \(record.name)")
+        }
+    }
+
+    /// What came of asking whoever owns the container: an answer, or, where nobody does, its lock.
+    enum Reply: ~Copyable {
+        case answer(JSON)
+        case mine(ContainerLock)
+    }
+
+    /// Asks the supervisor, or takes the lock. A supervisor that ends before it answers leaves the lock to this
+    /// command, or to the next supervisor, which is then asked.
+    func request(
+        _ container: borrowing ContainerFolder, _ verb: String, _ members: [JSON.Member] = []
+    ) throws(Problem) -> Reply {
+        while true {
+            switch try hold(container) {
+            case .mine(let lock): return .mine(lock)
+            case .supervisor(let connection):
+                do { return .answer(try Control.ask(connection, verb, members)) } catch {
+                    guard error == Control.gone else { throw error }
+                }
+            }
         }
     }
 
@@ -73,8 +97,8 @@ public struct Containers: Sendable {
     func ask(
         _ container: borrowing ContainerFolder, to verb: String, _ request: String, _ members: [JSON.Member] = []
     ) throws(Problem) -> JSON {
-        switch try hold(container) {
-        case .supervisor(let connection): return try Control.ask(connection, request, members)
+        switch try self.request(container, request, members) {
+        case .answer(let answer): return answer
         case .mine(let lock):
             let record = try Recovery.mend(container, try container.written(), holding: lock)
             throw Problem(
@@ -113,13 +137,16 @@ public struct Containers: Sendable {
 
     func beginStart(_ container: borrowing ContainerFolder, waitsForClient: Bool) throws(Problem) -> StartReport {
         let owned = try own(container, to: "start")
-        let record = owned.record
+        try mayStart(owned.record)
+        return try SupervisorProcess.spawn(container, owned.lock, waitsForClient: waitsForClient)
+    }
+
+    private func mayStart(_ record: ContainerRecord) throws(Problem) {
         guard record.state.kind.next.contains(.running) else {
             throw Problem(
                 "cannot start \(record.name)", "it is \(record.state.kind.rawValue)",
                 hint: "it can only be removed: codex32 remove -f \(record.name)")
         }
-        return try SupervisorProcess.spawn(container, owned.lock, waitsForClient: waitsForClient)
     }
 
     /// Stops a container, and returns its exit status. One that does not run is left as it is.
@@ -127,18 +154,9 @@ public struct Containers: Sendable {
     @discardableResult
     public func stop(_ reference: String, signal: Int32?, timeout: Int64?) throws(Problem) -> Int32? {
         let container = try store.find(reference)
-        switch try hold(container) {
-        case .supervisor(let connection):
-            do {
-                let answer = try Control.ask(
-                    connection, "stop", [.init("signal", .number(signal)), .init("timeout", .number(timeout))])
-                return Containers.status(answer)
-            } catch {
-                // The supervisor may have ended, or been killed, between the two.
-                let record = try settled(container)
-                guard !record.state.isSupervised else { throw error }
-                return record.state.ending?.status
-            }
+        let members: [JSON.Member] = [.init("signal", .number(signal)), .init("timeout", .number(timeout))]
+        switch try request(container, "stop", members) {
+        case .answer(let answer): return Containers.status(answer)
         case .mine(let lock):
             return try Recovery.mend(container, try container.written(), holding: lock).state.ending?.status
         }
@@ -172,16 +190,11 @@ public struct Containers: Sendable {
         _ reference: String, timeout: Int64?, warn: @escaping (Notice) -> Void
     ) throws(Problem) {
         let container = try store.find(reference)
-        switch try hold(container) {
-        case .supervisor(let connection):
-            _ = try Control.ask(connection, "restart", [.init("timeout", .number(timeout))])
-            for _ in 0..<2000 {
-                let record = try view(container)
-                if record.state.kind != .restarting && record.state.kind != .stopping { break }
-                Clock.sleep(milliseconds: 5)
-            }
+        switch try request(container, "restart", [.init("timeout", .number(timeout))]) {
+        case .answer: return
         case .mine(let lock):
-            _ = try Recovery.mend(container, try container.written(), holding: lock)
+            let record = try Recovery.mend(container, try container.written(), holding: lock)
+            try mayStart(record)
             var report = try SupervisorProcess.spawn(container, lock, waitsForClient: false)
             try report.wait(warn: Containers.warner(warn))
         }
@@ -208,11 +221,13 @@ public struct Containers: Sendable {
 
     public func rename(_ reference: String, to name: String) throws(Problem) {
         let container = try store.find(reference)
-        switch try hold(container) {
-        case .supervisor(let connection):
-            _ = try Control.ask(connection, "rename", [.init("name", .string(name))])
+        // Another may rename it at the same time: then this one's word for it is no longer its name.
+        let known = container.id.hasPrefix(reference) ? nil : reference
+        switch try request(container, "rename", [.init("name", .string(name)), .init("from", .text(known))]) {
+        case .answer: return
         case .mine(let lock):
             var record = try Recovery.mend(container, try container.written(), holding: lock)
+            try Renaming.check(record, isCalled: known)
             let renaming = try Renaming(record, to: name, storage: storage)
             record.name = name
             try container.write(record, holding: lock)
@@ -226,9 +241,8 @@ public struct Containers: Sendable {
     @discardableResult
     public func update(_ reference: String, _ change: JSON) throws(Problem) -> JSON {
         let container = try store.find(reference)
-        switch try hold(container) {
-        case .supervisor(let connection):
-            return try Control.ask(connection, "update", [.init("change", change)])["inForce"] ?? .null
+        switch try request(container, "update", [.init("change", change)]) {
+        case .answer(let answer): return answer["inForce"] ?? .null
         case .mine(let lock):
             var record = try Recovery.mend(container, try container.written(), holding: lock)
             record.configuration = try ConfigurationChange(change).applied(to: record, storage: storage).configuration
@@ -246,20 +260,16 @@ public struct Containers: Sendable {
     @discardableResult
     public func remove(_ reference: String, force: Bool, volumes: Bool = false) throws(Problem) -> [String] {
         let container = try store.find(reference)
-        if force, let connection = container.callSupervisor() {
-            _ = try? Control.ask(
-                connection, "stop", [.init("signal", .number(Signal.kill)), .init("timeout", .integer(1))])
-            _ = try? settled(container)
-        }
-        let written: ContainerRecord
-        do { written = try container.written() } catch {
-            guard force else { throw error }
-            try removeBroken(container, volumes: volumes)
+        guard force else {
+            let owned = try own(container, to: "remove")
+            try Removal.remove(container, owned.record, volumes: volumes)
+            _ = consume owned
             return keptVolumes(of: container.id)
         }
-        let owned = try own(container, to: "remove")
-        guard written.id == owned.record.id else { return [] }
-        try Removal.remove(container, owned.record, volumes: volumes)
+        do throws(Problem) { try removeByForce(container, volumes: volumes) } catch {
+            // With --rm it went by itself as soon as it had ended.
+            if container.isInStore { throw error }
+        }
         return keptVolumes(of: container.id)
     }
 
@@ -267,14 +277,30 @@ public struct Containers: Sendable {
         OwnVolumes.names(of: id, in: storage).map { "\(storage.volumes)/\($0)" }
     }
 
-    private func removeBroken(_ container: borrowing ContainerFolder, volumes: Bool) throws(Problem) {
-        guard let lock = try container.tryLock() else {
-            throw Problem("cannot remove \(container.id)", "somebody holds it", hint: "try again")
+    private func removeByForce(_ container: borrowing ContainerFolder, volumes: Bool) throws(Problem) {
+        guard Descriptor.exists("\(storage.containers)/\(container.id)/lock") else {
+            // Nobody can own what has no lock.
+            return try Removal.erase(container)
         }
-        _ = lock
-        if volumes { try OwnVolumes(id: container.id, storage: storage).remove() }
-        try Removal.erase(container)
-        EventJournal(storage).append("remove", id: container.id, name: "")
+        while true {
+            let members: [JSON.Member] = [.init("signal", .number(Signal.kill)), .init("timeout", .integer(1))]
+            switch try request(container, "stop", members) {
+            case .answer: continue
+            case .mine(let lock):
+                if let written = try? container.written() {
+                    // One whose state cannot be put in order goes all the same.
+                    let record = (try? Recovery.mend(container, written, holding: lock)) ?? written
+                    try Removal.remove(container, record, volumes: volumes)
+                } else {
+                    if volumes { try OwnVolumes(id: container.id, storage: storage).remove() }
+                    try Removal.erase(container)
+                    NameClaim.removeAll(of: container.id, storage: storage)
+                    EventJournal(storage).append("remove", id: container.id, name: "")
+                }
+                _ = consume lock
+                return
+            }
+        }
     }
 
     /// Puts the store in order, and tells what was found.

@@ -20,6 +20,11 @@ struct NameClaim: ~Copyable {
                 try names.open(name, [.readWrite, .create, .noFollow])
             }
             guard try explaining(what, { () throws(KernelError) in try file.lock(wait: false) }) else {
+                // One that is written was given to a container, and is being looked at or taken away.
+                if (try? file.status().size) ?? 0 > 0 {
+                    Clock.sleep(milliseconds: 10)
+                    continue
+                }
                 throw Problem(what, "a running container has it", hint: "choose another, or wait for it: codex32 list")
             }
             // Between open and lock its last owner may have taken the file away.
@@ -46,11 +51,15 @@ struct NameClaim: ~Copyable {
         else { return nil }
         // Half-made still counts: its maker holds the claim's lock until it is whole.
         guard (try? containers.status(of: id)) != nil else { return nil }
+        // A rename that was killed leaves the claim of a name that its container does not bear. One whose record
+        // cannot be read may bear it.
+        if let record = try? ContainerStore(storage).open(id: id).written(), record.name != name { return nil }
         return id
     }
 
     /// Makes the claim last: for a container that outlives this command.
     mutating func write() throws(KernelError) {
+        try file.truncate(0)
         try file.write(id)
         try file.sync()
         lasts = true
@@ -64,8 +73,29 @@ struct NameClaim: ~Copyable {
     /// Takes a container's name away, if it is still its own.
     static func remove(_ name: String, of id: String, storage: Storage) {
         guard let names = try? Descriptor.open(storage.names, [.read, .folder]),
-            (try? names.contents(of: name, limit: 64)) == id
+            let file = try? names.open(name, [.readWrite, .noFollow, .nonblocking])
         else { return }
-        try? names.remove(name)
+        // With its lock: another may be about to take the name over.
+        for _ in 0..<200 {
+            guard (try? file.lock(wait: false)) == true else {
+                Clock.sleep(milliseconds: 5)
+                continue
+            }
+            guard (try? names.contents(of: name, limit: 64)) == id,
+                (try? names.status(of: name).inode) == (try? file.status().inode)
+            else { return }
+            try? names.remove(name)
+            return
+        }
+    }
+
+    /// Takes away every name that a container has whose record cannot be read.
+    static func removeAll(of id: String, storage: Storage) {
+        guard let names = try? Descriptor.open(storage.names, [.read, .folder]), let all = try? names.entries() else {
+            return
+        }
+        for name in all where (try? names.contents(of: name, limit: 64)) == id {
+            remove(name, of: id, storage: storage)
+        }
     }
 }

@@ -14,6 +14,7 @@ enum Removal {
         EventJournal(container.storage).append("remove", record)
     }
 
+    /// Takes away all but its name.
     static func erase(_ container: borrowing ContainerFolder) throws(Problem) {
         try LayerStore(id: container.id, storage: container.storage).remove()
         let storage = container.storage

@@ -20,6 +20,14 @@ struct Renaming: ~Copyable {
         self.storage = storage
     }
 
+    /// - Parameter name: what the caller knew the container by; nil: its id.
+    static func check(_ record: ContainerRecord, isCalled name: String?) throws(Problem) {
+        guard let name, name != record.name else { return }
+        throw Problem(
+            "no container \(name)", "it was renamed to \(record.name) meanwhile",
+            hint: "codex32 rename \(record.name) NAME")
+    }
+
     /// Gives the old name away.
     borrowing func finish() { NameClaim.remove(old, of: id, storage: storage) }
 }

@@ -93,11 +93,13 @@ extension EventJournal {
             var events: [Event] = []
             for name in [EventJournal.older, EventJournal.name] {
                 guard let file = try? folder.open(name, [.read, .noFollow]) else { continue }
-                let bytes = try file.readAll(limit: Int(EventJournal.limit) * 4)
-                let base = EventJournal.base(bytes)
+                let base = EventJournal.base(try file.read(at: 0, count: 64))
+                // What lies before the number need not be read.
+                let offset = max(0, min(sequence, Int64.max / 2) - base)
+                let bytes = try EventJournal.rest(of: file, from: offset)
                 var start = bytes.startIndex
                 while let end = bytes[start...].firstIndex(of: 10) {
-                    let number = base + Int64(start)
+                    let number = base + offset + Int64(start)
                     if number > sequence, start < end, let json = try? JSONReader.read(Array(bytes[start..<end])),
                         json["type"] != nil
                     {
@@ -107,6 +109,40 @@ extension EventJournal {
                 }
             }
             return events
+        }
+    }
+
+    private static func rest(of file: borrowing Descriptor, from offset: Int64) throws(KernelError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < Int(EventJournal.limit) * 4 {
+            let more = try file.read(at: offset + Int64(bytes.count), count: 1 << 18)
+            if more.isEmpty { break }
+            bytes += more
+        }
+        return bytes
+    }
+
+    /// Hands over the events behind a number, and, when followed, those that come, without end or until a
+    /// moment (nanoseconds since 1970).
+    public func read(
+        after sequence: Int64, follow: Bool, until: Int64? = nil, _ body: (Event) throws(Problem) -> Void
+    ) throws(Problem) {
+        guard follow else {
+            for event in try read(after: sequence) { try body(event) }
+            return
+        }
+        let what = "cannot watch the events in \(storage.journal)"
+        let watch = try explaining(what, hint: "sysctl fs.inotify.max_user_instances says how many may") {
+            () throws(KernelError) in try FolderWatch(try makeFolders(storage.journal))
+        }
+        var last = sequence
+        while true {
+            for event in try read(after: last) {
+                last = event.sequence
+                try body(event)
+            }
+            if let until, Clock.realtime > until { return }
+            watch.wait(milliseconds: until == nil ? 10_000 : 100)
         }
     }
 }

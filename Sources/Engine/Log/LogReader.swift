@@ -7,6 +7,8 @@ public struct LogEntry: Sendable {
     public let stream: StandardStream
     /// Nanoseconds since 1970; nil: the log keeps no times (`raw`).
     public let time: Int64?
+    /// False: it goes on with a line of its stream that had not ended.
+    public var beginsLine = true
 }
 
 /// What of a log is wanted.
@@ -25,14 +27,18 @@ public struct LogSelection: Sendable {
 }
 
 /// Reads a container's log, from the oldest file that is kept to the one that is written now.
+///
+/// The files move on under it while it reads: it holds them open, by descriptor, and knows them by their inodes.
 struct LogReader: ~Copyable {
-    private let folder: Descriptor
+    let folder: Descriptor
     private let base: String
     private let isRaw: Bool
-    private var file: Descriptor?
-    private var inode: UInt64 = 0
+    /// The files still to be read, the first of them from `offset` on; the last one is the one that is written.
+    private var files: [Owned<Descriptor>] = []
     private var offset: Int64 = 0
     private var pending: [UInt8] = []
+    /// Whether the last entry of a stream ended its line.
+    private var hasEnded = (output: true, error: true)
 
     init(_ container: borrowing ContainerFolder, _ policy: LogPolicy) throws(Problem) {
         folder = try explaining("cannot read the log") { () throws(KernelError) in
@@ -51,58 +57,62 @@ struct LogReader: ~Copyable {
         return numbers.sorted(by: >).map { "\(base).\($0)" }
     }
 
-    /// Hands over all that is there. Afterwards ``follow(_:)`` goes on from here.
-    mutating func readAll(_ body: (LogEntry) -> Void) throws(Problem) {
-        for name in older() {
-            guard let opened = try? folder.open(name, [.read, .noFollow]) else { continue }
-            try read(opened, body)
+    /// A link, a pipe or a device in a file's place is refused. Nil: there is none.
+    private func open(_ name: String) throws(Problem) -> Owned<Descriptor>? {
+        let file: Descriptor
+        do { file = try folder.open(name, [.read, .noFollow, .nonblocking]) } catch {
+            if error.number == Errno.missing { return nil }
+            throw Problem("cannot read the log", error)
         }
-        reopen()
-        try follow(body)
+        guard (try? file.status().kind) == .file else {
+            throw Problem("cannot read the log", "\(name) is no file", hint: "codex32 writes only plain files there")
+        }
+        return Owned(file)
     }
 
-    private mutating func read(_ source: borrowing Descriptor, _ body: (LogEntry) -> Void) throws(Problem) {
-        pending = []
-        while true {
-            let bytes = try explaining("cannot read the log") { () throws(KernelError) in
-                try source.readPrefix(65536)
+    private static func inode(_ file: Owned<Descriptor>) -> UInt64 { (try? file.value.status().inode) ?? 0 }
+
+    /// All files, oldest first, as they stood at one moment: a writer that turned meanwhile is looked at again.
+    private func snapshot() throws(Problem) -> [Owned<Descriptor>] {
+        var found: [Owned<Descriptor>] = []
+        for _ in 0..<100 {
+            found = []
+            for name in older() { if let file = try open(name) { found.append(file) } }
+            guard let last = try open(base) else { return found }
+            let isWhole = !found.contains { LogReader.inode($0) == LogReader.inode(last) }
+            found.append(last)
+            let names = older()
+            if isWhole, names.count == found.count - 1, (try? folder.status(of: base).inode) == LogReader.inode(last) {
+                break
             }
-            if bytes.isEmpty { return }
-            take(bytes, body)
         }
+        return found
     }
 
-    private mutating func reopen() {
-        pending = []
-        offset = 0
-        file = try? folder.open(base, [.read, .noFollow])
-        switch file {
-        case .some(let opened): inode = (try? opened.status().inode) ?? 0
-        case .none: inode = 0
-        }
-    }
-
-    /// Hands over what has come since. A file that was exchanged meanwhile is first read to its end.
+    /// Hands over what has come since the last call; at the first, all that is kept.
     mutating func follow(_ body: (LogEntry) -> Void) throws(Problem) {
-        while true {
-            try readOpen(body)
-            let now = try? folder.status(of: base).inode
-            guard let now, now != inode else { return }
-            // Read once more: the last lines may have come between the two looks.
-            try readOpen(body)
-            reopen()
+        if files.isEmpty { files = try snapshot() }
+        while let file = files.first {
+            try read(file, body)
+            if files.count == 1 {
+                guard let now = try? folder.status(of: base).inode, now != LogReader.inode(file) else { return }
+                // Read once more: the last lines may have come between the two looks.
+                try read(file, body)
+                let all = try snapshot()
+                let own = all.firstIndex { LogReader.inode($0) == LogReader.inode(file) }
+                // Not among them: it is gone already, and all that are there are newer.
+                files = [file] + all[(own.map { $0 + 1 } ?? 0)...]
+                guard files.count > 1 else { return }
+            }
+            files.removeFirst()
+            (offset, pending) = (0, [])
         }
     }
 
-    private mutating func readOpen(_ body: (LogEntry) -> Void) throws(Problem) {
+    private mutating func read(_ file: Owned<Descriptor>, _ body: (LogEntry) -> Void) throws(Problem) {
         while true {
-            var bytes: [UInt8] = []
-            switch file {
-            case .some(let opened):
-                bytes = try explaining("cannot read the log") { [offset] () throws(KernelError) in
-                    try opened.read(at: offset, count: 65536)
-                }
-            case .none: return
+            let bytes = try explaining("cannot read the log") { [offset] () throws(KernelError) in
+                try file.value.read(at: offset, count: 65536)
             }
             if bytes.isEmpty { return }
             offset += Int64(bytes.count)
@@ -115,12 +125,23 @@ struct LogReader: ~Copyable {
         pending += bytes
         var start = pending.startIndex
         while let end = pending[start...].firstIndex(of: 10) {
-            if let entry = LogReader.parse(Array(pending[start..<end])) { body(entry) }
+            if let entry = LogReader.parse(Array(pending[start..<end])) { hand(entry, to: body) }
             start = end + 1
         }
         pending.removeFirst(start)
         // No line that codex32 wrote is so long: somebody else did.
         if pending.count > 1 << 20 { pending = [] }
+    }
+
+    private mutating func hand(_ entry: LogEntry, to body: (LogEntry) -> Void) {
+        var entry = entry
+        let ends = entry.bytes.last == 10
+        if entry.stream == .error {
+            (entry.beginsLine, hasEnded.error) = (hasEnded.error, ends)
+        } else {
+            (entry.beginsLine, hasEnded.output) = (hasEnded.output, ends)
+        }
+        body(entry)
     }
 
     static func parse(_ line: [UInt8]) -> LogEntry? {
@@ -163,24 +184,54 @@ extension Containers {
         }
         var reader = try LogReader(container, policy)
         if let tail = selection.tail {
-            var last: [LogEntry] = []
-            try reader.readAll { entry in
-                guard selection.wants(entry) else { return }
-                last.append(entry)
-                if last.count > tail * 2 + 64 { last.removeFirst(last.count - tail) }
-            }
-            for entry in last.suffix(tail) { body(entry) }
+            var last = LogTail(lines: tail)
+            try reader.follow { if selection.wants($0) { last.add($0) } }
+            for entry in last.entries { body(entry) }
         } else {
-            try reader.readAll { if selection.wants($0) { body($0) } }
+            try reader.follow { if selection.wants($0) { body($0) } }
         }
         guard follow else { return }
+        let what = "cannot watch the log of \(record.name)"
+        let watch = try explaining(what, hint: "sysctl fs.inotify.max_user_instances says how many may") {
+            () throws(KernelError) in try FolderWatch(reader.folder)
+        }
+        try explaining(what) { () throws(KernelError) in try watch.add(container.folder) }
         while true {
             // In this order: what was written before the end is read after the look.
             let isOwned = container.isOwned()
             try reader.follow { if selection.wants($0) { body($0) } }
             if !isOwned { return }
             if let until = selection.until, Clock.realtime > until { return }
-            Clock.sleep(milliseconds: 50)
+            // The end of the supervisor closes the lock file, which is seen; the limit is for `until`.
+            watch.wait(milliseconds: 1000)
+        }
+    }
+}
+
+/// The last lines of a log. A line may come in several entries.
+struct LogTail {
+    private let lines: Int
+    private var kept: [LogEntry] = []
+    private var begun = 0
+    private var first = 0
+
+    init(lines: Int) { self.lines = lines }
+
+    var entries: ArraySlice<LogEntry> { kept[first...] }
+
+    mutating func add(_ entry: LogEntry) {
+        guard lines > 0 else { return }
+        if entry.beginsLine { begun += 1 }
+        kept.append(entry)
+        while begun > lines {
+            // The oldest line goes, with what continues it.
+            first += 1
+            while first < kept.count, !kept[first].beginsLine { first += 1 }
+            begun -= 1
+        }
+        if first > 1024, first > kept.count / 2 {
+            kept.removeFirst(first)
+            first = 0
         }
     }
 }

@@ -1,25 +1,41 @@
 internal import LinuxKernel
 
-/// "2026-01-02T03:04:05.123456789Z" as 30 bytes.
-typealias StaticTime = [UInt8]
-
-/// The present time as text; the part up to the second is made once a second.
+/// What stands behind the text in every object of one moment: `","stream":"stdout","time":"…"}` and a line feed.
+///
+/// The part up to the second is made once a second, the rest once a read.
 struct LogClock {
+    private static let output: StaticString = "\",\"stream\":\"stdout\",\"time\":\""
+    private static let error: StaticString = "\",\"stream\":\"stderr\",\"time\":\""
+    private static let end: StaticString = "\"}\n"
+    /// Bytes of "2026-01-02T03:04:05.123456789Z".
+    private static let timeLength = 30
+    static let length = output.utf8CodeUnitCount + timeLength + end.utf8CodeUnitCount
     private var second: Int64 = -1
-    private var text = [UInt8](repeating: 0x30, count: 30)
+    /// The time as text.
+    private var time = [UInt8](repeating: 0x30, count: timeLength)
+    private var text = [UInt8](repeating: 0, count: length)
 
-    mutating func now() -> StaticTime {
+    /// The end of each object that is written now.
+    mutating func ending(isError: Bool) -> [UInt8] {
         let now = Clock.realtime
         if now / 1_000_000_000 != second {
             second = now / 1_000_000_000
             let whole = Array(Timestamp.text(second * 1_000_000_000).utf8)
-            for index in 0..<20 { text[index] = whole[index] }
-            text[29] = 0x5a
+            for index in 0..<20 { time[index] = whole[index] }
+            time[29] = 0x5a
         }
         var rest = now % 1_000_000_000
         for index in stride(from: 28, to: 19, by: -1) {
-            text[index] = 0x30 + UInt8(rest % 10)
+            time[index] = 0x30 + UInt8(rest % 10)
             rest /= 10
+        }
+        let begin = isError ? LogClock.error : LogClock.output
+        let (first, second) = (begin.utf8CodeUnitCount, begin.utf8CodeUnitCount + LogClock.timeLength)
+        text.withUnsafeMutableBytes { bytes in
+            bytes.baseAddress!.copyMemory(from: begin.utf8Start, byteCount: first)
+            time.withUnsafeBytes { (bytes.baseAddress! + first).copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+            (bytes.baseAddress! + second)
+                .copyMemory(from: LogClock.end.utf8Start, byteCount: LogClock.end.utf8CodeUnitCount)
         }
         return text
     }
@@ -27,11 +43,123 @@ struct LogClock {
 
 /// Text to JSON, as fast as it can be: this is on the way of every byte that a program writes.
 enum LogText {
-    /// Bytes up to and with the first line feed, at most so many.
-    static func line(_ bytes: UnsafeRawBufferPointer, most: Int) -> Int {
-        let count = min(bytes.count, most)
-        for index in 0..<count where bytes[index] == 10 { return index + 1 }
-        return count
+    /// The most bytes that one object takes for so many bytes of text: each may become six, and up to eight are
+    /// written beyond the end before that is known.
+    static func room(for count: Int) -> Int { count * 6 + LogClock.length + 32 }
+
+    private static let head: StaticString = "{\"log\":\""
+    private static let binaryHead: StaticString = "{\"base64\":\""
+    private static let digits: StaticString = "0123456789abcdef"
+    private static let alphabet: StaticString = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+    /// What became of the beginning of some bytes.
+    struct Encoded {
+        /// Bytes of text that are in the object, and bytes that the object has; 0: there is none.
+        var taken = 0
+        var written = 0
+        /// Bytes behind those that begin a character whose end has not come.
+        var held = 0
+    }
+
+    /// Writes one object with the text up to and with the first line feed, or all of it where there is none.
+    ///
+    /// - Parameters:
+    ///   - isLast: no more is known yet: a character without its end is held back.
+    ///   - target: has ``room(for:)``.
+    static func encode(
+        _ text: UnsafeRawBufferPointer, isLast: Bool, ending: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer
+    ) -> Encoded {
+        var result = Encoded()
+        let headLength = head.utf8CodeUnitCount
+        target.copyMemory(from: head.utf8Start, byteCount: headLength)
+        var (taken, written, high) = escape(text, to: target + headLength)
+        if high {
+            let line = UnsafeRawBufferPointer(rebasing: text[..<taken])
+            let open = taken == text.count ? openCharacter(line) : 0
+            // What it consists of was copied as it is. Without an end in sight it is no character, but bytes.
+            if open > 0, open < taken || isLast {
+                (taken, written) = (taken - open, written - open)
+                if isLast { result.held = open }
+            }
+            let whole = UnsafeRawBufferPointer(rebasing: text[..<taken])
+            if !isUTF8(whole) {
+                target.copyMemory(from: binaryHead.utf8Start, byteCount: binaryHead.utf8CodeUnitCount)
+                written = base64(whole, to: target + binaryHead.utf8CodeUnitCount)
+                written += binaryHead.utf8CodeUnitCount - headLength
+            }
+        }
+        guard taken > 0 else { return result }
+        (target + headLength + written).copyMemory(from: ending.baseAddress!, byteCount: ending.count)
+        result.taken = taken
+        result.written = headLength + written + ending.count
+        return result
+    }
+
+    private static let ones: UInt64 = 0x0101_0101_0101_0101
+    private static let highs: UInt64 = 0x8080_8080_8080_8080
+
+    /// Copies text up to and with the first line feed, eight bytes at a time while none of them means anything to
+    /// JSON or a terminal. Tells what was taken, what that became, and whether bytes above 127 were in it.
+    ///
+    /// A byte below 0x20, and one that is zero after an exclusive or, is found by the borrow that a subtraction
+    /// takes from its highest bit; only the first find counts, for later ones may be borrows.
+    private static func escape(
+        _ text: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer
+    ) -> (taken: Int, written: Int, high: Bool) {
+        guard let source = text.baseAddress else { return (0, 0, false) }
+        let count = text.count
+        var (at, out) = (0, 0)
+        var seen: UInt64 = 0
+        while at < count {
+            if at &+ 8 <= count {
+                let word = source.loadUnaligned(fromByteOffset: at, as: UInt64.self)
+                let quotes = word ^ (ones &* 0x22)
+                let slashes = word ^ (ones &* 0x5c)
+                let deletes = word ^ (ones &* 0x7f)
+                let special =
+                    (((word &- ones &* 0x20) & ~word) | ((quotes &- ones) & ~quotes) | ((slashes &- ones) & ~slashes)
+                        | ((deletes &- ones) & ~deletes)) & highs
+                target.storeBytes(of: word, toByteOffset: out, as: UInt64.self)
+                if special == 0 {
+                    seen |= word
+                    at &+= 8
+                    out &+= 8
+                    continue
+                }
+                let plain = special.trailingZeroBitCount >> 3
+                seen |= word & ((1 << UInt64(plain &* 8)) &- 1)
+                at &+= plain
+                out &+= plain
+            }
+            let byte = source.load(fromByteOffset: at, as: UInt8.self)
+            at &+= 1
+            if byte >= 0x20 && byte != 0x22 && byte != 0x5c && byte != 0x7f {
+                seen |= UInt64(byte)
+                target.storeBytes(of: byte, toByteOffset: out, as: UInt8.self)
+                out &+= 1
+                continue
+            }
+            target.storeBytes(of: 0x5c, toByteOffset: out, as: UInt8.self)
+            out &+= 2
+            let letter: UInt8
+            switch byte {
+            case 0x22, 0x5c: letter = byte
+            case 10: letter = 0x6e
+            case 13: letter = 0x72
+            case 9: letter = 0x74
+            default:
+                letter = 0x75
+                target.storeBytes(of: 0x30, toByteOffset: out, as: UInt8.self)
+                target.storeBytes(of: 0x30, toByteOffset: out &+ 1, as: UInt8.self)
+                target.storeBytes(of: digits.utf8Start[Int(byte >> 4)], toByteOffset: out &+ 2, as: UInt8.self)
+                target.storeBytes(of: digits.utf8Start[Int(byte & 15)], toByteOffset: out &+ 3, as: UInt8.self)
+            }
+            let place = out &- 1
+            if letter == 0x75 { out &+= 4 }
+            target.storeBytes(of: letter, toByteOffset: place, as: UInt8.self)
+            if byte == 10 { break }
+        }
+        return (at, out, seen & highs != 0)
     }
 
     /// How many bytes at the end begin a UTF-8 character that is not whole (RFC 3629).
@@ -43,46 +171,6 @@ enum LogText {
             return length > back && byte < 0xf8 ? back : 0
         }
         return 0
-    }
-
-    private static let head = Array("{\"log\":\"".utf8)
-    private static let binaryHead = Array("{\"base64\":\"".utf8)
-    private static let output = Array("\",\"stream\":\"stdout\",\"time\":\"".utf8)
-    private static let error = Array("\",\"stream\":\"stderr\",\"time\":\"".utf8)
-    private static let end = Array("\"}\n".utf8)
-    private static let digits = Array("0123456789abcdef".utf8)
-
-    static func encode(_ text: UnsafeRawBufferPointer, isError: Bool, _ time: StaticTime, into buffer: inout [UInt8]) {
-        if isUTF8(text) {
-            buffer += head
-            escape(text, into: &buffer)
-        } else {
-            buffer += binaryHead
-            base64(text, into: &buffer)
-        }
-        buffer += isError ? error : output
-        buffer += time
-        buffer += end
-    }
-
-    /// Copies runs of plain bytes at once.
-    private static func escape(_ text: UnsafeRawBufferPointer, into buffer: inout [UInt8]) {
-        var start = 0
-        for index in 0..<text.count {
-            let byte = text[index]
-            if byte >= 0x20 && byte != 0x22 && byte != 0x5c && byte != 0x7f { continue }
-            buffer += text[start..<index]
-            start = index + 1
-            switch byte {
-            case 0x22: buffer += [0x5c, 0x22]
-            case 0x5c: buffer += [0x5c, 0x5c]
-            case 10: buffer += [0x5c, 0x6e]
-            case 13: buffer += [0x5c, 0x72]
-            case 9: buffer += [0x5c, 0x74]
-            default: buffer += [0x5c, 0x75, 0x30, 0x30, digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-            }
-        }
-        buffer += text[start...]
     }
 
     /// Whether the bytes are well-formed UTF-8: no overlong form, no surrogate, nothing above U+10FFFF.
@@ -115,19 +203,34 @@ enum LogText {
         return true
     }
 
-    private static let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-
-    static func base64(_ bytes: UnsafeRawBufferPointer, into buffer: inout [UInt8]) {
-        for start in stride(from: 0, to: bytes.count, by: 3) {
-            let left = bytes.count - start
-            let first = UInt32(bytes[start]) << 16
-            let word =
-                first | (left > 1 ? UInt32(bytes[start + 1]) << 8 : 0) | (left > 2 ? UInt32(bytes[start + 2]) : 0)
-            buffer.append(alphabet[Int(word >> 18)])
-            buffer.append(alphabet[Int(word >> 12 & 63)])
-            buffer.append(left > 1 ? alphabet[Int(word >> 6 & 63)] : 0x3d)
-            buffer.append(left > 2 ? alphabet[Int(word & 63)] : 0x3d)
+    /// Writes the bytes as base64 (RFC 4648, section 4), and returns how many that are.
+    static func base64(_ bytes: UnsafeRawBufferPointer, to target: UnsafeMutableRawPointer) -> Int {
+        var out = 0
+        let put = { (value: UInt32) in
+            target.storeBytes(of: alphabet.utf8Start[Int(value & 63)], toByteOffset: out, as: UInt8.self)
+            out &+= 1
         }
+        var at = 0
+        while at &+ 3 <= bytes.count {
+            let word = UInt32(bytes[at]) << 16 | UInt32(bytes[at &+ 1]) << 8 | UInt32(bytes[at &+ 2])
+            put(word >> 18)
+            put(word >> 12)
+            put(word >> 6)
+            put(word)
+            at &+= 3
+        }
+        let left = bytes.count - at
+        if left > 0 {
+            let word = UInt32(bytes[at]) << 16 | (left > 1 ? UInt32(bytes[at + 1]) << 8 : 0)
+            put(word >> 18)
+            put(word >> 12)
+            if left > 1 { put(word >> 6) }
+            for _ in left..<3 {
+                target.storeBytes(of: 0x3d, toByteOffset: out, as: UInt8.self)
+                out += 1
+            }
+        }
+        return out
     }
 
     /// Nil for what is no base64.

@@ -10,14 +10,24 @@ internal import LinuxKernel
 final class LogWriter {
     /// Bytes of output in one object, as with Docker.
     static let longest = 16384
+    /// Bytes that are gathered before they are written.
+    private static let batch = 131_072
     private let format: LogPolicy.Format
     private var files: LogFiles?
-    private var buffer: [UInt8] = []
+    /// Objects that are not written yet, with room for one more behind a whole batch.
+    private lazy var buffer = UnsafeMutableRawBufferPointer.allocate(
+        byteCount: LogWriter.batch + LogText.room(for: LogWriter.longest), alignment: 16)
+    private var filled = 0
+    private var isAllocated = false
     private var clock = LogClock()
     /// Bytes of a character whose end has not come yet, by stream.
     private var tails: [[UInt8]] = [[], []]
-    /// Bytes that a full or broken disk did not take.
+    /// Bytes of the program's output that a full or broken disk did not take.
     private(set) var lost: UInt64 = 0
+    /// The last write failed; cleared by the next one that does not.
+    private(set) var isLosing = false
+    /// Bytes of output in the buffer.
+    private var held: UInt64 = 0
 
     init(_ policy: LogPolicy, in folder: consuming Descriptor) throws(KernelError) {
         format = policy.format
@@ -27,94 +37,91 @@ final class LogWriter {
         }
     }
 
+    deinit { if isAllocated { buffer.deallocate() } }
+
     /// Adds output that came just now.
     func append(_ bytes: UnsafeRawBufferPointer, _ stream: StandardStream) {
         guard format != .none, !bytes.isEmpty else { return }
         if format == .raw { return appendRaw(bytes) }
         let index = stream == .error ? 1 : 0
-        buffer.reserveCapacity(1 << 17)
-        let time = clock.now()
         if tails[index].isEmpty {
-            encode(bytes, stream, time, index)
+            encode(bytes, index, isLast: true)
         } else {
             let joined = tails[index] + bytes
             tails[index] = []
-            joined.withUnsafeBytes { encode($0, stream, time, index) }
+            joined.withUnsafeBytes { encode($0, index, isLast: true) }
         }
         flush()
     }
 
     /// Writes what was held back: the program has ended.
     func finish() {
-        for (index, stream) in [StandardStream.output, .error].enumerated() where !tails[index].isEmpty {
+        for index in 0..<2 where !tails[index].isEmpty {
             let rest = tails[index]
             tails[index] = []
-            rest.withUnsafeBytes { entry($0, stream, clock.now()) }
+            rest.withUnsafeBytes { encode($0, index, isLast: false) }
         }
         flush()
     }
 
-    private func encode(
-        _ bytes: UnsafeRawBufferPointer, _ stream: StandardStream, _ time: StaticTime, _ index: Int
-    ) {
-        var start = 0
-        while start < bytes.count {
-            let rest = UnsafeRawBufferPointer(rebasing: bytes[start...])
-            var length = LogText.line(rest, most: LogWriter.longest)
-            if start + length == bytes.count || length == LogWriter.longest {
-                // A character is not cut in two: its beginning waits for its end.
-                let tail = LogText.openCharacter(UnsafeRawBufferPointer(rebasing: rest[..<length]))
-                if tail > 0 && start + length == bytes.count {
-                    tails[index] = Array(rest[(length - tail)..<length])
-                    length -= tail
-                    if length == 0 { return }
-                    entry(UnsafeRawBufferPointer(rebasing: rest[..<length]), stream, time)
-                    return
-                }
-                length -= tail
+    private func encode(_ bytes: UnsafeRawBufferPointer, _ index: Int, isLast: Bool) {
+        isAllocated = true
+        let ending = clock.ending(isError: index == 1)
+        ending.withUnsafeBytes { ending in
+            var start = 0
+            while start < bytes.count {
+                let end = min(start + LogWriter.longest, bytes.count)
+                let text = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
+                let piece = LogText.encode(
+                    text, isLast: isLast && end == bytes.count, ending: ending, to: buffer.baseAddress! + filled)
+                if piece.held > 0 { tails[index] = Array(bytes[(start + piece.taken)..<end]) }
+                if piece.taken == 0 { return }
+                add(piece)
+                start += piece.taken + piece.held
             }
-            entry(UnsafeRawBufferPointer(rebasing: rest[..<length]), stream, time)
-            start += length
         }
     }
 
-    /// Adds one object to the buffer.
-    private func entry(_ text: UnsafeRawBufferPointer, _ stream: StandardStream, _ time: StaticTime) {
-        let before = buffer.count
-        LogText.encode(text, isError: stream == .error, time, into: &buffer)
+    /// Takes over the object that stands behind the others in the buffer.
+    private func add(_ piece: LogText.Encoded) {
+        guard let files else { return }
         // An object is never cut: what does not fit into this file begins the next one.
-        let length = buffer.count - before
-        guard let room = files?.room, UInt64(buffer.count) > room, before > 0 || files!.size > 0 else {
-            if buffer.count > 1 << 16 { flush() }
-            return
+        if UInt64(filled + piece.written) > files.room, filled > 0 || files.size > 0 {
+            let last = buffer.baseAddress! + filled
+            flush()
+            do { try files.turn() } catch { return lose(UInt64(piece.taken)) }
+            buffer.baseAddress!.copyMemory(from: last, byteCount: piece.written)
         }
-        let last = Array(buffer[before...])
-        buffer.removeLast(length)
-        flush()
-        do { try files?.turn() } catch { lost += UInt64(length) }
-        buffer += last
+        filled += piece.written
+        held += UInt64(piece.taken)
+        if filled >= LogWriter.batch { flush() }
+    }
+
+    private func lose(_ count: UInt64) {
+        lost += count
+        isLosing = true
     }
 
     private func flush() {
-        guard !buffer.isEmpty else { return }
-        buffer.withUnsafeBytes { bytes in
-            do { try files?.append(bytes) } catch { lost += UInt64(bytes.count) }
-        }
-        buffer.removeAll(keepingCapacity: true)
+        guard filled > 0 else { return }
+        do {
+            try files?.append(UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
+            isLosing = false
+        } catch { lose(held) }
+        (filled, held) = (0, 0)
     }
 
     private func appendRaw(_ bytes: UnsafeRawBufferPointer) {
+        guard let files else { return }
         var rest = bytes
         while !rest.isEmpty {
             do {
-                if files!.room == 0 { try files?.turn() }
-                let part = UnsafeRawBufferPointer(rebasing: rest.prefix(Int(min(files!.room, UInt64(rest.count)))))
-                try files?.append(part)
+                if files.room == 0 { try files.turn() }
+                let part = UnsafeRawBufferPointer(rebasing: rest.prefix(Int(min(files.room, UInt64(rest.count)))))
+                try files.append(part)
+                isLosing = false
                 rest = UnsafeRawBufferPointer(rebasing: rest[part.count...])
-            } catch {
-                lost += UInt64(rest.count)
-                return
-            }
+            } catch { return lose(UInt64(rest.count)) }
         }
     }
 }

@@ -10,6 +10,8 @@ struct Attachment: ~Copyable {
     }
     private let connection: SocketConnection
     private let sendsInput: Bool
+    /// What is typed goes to the container's terminal as it is, and only there do keys detach.
+    private let isTerminal: Bool
     private let passesSignals: Bool
     /// The bytes that end the attachment and leave the program alone; empty: none do.
     private let detachKeys: [UInt8]
@@ -28,11 +30,13 @@ struct Attachment: ~Copyable {
         if let size = TerminalSize(of: .output) {
             members += [.init("rows", .number(size.rows)), .init("columns", .number(size.columns))]
         }
-        _ = try Control.ask(connection, "attach", members)
+        let answer = try Control.ask(connection, "attach", members)
         self.connection = connection
-        sendsInput = input
+        // One that was made without -i has no input: then this command leaves its own alone.
+        sendsInput = input && answer["input"] == .bool(true)
+        isTerminal = answer["terminal"] == .bool(true)
         passesSignals = signals
-        self.detachKeys = detachKeys
+        self.detachKeys = StandardStream.input.isTerminal ? detachKeys : []
     }
 
     /// Copies until the program has ended or the keys are typed.
@@ -52,7 +56,7 @@ struct Attachment: ~Copyable {
                 try !events.add(StandardStream.input.rawValue, token: Token.input.rawValue)
             }
         }
-        let raw = sendsInput ? RawTerminal(.input) : nil
+        let raw = sendsInput && isTerminal ? RawTerminal(.input) : nil
         let end = try copy(events, signals, inputIsReady, container, engine)
         _ = consume raw
         return end
@@ -82,7 +86,11 @@ struct Attachment: ~Copyable {
     private enum Input { case more, ended, detached }
 
     private mutating func sendInput(_ events: borrowing EventQueue) throws(Problem) -> Input {
-        guard let bytes = StandardStream.input.readSome(Control.Frame.most) else { return .more }
+        guard let bytes = StandardStream.input.readSome(Control.Frame.most) else {
+            // A terminal that is gone, or another's at the moment (tty_ioctl(4)): there is nothing to come.
+            events.remove(StandardStream.input.rawValue)
+            return .ended
+        }
         if bytes.isEmpty {
             events.remove(StandardStream.input.rawValue)
             try? connection.send([Control.Frame.inputEnd])
@@ -106,7 +114,11 @@ struct Attachment: ~Copyable {
     private func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End? {
         let packet = (try? connection.receive()) ?? []
         guard let kind = packet.first else {
-            let record = try engine.settled(container)
+            // The supervisor may have ended, or been killed; otherwise it has let this client go.
+            for _ in 0..<200 where container.isOwned() && container.callSupervisor() == nil {
+                Clock.sleep(milliseconds: 5)
+            }
+            let record = try engine.view(container)
             if let ending = record.state.ending { return .program(status: ending.status) }
             throw Problem(
                 "the supervisor let this client go", "it did not read what the program wrote",
@@ -149,6 +161,11 @@ extension Containers {
         warn: @escaping (Notice) -> Void
     ) throws(Problem) -> Int32 {
         let container = try store.find(reference)
+        if input, let record = try? container.written(), record.configuration["interactive"] != .bool(true) {
+            throw Problem(
+                "cannot pass input on to \(record.name)", "it was made without -i",
+                hint: "codex32 start -a \(record.name), or make it anew with -i")
+        }
         var report = try beginStart(container, waitsForClient: true)
         guard let first = report.next() else {
             throw Problem("cannot start the container", "its supervisor ended at once")

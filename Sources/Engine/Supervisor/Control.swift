@@ -16,7 +16,10 @@ enum Control {
         case wait
         /// From the answer on, packets carry bytes: see ``Frame``.
         case attach(input: Bool, size: TerminalSize?)
-        case rename(String)
+        /// `from`: what the caller knew it by.
+        case rename(String, from: String?)
+        /// Where it is in its life.
+        case state
         case update(JSON)
         case checkHealth
     }
@@ -43,17 +46,22 @@ enum Control {
         _ connection: borrowing SocketConnection, _ verb: String, _ members: [JSON.Member] = []
     ) throws(Problem) -> JSON {
         let request = JSON.object([.init("verb", .string(verb))] + members)
-        let what = "cannot reach the supervisor"
-        try explaining(what) { () throws(KernelError) in try connection.send(Array(request.text().utf8)) }
-        let bytes = try explaining(what) { () throws(KernelError) in try connection.receive() }
+        do { try connection.send(Array(request.text().utf8)) } catch {
+            if error.number == Errno.brokenPipe { throw gone }
+            throw Problem("cannot reach the supervisor", error)
+        }
+        let bytes = try explaining("cannot reach the supervisor") { () throws(KernelError) in
+            try connection.receive()
+        }
         return try answer(bytes)
     }
 
+    /// The supervisor ended before it answered: what was asked for may not have been done.
+    static let gone = Problem(
+        "the supervisor is gone", "it ended before it answered", hint: "codex32 list -a shows what is")
+
     static func answer(_ bytes: [UInt8]) throws(Problem) -> JSON {
-        guard !bytes.isEmpty else {
-            throw Problem(
-                "the supervisor is gone", "it ended before it answered", hint: "codex32 list -a shows what is")
-        }
+        guard !bytes.isEmpty else { throw gone }
         let json: JSON
         do { json = try JSONReader.read(bytes) } catch {
             throw Problem("cannot understand the supervisor", error.description)
@@ -85,7 +93,8 @@ enum Control {
                 size = TerminalSize(rows: UInt16(clamping: rows), columns: UInt16(clamping: columns))
             }
             return .attach(input: try top.bool("input") ?? false, size: size)
-        case "rename": return .rename(try top.required("name"))
+        case "rename": return .rename(try top.required("name"), from: try top.string("from"))
+        case "state": return .state
         case "update": return .update(top.value("change") ?? .object([]))
         case "health": return .checkHealth
         case let other: throw DocumentError("verb", "\(other) is not known")

@@ -24,6 +24,8 @@ final class Program {
     var input: Owned<Descriptor>?
     let notices: [Notice]
     var outputBytes: UInt64 = 0
+    /// It was reaped: its number may be another process's by now.
+    var hasEnded = false
     /// Why codex32 itself ended it, and the signal that it carried out where pid 1 would have ignored it.
     var ending: Verdict.Reason?
     var carriedOut: Int32?

@@ -20,6 +20,8 @@ final class Supervisor {
         static let stop: UInt64 = 10
         static let again: UInt64 = 11
         static let health: UInt64 = 12
+        static let slow: UInt64 = 13
+        static let command: UInt64 = 14
         static let firstPeer: UInt64 = 100
     }
 
@@ -37,6 +39,8 @@ final class Supervisor {
     let cpu: Timer
     let stop: Timer
     let again: Timer
+    /// Until when clients that do not read are waited for.
+    let slow: Timer
     var peers: [UInt64: Peer] = [:]
     var nextPeer = Token.firstPeer
     var program: Program?
@@ -46,6 +50,16 @@ final class Supervisor {
     var startsAgain = false
     /// The machine goes down: what ends now is not started again, until `system boot` does.
     var isGoingDown = false
+    /// When the program gets SIGKILL (nanoseconds of the monotonic clock); nil: its end was not asked for.
+    var killAt: Int64?
+    /// A stop that was asked for before the program was there.
+    var stopBeforeStart: (signal: Int32?, timeout: Int64?)?
+    /// The program's output is not read, because a client has yet to read what came before.
+    var isOutputHeld = false
+    /// The streams whose pipe was made larger.
+    var grownPipes: Set<StandardStream> = []
+    /// The log took no more when it was last looked at.
+    var wasLosing = false
     /// Nothing more to look after: the loop ends.
     var isDone = false
     /// Limits as they are now: `update` may have changed them.
@@ -71,7 +85,15 @@ final class Supervisor {
         let signals = try explaining(what) { () throws(KernelError) in try SignalQueue(collected) }
         let path = place.runtimePath
         let listener = try explaining("\(what) at \(path)") { () throws(KernelError) in
-            let folder = try makeFolders(path)
+            let all = try makeFolders(place.storage.supervised)
+            do throws(KernelError) { try all.makeFolder(place.id) } catch {
+                guard error.number == Errno.exists else { throw error }
+            }
+            // A link in the folder's place is refused: it could lead to anybody's.
+            let folder = try all.open(place.id, [.read, .folder, .noFollow])
+            guard try folder.status().uid == Machine.uid else {
+                throw KernelError("open", path, number: Errno.permission)
+            }
             // What a killed supervisor left: this one has the lock, so nobody listens there.
             try folder.removeTree(Control.socketName)
             return try SocketListener(Control.socketName, in: folder)
@@ -83,6 +105,7 @@ final class Supervisor {
         let cpu = try explaining(what) { () throws(KernelError) in try Timer() }
         let stop = try explaining(what) { () throws(KernelError) in try Timer() }
         let again = try explaining(what) { () throws(KernelError) in try Timer() }
+        let slow = try explaining(what) { () throws(KernelError) in try Timer() }
         try explaining(what) { () throws(KernelError) in
             try events.add(listener.descriptor.number, token: Token.listener)
             try events.add(signals.descriptor.number, token: Token.signals)
@@ -92,7 +115,9 @@ final class Supervisor {
             for (timer, token) in [(stop.descriptor.number, Token.stop), (again.descriptor.number, Token.again)] {
                 try events.add(timer, token: token)
             }
+            try events.add(slow.descriptor.number, token: Token.slow)
         }
+        self.slow = slow
         self.wall = wall
         self.cpu = cpu
         self.stop = stop
@@ -118,13 +143,15 @@ final class Supervisor {
 
     private func handle(_ event: EventQueue.Event) throws(KernelError) {
         switch event.token {
-        case Token.listener: try acceptPeers()
+        case Token.listener: acceptPeers()
         case Token.signals: takeSignals()
         case Token.process:
             if let program, let end = try program.child.reap(wait: false) { ended(program, end) }
         case Token.output: copyPipe(.output)
         case Token.error: copyPipe(.error)
-        case Token.terminal: copyTerminal()
+        case Token.terminal:
+            if event.writable { writeInput() }
+            if event.readable || event.hungUp { copyTerminal() }
         case Token.input: writeInput()
         case Token.wall:
             try wall.set(nanoseconds: 0)
@@ -136,6 +163,7 @@ final class Supervisor {
         case Token.again:
             try again.set(nanoseconds: 0)
             startAgain()
+        case Token.slow: dropSlow()
         case Token.firstPeer...: handlePeer(event)
         default: break
         }

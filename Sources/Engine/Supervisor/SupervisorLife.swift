@@ -19,6 +19,29 @@ extension Supervisor {
                 try place.value.write(record, holding: lock.value)
             })
         program = started
+        grownPipes = []
+        do { try announce(started) } catch {
+            started.child.kill()
+            Run.clear(started.cgroup)
+            program = nil
+            throw error
+        }
+        if let stop = stopBeforeStart {
+            stopBeforeStart = nil
+            beginStop(signal: stop.signal, timeout: stop.timeout, byPerson: true)
+        }
+    }
+
+    /// The initial start failed: the record says so, and the container is free again.
+    func giveUp() {
+        record.supervisor = nil
+        record.cgroup = nil
+        save()
+        try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
+        lock.value.release()
+    }
+
+    private func announce(_ started: Program) throws(Problem) {
         record.notices = Receipt.notices(started.notices)
         record.health = configuration.health == nil ? nil : "starting"
         try record.become(.running(.init(process: started.identity, startedAt: started.startedAt)))
@@ -50,21 +73,30 @@ extension Supervisor {
     }
 
     private func sendStop(_ program: Program, signal: Int32, timeout: Int64) {
+        // Of several stops the most impatient one counts.
+        let at = Clock.monotonic + min(timeout, Int64.max / 4)
+        guard !program.hasEnded else { return }
         // A frozen program would never hear of it.
         if record.state.kind == .paused { program.freeze(false) }
         program.send(signal, reaper: limits.request.reaper)
+        guard at < killAt ?? Int64.max else { return }
+        killAt = at
         try? stop.set(nanoseconds: max(timeout, 1))
     }
 
     /// Begins to stop the container. The end comes as an event.
     func beginStop(signal: Int32?, timeout: Int64?, byPerson: Bool) {
         if byPerson { record.wasStopped = true }
+        startsAgain = false
         if case .restarting(let ending, _) = record.state {
             try? again.set(nanoseconds: 0)
             try? record.become(.exited(ending))
             return finish(ending)
         }
-        guard let program, let life = record.state.life else { return }
+        guard let program, let life = record.state.life else {
+            stopBeforeStart = (signal, timeout)
+            return
+        }
         if record.state.kind != .stopping { try? record.become(.stopping(life)) }
         save()
         sendStop(program, signal: signal ?? limits.stopSignal, timeout: timeout ?? limits.stopTimeout)
@@ -72,15 +104,18 @@ extension Supervisor {
 
     /// The program has ended.
     func ended(_ program: Program, _ end: ProcessEnd) {
+        program.hasEnded = true
+        isOutputHeld = false
         drain(program)
         log.finish()
+        reportLog()
         for timer in [Token.wall, Token.cpu, Token.stop] { stopTimer(timer) }
         let verdict = Run.judge(
             end, program.ending, program.carriedOut, program.cgroup, limits, id: record.id,
             started: program.startedAt, wall: Clock.monotonic - program.began)
         Run.clear(program.cgroup)
         self.program = nil
-        pendingInput = []
+        (pendingInput, inputEnds, killAt) = ([], false, nil)
         let ending = ContainerState.Ending(status: verdict.status, verdict: verdict.document)
         if verdict.reason == .oom { journal.append("oom", record) }
         journal.append("die", record, [.init("exitStatus", .number(ending.status)), .init("verdict", ending.verdict)])
@@ -99,8 +134,10 @@ extension Supervisor {
     private func decide(_ ending: ContainerState.Ending, lasted: Int64) {
         if lasted >= 10_000_000_000 { failures = 0 }
         let again = startsAgain && !isGoingDown
-        let restart = policy.restarts(status: ending.status, soFar: record.restarts, stopped: record.wasStopped)
-        guard again || (restart && !isGoingDown) else {
+        let restart =
+            !isGoingDown
+            && policy.restarts(status: ending.status, soFar: record.restarts, stopped: record.wasStopped)
+        guard again || restart else {
             try? record.become(.exited(ending))
             return finish(ending)
         }
@@ -124,7 +161,11 @@ extension Supervisor {
 
     func startAgain() {
         guard case .restarting = record.state else { return }
-        do throws(Problem) { try begin() } catch {
+        do throws(Problem) {
+            try begin()
+            answerRestarting(Control.done)
+        } catch {
+            answerRestarting(JSON.members(["problem": error.document]))
             // A start that fails is an end like any other, and the policy decides.
             program = nil
             let verdict = Verdict.notStarted(
@@ -142,23 +183,30 @@ extension Supervisor {
         record.cgroup = nil
         if record.health != nil { record.health = nil }
         save()
-        answerWaiting(ending)
         try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
         if configuration.removesItself { try? Removal.remove(place.value, record, volumes: true) }
+        // Before anybody is told: who waited for the end may start or remove the container at once.
+        lock.value.release()
+        answerWaiting(ending)
+        answerRestarting(
+            JSON.members(["problem": Problem("cannot restart \(record.name)", "it was stopped meanwhile").document]))
         isDone = true
     }
 
     private func answerWaiting(_ ending: ContainerState.Ending) {
         let text = JSON.members(["status": .number(ending.status), "verdict": ending.verdict]).text()
-        for peer in peers.values {
-            switch peer.role {
-            case .waiting: peer.send(Array(text.utf8))
-            case .attached: peer.send([Control.Frame.ended] + Array(text.utf8))
-            case .asking: continue
-            }
-            peer.flushNow()
-        }
-        for token in peers.keys where peers[token]?.role != .asking { drop(token) }
+        for peer in peers.values where peer.role == .waiting { peer.send(Array(text.utf8)) }
+        for peer in peers.values where peer.role == .attached { peer.send([Control.Frame.ended] + Array(text.utf8)) }
+        let told = peers.filter { $0.value.role == .waiting || $0.value.role == .attached }
+        Peer.flushNow(Array(told.values))
+        for token in told.keys { drop(token) }
+    }
+
+    private func answerRestarting(_ answer: JSON) {
+        let told = peers.filter { $0.value.role == .restarting }
+        for peer in told.values { peer.send(Array(answer.text().utf8)) }
+        Peer.flushNow(Array(told.values))
+        for token in told.keys { drop(token) }
     }
 
     // MARK: CPU time

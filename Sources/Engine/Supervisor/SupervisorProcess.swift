@@ -53,6 +53,7 @@ public enum SupervisorProcess {
         let lock = ContainerLock(file: Descriptor(owning: lockNumber))
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
         let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
+        var begun: Supervisor?
         do throws(Problem) {
             Machine.setDumpable(false)
             let container = try ContainerStore(Storage(data: words[0], runtime: words[1])).open(id: words[2])
@@ -64,11 +65,13 @@ public enum SupervisorProcess {
                 try report?.value.setCloseOnExec()
             }
             let supervisor = try Supervisor(container, lock: lock, record: record, configuration: configuration)
+            begun = supervisor
             if words[5] == "attached" {
                 tell(.members(["listening": .bool(true)]))
                 try supervisor.waitForClient(or: report!.value)
             }
             try supervisor.begin()
+            begun = nil
             for notice in supervisor.program?.notices ?? [] {
                 tell(
                     .members([
@@ -78,9 +81,12 @@ public enum SupervisorProcess {
             }
             tell(.members(["started": .number(supervisor.program?.child.pid)]))
             report = nil
+            // Planning took memory that nothing needs any more; what stays, stays for as long as the container runs.
+            Machine.trimHeap()
             try supervisor.run()
             return 0
         } catch {
+            begun?.giveUp()
             tell(.members(["problem": error.document]))
             return error.status
         }
@@ -109,15 +115,21 @@ extension Supervisor {
     /// Serves clients until the first one is attached, or the command that started this process is gone.
     func waitForClient(or command: borrowing Descriptor) throws(Problem) {
         let limit = Clock.monotonic + 30_000_000_000
+        let gone = Problem("cannot start \(record.name)", "the command that wanted to watch it is gone")
+        do throws(KernelError) {
+            // Only the other end's going is waited for: there is always room to write.
+            try events.add(command.number, token: Token.command, write: true)
+            events.change(command.number, token: Token.command, read: false, write: false)
+        } catch { throw Problem("cannot start \(record.name)", error) }
+        defer { events.remove(command.number) }
         while !peers.values.contains(where: { $0.role == .attached }) {
             let ready = try? events.wait(milliseconds: 100)
             for event in ready ?? [] {
-                if event.token == Token.listener { try? acceptPeers() }
+                if event.token == Token.command { throw gone }
+                if event.token == Token.listener { acceptPeers() }
                 if event.token >= Token.firstPeer { handlePeer(event) }
             }
-            guard Clock.monotonic < limit else {
-                throw Problem("cannot start \(record.name)", "the command that wanted to watch it is gone")
-            }
+            guard Clock.monotonic < limit else { throw gone }
         }
     }
 }

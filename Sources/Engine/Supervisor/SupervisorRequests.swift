@@ -12,14 +12,16 @@ extension Supervisor {
             beginStop(signal: signal, timeout: timeout, byPerson: true)
             return nil
         case .restart(let timeout):
-            startsAgain = true
+            peer.role = .restarting
             if case .restarting = record.state {
+                (failures, record.restarts, record.wasStopped) = (0, 0, false)
                 try? again.set(nanoseconds: 1)
-                return Control.done
+                return nil
             }
             beginStop(signal: nil, timeout: timeout, byPerson: true)
-            peer.role = .waiting
+            startsAgain = true
             return nil
+        case .state: return JSON.members(["state": .string(record.state.kind.rawValue)])
         case .kill(let signal):
             guard let program else { throw notRunning("kill") }
             if signal == Signal.kill { record.wasStopped = true }
@@ -32,11 +34,13 @@ extension Supervisor {
             return nil
         case .attach(let input, let size):
             peer.role = .attached
-            peer.sendsInput = input
-            if let size, let terminal = program?.terminal { size.apply(to: terminal.value) }
-            attachedSize = size
-            return Control.done
-        case .rename(let name): return try rename(name)
+            peer.sendsInput = input && limits.interactive
+            if let size {
+                attachedSize = size
+                if let terminal = program?.terminal { size.apply(to: terminal.value) }
+            }
+            return JSON.members(["input": .bool(limits.interactive), "terminal": .bool(limits.request.terminal)])
+        case .rename(let name, let old): return try rename(name, from: old)
         case .update(let change): return try update(change)
         case .checkHealth:
             throw Problem("cannot check the health of \(record.name)", "it has no health check", hint: "--health-cmd")
@@ -69,7 +73,8 @@ extension Supervisor {
         return Control.done
     }
 
-    private func rename(_ name: String) throws(Problem) -> JSON {
+    private func rename(_ name: String, from old: String?) throws(Problem) -> JSON {
+        try Renaming.check(record, isCalled: old)
         let renaming = try Renaming(record, to: name, storage: storage)
         record.name = name
         limits.name = name

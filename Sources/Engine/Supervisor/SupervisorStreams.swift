@@ -1,20 +1,27 @@
 internal import LinuxKernel
+internal import OCISpec
 
 /// What the program writes and reads.
 extension Supervisor {
     func copyPipe(_ stream: StandardStream) {
         guard let program, let output = program.outputs.first(where: { $0.stream == stream }) else { return }
-        guard let count = read(output.pipe.value) else { return }
-        if count == 0 {
-            events.remove(output.pipe.value.number)
-            program.outputs.removeAll { $0.stream == stream }
-            return
+        // Several times, because a wait between costs as much as a read; and not for ever, because others wait too.
+        for _ in 0..<16 where !isOutputHeld {
+            guard let count = read(output.pipe.value) else { return }
+            if count == 0 {
+                events.remove(output.pipe.value.number)
+                program.outputs.removeAll { $0.stream == stream }
+                return
+            }
+            pass(count, stream)
+            guard count == buffer.count else { return }
+            // A program that fills its pipe gets a larger one: both then wait for each other less often.
+            if grownPipes.insert(stream).inserted { output.pipe.value.growPipe(to: 1 << 20) }
         }
-        pass(count, stream)
     }
 
     func copyTerminal() {
-        guard let program, let terminal = program.terminal else { return }
+        guard let program, let terminal = program.terminal, !isOutputHeld else { return }
         // EIO: nobody has the other end open any more (pty(7)).
         guard let count = read(terminal.value) else { return }
         if count <= 0 { return events.remove(terminal.value.number) }
@@ -28,10 +35,18 @@ extension Supervisor {
 
     /// To the log first, then to whoever watches.
     private func pass(_ count: Int, _ stream: StandardStream) {
+        guard let program else { return }
+        // What is beyond the limit goes nowhere, as in a foreground run.
+        let room = (limits.outputLimit ?? UInt64.max).subtractingReportingOverflow(program.outputBytes)
+        program.outputBytes += UInt64(count)
+        var count = count
+        if room.overflow || UInt64(count) > room.partialValue {
+            end(.output)
+            count = room.overflow ? 0 : Int(room.partialValue)
+        }
         let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
         log.append(bytes, stream)
-        program?.outputBytes += UInt64(count)
-        if let limit = limits.outputLimit, let written = program?.outputBytes, written > limit { end(.output) }
+        if log.isLosing != wasLosing { reportLog() }
         guard peers.values.contains(where: { $0.role == .attached }) else { return }
         let kind = stream == .error ? Control.Frame.error : Control.Frame.output
         var start = 0
@@ -41,6 +56,41 @@ extension Supervisor {
             for (token, peer) in peers where peer.role == .attached { deliver(frame, to: peer, token) }
             start = end
         }
+        holdOutput()
+    }
+
+    /// Tells, once, that the log has begun to lose output, and that it takes it again.
+    func reportLog() {
+        guard log.isLosing != wasLosing else { return }
+        wasLosing = log.isLosing
+        journal.append(wasLosing ? "log-lost" : "log-resumed", record, [.init("lostBytes", .number(log.lost))])
+    }
+
+    /// The program waits for clients that have much to read yet, but never long for one that does not read.
+    func holdOutput() {
+        let wanted = peers.values.contains { $0.role == .attached && $0.owes > Peer.enough }
+        guard wanted != isOutputHeld, let program, !program.hasEnded else { return }
+        isOutputHeld = wanted
+        for output in program.outputs {
+            let token = output.stream == .output ? Token.output : Token.error
+            events.change(output.pipe.value.number, token: token, read: !wanted, write: false)
+        }
+        if let terminal = program.terminal {
+            events.change(
+                terminal.value.number, token: Token.terminal, read: !wanted, write: !pendingInput.isEmpty)
+        }
+        try? slow.set(nanoseconds: wanted ? Peer.patience : 0)
+    }
+
+    /// Lets go of clients that have read nothing since the output is held.
+    func dropSlow() {
+        try? slow.set(nanoseconds: 0)
+        for (token, peer) in peers where peer.role == .attached && peer.owes > Peer.enough {
+            if !peer.hasMoved { drop(token) }
+            peer.hasMoved = false
+        }
+        holdOutput()
+        if isOutputHeld { try? slow.set(nanoseconds: Peer.patience) }
     }
 
     /// What is still in the pipes when the program has ended: its other processes are gone by then
@@ -97,7 +147,7 @@ extension Supervisor {
     private func settleInput(_ sink: Owned<Descriptor>, _ token: UInt64, waits: Bool) {
         let isTerminal = token == Token.terminal
         if isTerminal {
-            events.change(sink.value.number, token: token, read: true, write: waits)
+            events.change(sink.value.number, token: token, read: !isOutputHeld, write: waits)
         } else if waits {
             if (try? events.add(sink.value.number, token: token, write: true)) == nil {
                 events.change(sink.value.number, token: token, read: false, write: true)

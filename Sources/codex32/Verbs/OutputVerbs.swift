@@ -45,7 +45,9 @@ enum OutputVerbs {
             return 0
         }
         try CommonOptions.containers(draft).logs(names[0], draft.selection, follow: draft.follow) { entry in
-            if draft.times, let time = entry.time { entry.stream.print(Timestamp.text(time) + " ") }
+            if draft.times, entry.beginsLine, let time = entry.time {
+                entry.stream.print(Timestamp.exact(time) + " ")
+            }
             entry.stream.write(entry.bytes[...])
         }
         return 0
@@ -135,18 +137,13 @@ enum OutputVerbs {
             return 0
         }
         let journal = EventJournal(try Storage.current(option: draft.storage))
-        var last = draft.after
-        while true {
-            for event in try journal.read(after: last) {
-                last = event.sequence
-                if let since = draft.since, time(event) < since { continue }
-                if let until = draft.until, time(event) > until { continue }
-                guard EventFilter.match(draft.filters, event) else { continue }
-                StandardStream.output.print(try line(event, draft.format) + "\n")
-            }
-            if !draft.follow || draft.until.map({ Clock.realtime > $0 }) ?? false { return 0 }
-            Clock.sleep(milliseconds: 100)
+        try journal.read(after: draft.after, follow: draft.follow, until: draft.until) { event throws(Problem) in
+            if let since = draft.since, time(event) < since { return }
+            if let until = draft.until, time(event) > until { return }
+            guard EventFilter.match(draft.filters, event) else { return }
+            StandardStream.output.print(try line(event, draft.format) + "\n")
         }
+        return 0
     }
 
     private static func time(_ event: Event) -> Int64 {
