@@ -54,13 +54,30 @@ struct LayerStore {
     func open(for request: SandboxRequest) throws(Problem) -> WritableLayer? {
         guard !request.readOnly, request.root != .host else { return nil }
         let path = "\(storage.layers)/\(id)"
-        if !Descriptor.exists(path) { _ = try Layer(id: id, storage: storage) }
+        if !Descriptor.exists(path) { try make() }
         return try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             let folder = try Descriptor.open(path, [.read, .folder, .noFollow])
             let upper = try folder.open("upper", [.pathOnly, .folder, .noFollow])
             return WritableLayer(
                 HostPath(path, try folder.status()), tree: HostPath("\(path)/upper", try upper.status()))
         }
+    }
+
+    /// Makes it whole under another name first: a layer that a kill left without its folders could never be mounted.
+    private func make() throws(Problem) {
+        try remove()
+        _ = try Layer(id: temporary, storage: storage)
+        try explaining("cannot make the layer of \(id)") { () throws(KernelError) in
+            try Descriptor.open(storage.layers, [.read, .folder]).rename(temporary, to: id)
+        }
+    }
+
+    private var temporary: String { ".\(id).new" }
+
+    /// The container in the name of a layer that is not whole yet.
+    static func maker(of name: String) -> String? {
+        guard name.hasPrefix("."), name.hasSuffix(".new") else { return nil }
+        return String(name.dropFirst().dropLast(4))
     }
 
     func give(to map: IdentityMap?) throws(Problem) {
@@ -77,10 +94,10 @@ struct LayerStore {
     }
 
     func remove() throws(Problem) {
-        guard Descriptor.exists("\(storage.layers)/\(id)") else { return }
+        guard Descriptor.exists(storage.layers) else { return }
         let layers = try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
             try Descriptor.open(storage.layers, [.read, .folder])
         }
-        try layers.removeContainerTree(id)
+        for name in [id, temporary] { try layers.removeContainerTree(name) }
     }
 }

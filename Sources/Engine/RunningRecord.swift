@@ -101,8 +101,10 @@ public struct RunningContainer: Sendable {
         return try explaining("cannot list the containers in \(storage.running)") { () throws(KernelError) in
             let folder = try Descriptor.open(storage.running, [.read, .folder])
             return try folder.entries().filter(ContainerID.isValid).sorted().compactMap { id in
-                guard let text = try? folder.contents(of: "\(id)/\(RunningEntry.recordName)"),
-                    let json = try? JSONReader.read(Array(text.utf8))
+                // An entry that nobody holds is what a killed one left: nothing runs there.
+                guard let file = try? folder.open("\(id)/\(RunningEntry.recordName)", [.read, .noFollow]),
+                    !file.isUnlocked(), let text = try? file.readAll(limit: 1 << 20),
+                    let json = try? JSONReader.read(text)
                 else { return nil }
                 return RunningContainer(id: id, json)
             }

@@ -42,11 +42,29 @@ public struct ContainerFolder: ~Copyable {
     }
 
     /// Writes the record whole. Only the holder of the lock may.
-    func write(_ record: ContainerRecord, holding lock: borrowing ContainerLock) throws(Problem) {
+    ///
+    /// Always synced before it takes its place, so that a power loss leaves the old record or the new one and never
+    /// a torn one. Which of the two is up to the disk: of a program's start and end the older one is mended to the
+    /// same truth, that it does not run. `lasting` is for what a person was told and nothing else brings back (a
+    /// name, a limit): the folder's entry is synced too.
+    func write(_ record: ContainerRecord, holding lock: borrowing ContainerLock, lasting: Bool = false) throws(Problem)
+    {
         try explaining("cannot write the record of \(record.name)") { () throws(KernelError) in
             try folder.replace(
                 ContainerFolder.recordName, with: record.document.text(pretty: true) + "\n", durable: true)
+            if lasting { try folder.sync() }
         }
+    }
+
+    /// What killed commands left beside the record: temporary files, whose names begin with a dot. While nobody
+    /// holds the lock they are nobody's.
+    var hasTemporary: Bool { (try? folder.entries())?.contains { $0.hasPrefix(".") } ?? false }
+
+    /// Removes them; the caller holds the lock. Returns whether there were any.
+    func clearTemporary() -> Bool {
+        guard let names = try? folder.entries().filter({ $0.hasPrefix(".") }) else { return false }
+        for name in names { try? folder.removeTree(name) }
+        return !names.isEmpty
     }
 
     /// Whether somebody owns the container now: its supervisor, or a command at work.

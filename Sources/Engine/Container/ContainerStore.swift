@@ -17,10 +17,15 @@ public struct ContainerStore: Sendable {
     // MARK: Making
 
     /// Makes a container: its record, whole, under a name that nobody else has.
+    ///
+    /// Whoever is told its id finds it after a power loss. So three things are on the disk before that: the claim
+    /// of the name with its entry, the record with its entry in the container's folder, and that folder's entry in
+    /// the store. The rename in between is what makes it a container: before it there is none, and what a killed
+    /// command leaves then is cleared away by recovery.
     public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
         let id = ContainerID.make()
         let name = configuration.run.name ?? ContainerName.invented(for: id)
-        let containers = try openContainers()
+        let lock = try shareStore()
         let record = ContainerRecord(
             id: id, name: name, createdAt: Clock.realtime, labels: configuration.labels,
             configuration: configuration.document)
@@ -28,31 +33,47 @@ public struct ContainerStore: Sendable {
         let temporary = ".\(id).new"
         do {
             try explaining("cannot make the container \(name)") { () throws(KernelError) in
-                try containers.makeFolder(temporary)
-                let folder = try containers.open(temporary, [.read, .folder, .noFollow])
+                try lock.containers.makeFolder(temporary)
+                let folder = try lock.containers.open(temporary, [.read, .folder, .noFollow])
                 _ = try folder.open("lock", [.write, .create, .exclusive])
                 try folder.makeFolder("log")
                 try folder.replace(
                     ContainerFolder.recordName, with: record.document.text(pretty: true) + "\n", durable: true)
+                try folder.sync()
                 try claim.write()
-                try containers.rename(temporary, to: id)
-                try containers.sync()
+                try lock.containers.rename(temporary, to: id)
+                try lock.containers.sync()
             }
         } catch {
-            try? containers.removeTree(temporary)
-            claim.giveBack()
+            // Whichever of the two it was by then; its last owner has not been told of it.
+            try? lock.containers.removeTree(temporary)
+            try? lock.containers.removeTree(id)
             throw error
         }
+        claim.keep()
         EventJournal(storage).append("create", record)
         return record
     }
 
-    private func openContainers() throws(Problem) -> Descriptor {
+    /// Opens the folder of all containers, made where it is missing, for somebody who changes what is in it.
+    private func shareStore() throws(Problem) -> StoreLock {
         let folder = try explaining("cannot use the store \(storage.containers)") { () throws(KernelError) in
-            try makeFolders(storage.containers)
+            if Descriptor.exists(storage.containers) { return try makeFolders(storage.containers) }
+            let made = try makeFolders(storage.containers)
+            _ = try makeFolders(storage.names)
+            // A container on the disk is lost without the folders above it.
+            var path = storage.containers
+            while let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+                path = String(path[..<slash])
+                try Descriptor.open(path, [.read, .folder]).sync()
+                if path == storage.data { break }
+            }
+            return made
         }
         try checkOwner(folder)
-        return folder
+        do { return try StoreLock(sharing: folder) } catch {
+            throw Problem("cannot use the store \(storage.containers)", error)
+        }
     }
 
     /// What another user can write must not tell root, or anybody else, what to start.
@@ -76,10 +97,9 @@ public struct ContainerStore: Sendable {
         guard Descriptor.exists(storage.containers) else { return [] }
         var entries: [Entry] = []
         for id in try ids() {
-            guard let container = try? open(id: id) else { continue }
-            do { entries.append(.container(try container.written())) } catch {
+            do { entries.append(.container(try open(id: id).written())) } catch {
                 // Gone since the folder was read is not broken.
-                if Descriptor.exists("\(storage.containers)/\(id)/lock") {
+                if Descriptor.exists("\(storage.containers)/\(id)") {
                     entries.append(.broken(id: id, why: error.why))
                 }
             }
@@ -89,8 +109,13 @@ public struct ContainerStore: Sendable {
 
     public func ids() throws(Problem) -> [String] {
         guard Descriptor.exists(storage.containers) else { return [] }
-        return try explaining("cannot read the store \(storage.containers)") { () throws(KernelError) in
-            try Descriptor.open(storage.containers, [.read, .folder]).entries().filter(ContainerID.isValid).sorted()
+        let what = "cannot read the store \(storage.containers)"
+        let folder = try explaining(what) { () throws(KernelError) in
+            try Descriptor.open(storage.containers, [.read, .folder])
+        }
+        try checkOwner(folder)
+        return try explaining(what) { () throws(KernelError) in
+            try folder.entries().filter(ContainerID.isValid).sorted()
         }
     }
 

@@ -20,16 +20,23 @@ public struct Containers: Sendable {
     /// The record as it is in truth: one whose supervisor is gone is put in order first.
     public func view(_ container: borrowing ContainerFolder) throws(Problem) -> ContainerRecord {
         let record = try container.written()
-        guard record.state.isSupervised, !container.isOwned() else { return record }
-        // Another may be faster, and then it is in order too.
-        guard let lock = try container.tryLock() else { return try container.written() }
-        return try Recovery.mend(container, try container.written(), holding: lock)
+        guard Recovery.isNeeded(record) else { return record }
+        // Owned by its supervisor, or by another command that is at this very work.
+        if container.isOwned() {
+            if record.supervisor?.isAlive == true { return record }
+            // Read again: a supervisor that has ended since may have written its last word.
+            return Recovery.truth(try container.written())
+        }
+        // A store that cannot be written to is told of truthfully all the same.
+        guard let lock = try? container.tryLock() else { return Recovery.truth(try container.written()) }
+        let latest = try container.written()
+        return (try? Recovery.mend(container, latest, holding: lock)) ?? Recovery.truth(latest)
     }
 
     /// All of them, oldest first, each as it is in truth.
     public func all() throws(Problem) -> [ContainerStore.Entry] {
         try store.all().map { entry in
-            guard case .container(let record) = entry, record.state.isSupervised,
+            guard case .container(let record) = entry, Recovery.isNeeded(record),
                 let container = try? store.open(id: record.id), let seen = try? view(container)
             else { return entry }
             return .container(seen)
@@ -228,9 +235,9 @@ public struct Containers: Sendable {
         case .mine(let lock):
             var record = try Recovery.mend(container, try container.written(), holding: lock)
             try Renaming.check(record, isCalled: known)
-            let renaming = try Renaming(record, to: name, storage: storage)
+            var renaming = try Renaming(record, to: name, storage: storage)
             record.name = name
-            try container.write(record, holding: lock)
+            try container.write(record, holding: lock, lasting: true)
             renaming.finish()
             EventJournal(storage).append("rename", record, [.init("oldName", .string(renaming.old))])
         }
@@ -246,7 +253,7 @@ public struct Containers: Sendable {
         case .mine(let lock):
             var record = try Recovery.mend(container, try container.written(), holding: lock)
             record.configuration = try ConfigurationChange(change).applied(to: record, storage: storage).configuration
-            try container.write(record, holding: lock)
+            try container.write(record, holding: lock, lasting: true)
             EventJournal(storage).append("update", record)
             return .null
         }
@@ -280,7 +287,7 @@ public struct Containers: Sendable {
     private func removeByForce(_ container: borrowing ContainerFolder, volumes: Bool) throws(Problem) {
         guard Descriptor.exists("\(storage.containers)/\(container.id)/lock") else {
             // Nobody can own what has no lock.
-            return try Removal.erase(container)
+            return try Removal.erase(container, name: nil, volumes: volumes)
         }
         while true {
             let members: [JSON.Member] = [.init("signal", .number(Signal.kill)), .init("timeout", .integer(1))]
@@ -292,10 +299,8 @@ public struct Containers: Sendable {
                     let record = (try? Recovery.mend(container, written, holding: lock)) ?? written
                     try Removal.remove(container, record, volumes: volumes)
                 } else {
-                    if volumes { try OwnVolumes(id: container.id, storage: storage).remove() }
-                    try Removal.erase(container)
-                    NameClaim.removeAll(of: container.id, storage: storage)
-                    EventJournal(storage).append("remove", id: container.id, name: "")
+                    try Recovery.endBroken(container)
+                    try Removal.erase(container, name: nil, volumes: volumes)
                 }
                 _ = consume lock
                 return

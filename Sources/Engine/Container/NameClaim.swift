@@ -2,9 +2,10 @@ internal import LinuxKernel
 
 /// A name that one container has: a file of that name in the store, with the container's id in it.
 ///
-/// It counts while its container exists and bears it; what a killed command left of a claim is taken over by the
-/// next one who wants the name. A foreground run holds the file's lock instead, and leaves it empty. Unless it was
-/// written, a claim ends with this value: also when the container does not come about.
+/// It counts while its container exists and its record bears the name; what a killed command left of a claim is
+/// taken over by the next one who wants the name, or cleared away by recovery. While a claim is being made, its
+/// file is locked: by `create` until the container has its folder, by `rename` until the record says the name, by a
+/// foreground run, which leaves the file empty, until its end. A claim ends with this value, unless it was kept.
 struct NameClaim: ~Copyable {
     private let names: Descriptor
     private let name: String
@@ -47,55 +48,58 @@ struct NameClaim: ~Copyable {
     static func owner(of name: String, storage: Storage) -> String? {
         guard let names = try? Descriptor.open(storage.names, [.read, .folder]),
             let id = try? names.contents(of: name, limit: 64), ContainerID.isValid(id),
-            let containers = try? Descriptor.open(storage.containers, [.read, .folder])
+            let folder = try? Descriptor.open("\(storage.containers)/\(id)", [.read, .folder, .noFollow])
         else { return nil }
-        // Half-made still counts: its maker holds the claim's lock until it is whole.
-        guard (try? containers.status(of: id)) != nil else { return nil }
-        // A rename that was killed leaves the claim of a name that its container does not bear. One whose record
-        // cannot be read may bear it.
-        if let record = try? ContainerStore(storage).open(id: id).written(), record.name != name { return nil }
+        // Killed between the steps of a rename, the container has the other name. One whose record cannot be read
+        // keeps what it has until it is removed.
+        let container = ContainerFolder(id: id, storage: storage, folder: folder)
+        if let record = try? container.written(), record.name != name { return nil }
         return id
     }
 
-    /// Makes the claim last: for a container that outlives this command.
-    mutating func write() throws(KernelError) {
+    /// Writes the claim down, for the disk: a container must not come back from a power loss without its name.
+    borrowing func write() throws(KernelError) {
         try file.truncate(0)
         try file.write(id)
         try file.sync()
-        lasts = true
+        try names.sync()
     }
 
-    /// The container did not come about after all.
-    mutating func giveBack() { lasts = false }
+    /// The container bears the name now: the claim goes on without this value.
+    mutating func keep() { lasts = true }
 
     deinit { if !lasts { try? names.remove(name) } }
 
-    /// Takes a container's name away, if it is still its own.
+    /// Takes a container's name away, if it is still its own. One that is locked is about to become another's.
     static func remove(_ name: String, of id: String, storage: Storage) {
-        guard let names = try? Descriptor.open(storage.names, [.read, .folder]),
-            let file = try? names.open(name, [.readWrite, .noFollow, .nonblocking])
-        else { return }
-        // With its lock: another may be about to take the name over.
+        guard let names = try? Descriptor.open(storage.names, [.read, .folder]) else { return }
+        remove(name, in: names) { $0 == id }
+    }
+
+    /// Removes the names that no container bears: those of killed commands.
+    static func sweep(_ storage: Storage) {
+        guard let names = try? Descriptor.open(storage.names, [.read, .folder]), let all = try? names.entries() else {
+            return
+        }
+        for name in all where owner(of: name, storage: storage) == nil {
+            // Again with the lock: it may have found an owner since.
+            remove(name, in: names) { _ in owner(of: name, storage: storage) == nil }
+        }
+    }
+
+    private static func remove(_ name: String, in names: borrowing Descriptor, if isMeant: (String) -> Bool) {
+        guard let file = try? names.open(name, [.readWrite, .noFollow, .nonblocking]) else { return }
+        // With its lock: another may be about to take the name over, and mostly gives it back at once.
         for _ in 0..<200 {
             guard (try? file.lock(wait: false)) == true else {
                 Clock.sleep(milliseconds: 5)
                 continue
             }
-            guard (try? names.contents(of: name, limit: 64)) == id,
-                (try? names.status(of: name).inode) == (try? file.status().inode)
+            guard (try? names.status(of: name).inode) == (try? file.status().inode),
+                let id = try? file.readAll(limit: 64), isMeant(String(decoding: id, as: UTF8.self))
             else { return }
             try? names.remove(name)
             return
-        }
-    }
-
-    /// Takes away every name that a container has whose record cannot be read.
-    static func removeAll(of id: String, storage: Storage) {
-        guard let names = try? Descriptor.open(storage.names, [.read, .folder]), let all = try? names.entries() else {
-            return
-        }
-        for name in all where (try? names.contents(of: name, limit: 64)) == id {
-            remove(name, of: id, storage: storage)
         }
     }
 }

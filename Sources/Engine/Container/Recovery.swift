@@ -1,11 +1,24 @@
 internal import LinuxKernel
 internal import OCISpec
 
-/// Brings order where a supervisor was killed, or the machine went down under it.
+/// Brings order where a supervisor or a command was killed, or the machine went down under it.
 ///
-/// Whoever holds the lock of a container whose record says that it is looked after, is alone with it: its
-/// supervisor is gone. The program mostly died with it (PR_SET_PDEATHSIG, prctl(2)); one that escaped that is
-/// ended here, by its cgroup or by its pid and start time, never by a number alone.
+/// ## What it promises
+/// Any process of codex32 may be killed with SIGKILL, and the machine may lose power, at any instant. Then:
+/// - A container whose id `create` printed is there until its `remove` has passed one rename
+///   (``Removal``); a record is the old one or the new one, never a mixture. One that cannot be read (a disk may do
+///   anything) is listed as `broken` with why, keeps its name, and goes by `remove -f`.
+/// - `list` and `inspect` tell the truth at once, also where the store cannot be written to: what runs has a
+///   supervisor, and what ended has a reason. A program whose end nobody saw has the reason `engine`.
+/// - Whoever holds the lock of a container whose record says that it is looked after, is alone with it: its
+///   supervisor is gone. Its program mostly died with it (PR_SET_PDEATHSIG, prctl(2)); one that escaped that is
+///   ended, with all of its pid namespace and its cgroup, by pid and start time and boot, never by a number alone.
+///   Every command that meets such a container mends it first.
+/// - What is left of a container that was half made or half removed has a name of its own and no owner:
+///   `system recover` clears it away, and says so. Done twice, it says that all is in order.
+/// - Killed itself, at any point, it is simply done again: each step can be repeated, and the record that asks for
+///   them is written last.
+/// - There is nothing to unmount: every mount of a container is in its own mount namespace, and goes with it.
 enum Recovery {
     /// What was found and done, for people.
     struct Finding {
@@ -14,92 +27,188 @@ enum Recovery {
         let what: String
     }
 
+    // MARK: One container
+
+    /// Whether a record says that somebody looks after its container, or was about to.
+    static func isNeeded(_ record: ContainerRecord) -> Bool {
+        record.state.isSupervised || record.supervisor != nil || record.cgroup != nil
+    }
+
+    /// What is true of a container whose record ``isNeeded(_:)`` may be out of date. Changes nothing.
+    static func truth(_ record: ContainerRecord) -> ContainerRecord {
+        guard isNeeded(record), record.supervisor?.isAlive != true else { return record }
+        return ended(record)
+    }
+
+    /// The record of a container whose supervisor is gone.
+    private static func ended(_ record: ContainerRecord) -> ContainerRecord {
+        var record = record
+        if record.state.isSupervised {
+            let ending = record.state.ending ?? unseenEnd(record)
+            // Every state with a supervisor may end.
+            try? record.become(.exited(ending))
+        }
+        record.supervisor = nil
+        record.cgroup = nil
+        record.health = nil
+        return record
+    }
+
+    /// The end of a program that nobody waited for. It was killed with its supervisor, or after it; where the machine
+    /// went down, not even that is known.
+    private static func unseenEnd(_ record: ContainerRecord) -> ContainerState.Ending {
+        var verdict = Verdict.notStarted(
+            id: record.id, name: record.name, at: Clock.realtime, isolation: record.isolation)
+        if let life = record.state.life {
+            verdict.startedAt = life.startedAt
+            verdict.wallSeconds = nil
+        }
+        guard isOfThisBoot(record) else {
+            return ContainerState.Ending(status: verdict.status, verdict: verdict.document)
+        }
+        verdict.signal = Signal.kill
+        return ContainerState.Ending(status: 128 + Signal.kill, verdict: verdict.document)
+    }
+
+    private static func isOfThisBoot(_ record: ContainerRecord) -> Bool {
+        (record.supervisor ?? record.state.life?.process)?.boot == ProcessIdentity.currentBoot
+    }
+
     /// Puts one container in order. The caller holds its lock.
     static func mend(
         _ container: borrowing ContainerFolder, _ record: ContainerRecord, holding lock: borrowing ContainerLock
     ) throws(Problem) -> ContainerRecord {
-        guard record.state.isSupervised else { return record }
-        var record = record
-        if let life = record.state.life { end(life.process) }
-        if let cgroup = record.cgroup, let slash = cgroup.lastIndex(of: "/") {
+        guard isNeeded(record) else { return record }
+        for process in [record.state.life?.process, container.notedProcess()] {
+            if let process { try end(process, of: record.name) }
+        }
+        // A cgroup of another boot is gone, and one of that path now is somebody else's.
+        if let cgroup = record.cgroup, let slash = cgroup.lastIndex(of: "/"), isOfThisBoot(record) {
             Cgroup.clear(record.id, in: String(cgroup[..<slash]))
         }
-        let ending: ContainerState.Ending
-        if let last = record.state.ending {
-            ending = last
-        } else {
-            var verdict = Verdict.notStarted(
-                id: record.id, name: record.name, at: Clock.realtime, isolation: record.isolation)
-            if let life = record.state.life { verdict.startedAt = life.startedAt }
-            verdict.signal = Signal.kill
-            ending = ContainerState.Ending(status: 128 + Signal.kill, verdict: verdict.document)
+        let mended = ended(record)
+        try container.write(mended, holding: lock)
+        clearRuntime(container)
+        if record.state.isSupervised, let ending = mended.state.ending {
+            EventJournal(container.storage).append(
+                "die", mended,
+                [.init("exitStatus", .number(ending.status)), .init("why", .string("its supervisor was gone"))])
         }
-        try record.become(.exited(ending))
-        record.supervisor = nil
-        record.cgroup = nil
-        record.health = nil
-        try container.write(record, holding: lock)
-        try? Descriptor.open(container.storage.supervised, [.read, .folder]).removeTree(record.id)
-        EventJournal(container.storage).append(
-            "die", record,
-            [.init("exitStatus", .number(ending.status)), .init("why", .string("its supervisor was gone"))])
-        return record
+        return mended
+    }
+
+    /// Ends what may run of a container whose record cannot be read. The caller holds its lock.
+    static func endBroken(_ container: borrowing ContainerFolder) throws(Problem) {
+        if let process = container.notedProcess() { try end(process, of: container.id) }
+        if let place = try? CgroupPlace.find() { Cgroup.clear(container.id, in: place.path) }
     }
 
     /// Ends a program that outlived its supervisor, with all that is in its pid namespace.
-    private static func end(_ process: ProcessIdentity) {
+    private static func end(_ process: ProcessIdentity, of name: String) throws(Problem) {
         guard let pidfd = process.open() else { return }
         try? pidfd.signal(Signal.kill)
-        _ = pidfd.waitReadable(milliseconds: 10_000)
+        guard pidfd.waitReadable(milliseconds: 10_000) else {
+            throw Problem(
+                "cannot put \(name) in order", "its process \(process.pid) does not end after SIGKILL",
+                hint: "it waits in the kernel, for a disk or a network file system")
+        }
     }
 
+    private static func clearRuntime(_ container: borrowing ContainerFolder) {
+        try? Descriptor.open(container.storage.supervised, [.read, .folder]).removeTree(container.id)
+    }
+
+    // MARK: The whole store
+
     /// Puts the whole store in order: every container, and what commands left that were killed while they made or
-    /// removed one.
+    /// removed one. One that cannot be put in order keeps none of the others.
     static func all(_ store: ContainerStore) throws(Problem) -> [Finding] {
         let storage = store.storage
         var findings: [Finding] = []
+        var failure: Problem?
         for id in try store.ids() {
-            guard let container = try? store.open(id: id), let record = try? container.written(),
-                record.state.isSupervised, let lock = try? container.tryLock()
-            else { continue }
-            let now = try container.written()
-            guard now.state.isSupervised else { continue }
-            let mended = try mend(container, now, holding: lock)
-            findings.append(
-                Finding(
-                    id: id, name: mended.name,
-                    what: "was \(now.state.kind.rawValue) without a supervisor, and is \(mended.state.kind.rawValue)"))
+            guard let container = try? store.open(id: id) else { continue }
+            do throws(Problem) { findings += try check(container) } catch {
+                // Removed meanwhile, or broken: then list says so.
+                if (try? container.written()) != nil { failure = failure ?? error }
+            }
         }
-        findings += try leftovers(storage)
+        findings += leftovers(storage)
         Sweep.run(storage, except: "")
+        if let failure { throw failure }
         return findings
     }
 
-    /// Seconds after which a half-made or half-removed folder has nobody at work on it.
+    private static func check(_ container: borrowing ContainerFolder) throws(Problem) -> [Finding] {
+        let seen = try container.written()
+        let hasName = NameClaim.owner(of: seen.name, storage: container.storage) != nil
+        let goes = seen.removesItself && seen.state.kind == .exited
+        guard isNeeded(seen) || container.hasTemporary || !hasName || goes, let lock = try container.tryLock() else {
+            return []
+        }
+        var findings: [Finding] = []
+        let before = try container.written()
+        let finding = { (what: String) in Finding(id: before.id, name: before.name, what: what) }
+        if container.clearTemporary() { findings.append(finding("had temporary files of a killed command")) }
+        let record = try mend(container, before, holding: lock)
+        if isNeeded(before) {
+            let was = before.state.isSupervised ? before.state.kind.rawValue : "being started"
+            findings.append(finding("was \(was) without a supervisor, and is \(record.state.kind.rawValue)"))
+        }
+        if record.removesItself, record.state.kind == .exited {
+            try Removal.remove(container, record, volumes: true)
+            return findings + [finding("was to be removed at its end, and is gone")]
+        }
+        if !hasName, NameClaim.owner(of: record.name, storage: container.storage) == nil {
+            var claim = try NameClaim(record.name, id: record.id, storage: container.storage)
+            try explaining("cannot use the name \(record.name)") { () throws(KernelError) in try claim.write() }
+            claim.keep()
+            findings.append(finding("had lost its name, and has it again"))
+        }
+        return findings
+    }
+
+    /// Seconds after which a layer of a foreground run, which is made before the run is entered, has no maker any more.
     private static let patience: Int64 = 60
 
-    private static func leftovers(_ storage: Storage) throws(Problem) -> [Finding] {
-        guard let containers = try? Descriptor.open(storage.containers, [.read, .folder]),
-            let names = try? containers.entries()
+    /// Clears away what belongs to no container.
+    private static func leftovers(_ storage: Storage) -> [Finding] {
+        // Nobody makes or removes a container while this is held; where somebody does, there will be another time.
+        guard let folder = try? Descriptor.open(storage.containers, [.read, .folder]),
+            let lock = StoreLock(alone: folder), let names = try? lock.containers.entries()
         else { return [] }
         var findings: [Finding] = []
         for name in names where name.hasPrefix(".") {
-            guard let status = try? containers.status(of: name),
-                Clock.realtime / 1_000_000_000 - status.modified > patience || name.hasSuffix(".gone")
-            else { continue }
-            try? containers.removeTree(name)
-            findings.append(Finding(id: "", name: name, what: "was half made or half removed, and is gone"))
-        }
-        let whole = Set(names)
-        // A layer without a container: killed between the two steps of a removal. One of a running `run` has an entry.
-        if let layers = try? Descriptor.open(storage.layers, [.read, .folder]), let ids = try? layers.entries() {
-            for id in ids where ContainerID.isValid(id) && !whole.contains(id) {
-                guard !Descriptor.exists("\(storage.running)/\(id)"), let status = try? layers.status(of: id),
-                    Clock.realtime / 1_000_000_000 - status.modified > patience
-                else { continue }
-                try? layers.removeContainerTree(id)
-                findings.append(Finding(id: id, name: "", what: "was a layer without a container, and is gone"))
+            if let (id, volumes) = Removal.buried(name) {
+                guard (try? Removal.clear(id, volumes: volumes, in: lock, storage)) != nil else { continue }
+                findings.append(Finding(id: id, name: "", what: "was half removed, and is gone"))
+            } else if (try? lock.containers.removeTree(name)) != nil {
+                findings.append(Finding(id: "", name: name, what: "was half made, and is gone"))
             }
+        }
+        NameClaim.sweep(storage)
+        let whole = Set(names)
+        findings += layers(storage, whole)
+        if let places = try? Descriptor.open(storage.supervised, [.read, .folder]), let ids = try? places.entries() {
+            for id in ids where !whole.contains(id) { try? places.removeTree(id) }
+        }
+        return findings
+    }
+
+    private static func layers(_ storage: Storage, _ whole: Set<String>) -> [Finding] {
+        guard let layers = try? Descriptor.open(storage.layers, [.read, .folder]), let names = try? layers.entries()
+        else { return [] }
+        var findings: [Finding] = []
+        for name in names {
+            let id = LayerStore.maker(of: name) ?? name
+            let isHalf = id != name
+            // Of a container's, the first start makes it, under the container's lock.
+            if whole.contains(id) { continue }
+            guard !Descriptor.exists("\(storage.running)/\(id)"), let status = try? layers.status(of: name),
+                isHalf || Clock.realtime / 1_000_000_000 - status.modified > patience
+            else { continue }
+            try? layers.removeContainerTree(name)
+            findings.append(Finding(id: id, name: "", what: "was a layer without a container, and is gone"))
         }
         return findings
     }
@@ -112,4 +221,7 @@ extension ContainerRecord {
     }
 
     public var image: String { if case .string(let image)? = configuration["image"] { image } else { "" } }
+
+    /// Made with `--rm`.
+    var removesItself: Bool { configuration["removesItself"] == .bool(true) }
 }

@@ -1,20 +1,24 @@
 internal import LinuxKernel
 
 /// Giving a container another name: the new one is claimed first, the record says it next, and the old one goes
-/// last, so that the container can be found by its record's name at every moment.
+/// last, so that the container can be found by its record's name at every moment. Until ``finish()`` the new claim
+/// is locked, for it counts only once the record bears it; without it the claim is given back.
 struct Renaming: ~Copyable {
     let old: String
     private let id: String
     private let storage: Storage
+    private var claim: NameClaim
 
     init(_ record: ContainerRecord, to name: String, storage: Storage) throws(Problem) {
+        let what = "cannot rename \(record.name)"
         guard ContainerName.isValid(name) else {
             throw Problem(
-                "cannot rename \(record.name)", "\(name) is no name",
-                hint: "letters, digits, _, . and -, and a letter or digit first")
+                what, "\(name) is no name", hint: "letters, digits, _, . and -, and a letter or digit first")
         }
-        var claim = try NameClaim(name, id: record.id, storage: storage)
+        guard name != record.name else { throw Problem(what, "it has that name already", hint: "choose another") }
+        let claim = try NameClaim(name, id: record.id, storage: storage)
         try explaining("cannot use the name \(name)") { () throws(KernelError) in try claim.write() }
+        self.claim = claim
         old = record.name
         id = record.id
         self.storage = storage
@@ -28,6 +32,9 @@ struct Renaming: ~Copyable {
             hint: "codex32 rename \(record.name) NAME")
     }
 
-    /// Gives the old name away.
-    borrowing func finish() { NameClaim.remove(old, of: id, storage: storage) }
+    /// The record says the new name: gives the old one away.
+    mutating func finish() {
+        claim.keep()
+        NameClaim.remove(old, of: id, storage: storage)
+    }
 }

@@ -17,7 +17,7 @@ extension Supervisor {
                 record.cgroup = cgroup
                 record.supervisor = ProcessIdentity(of: Machine.pid)
                 try place.value.write(record, holding: lock.value)
-            })
+            }, born: { pid throws(Problem) in try place.value.note(pid) })
         program = started
         grownPipes = []
         do { try announce(started) } catch {
@@ -32,22 +32,30 @@ extension Supervisor {
         }
     }
 
-    /// The initial start failed: the record says so, and the container is free again.
-    func giveUp() {
-        record.supervisor = nil
-        record.cgroup = nil
-        save()
-        try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
-        lock.value.release()
-    }
-
     private func announce(_ started: Program) throws(Problem) {
         record.notices = Receipt.notices(started.notices)
         record.health = configuration.health == nil ? nil : "starting"
         try record.become(.running(.init(process: started.identity, startedAt: started.startedAt)))
-        save()
+        do throws(Problem) { try place.value.write(record, holding: lock.value) } catch {
+            // Running and not written down, nobody would know of it.
+            started.child.kill()
+            drain(started)
+            Run.clear(started.cgroup)
+            program = nil
+            throw error
+        }
         journal.append("start", record)
         do throws(KernelError) { try watch(started) } catch { throw Problem("cannot watch \(record.name)", error) }
+    }
+
+    /// The first start has failed: nothing of it stays, and the container is as it was.
+    func giveUp() {
+        if record.supervisor != nil, var before = try? place.value.written(), before.state.life == nil {
+            (before.supervisor, before.cgroup) = (nil, nil)
+            try? place.value.write(before, holding: lock.value)
+        }
+        try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
+        lock.value.release()
     }
 
     private func watch(_ program: Program) throws(KernelError) {

@@ -53,7 +53,6 @@ public enum SupervisorProcess {
         let lock = ContainerLock(file: Descriptor(owning: lockNumber))
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
         let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
-        var begun: Supervisor?
         do throws(Problem) {
             Machine.setDumpable(false)
             let container = try ContainerStore(Storage(data: words[0], runtime: words[1])).open(id: words[2])
@@ -65,13 +64,16 @@ public enum SupervisorProcess {
                 try report?.value.setCloseOnExec()
             }
             let supervisor = try Supervisor(container, lock: lock, record: record, configuration: configuration)
-            begun = supervisor
-            if words[5] == "attached" {
-                tell(.members(["listening": .bool(true)]))
-                try supervisor.waitForClient(or: report!.value)
+            do throws(Problem) {
+                if words[5] == "attached" {
+                    tell(.members(["listening": .bool(true)]))
+                    try supervisor.waitForClient(or: report!.value)
+                }
+                try supervisor.begin()
+            } catch {
+                supervisor.giveUp()
+                throw error
             }
-            try supervisor.begin()
-            begun = nil
             for notice in supervisor.program?.notices ?? [] {
                 tell(
                     .members([
@@ -86,7 +88,6 @@ public enum SupervisorProcess {
             try supervisor.run()
             return 0
         } catch {
-            begun?.giveUp()
             tell(.members(["problem": error.document]))
             return error.status
         }

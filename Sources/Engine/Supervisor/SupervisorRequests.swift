@@ -75,10 +75,13 @@ extension Supervisor {
 
     private func rename(_ name: String, from old: String?) throws(Problem) -> JSON {
         try Renaming.check(record, isCalled: old)
-        let renaming = try Renaming(record, to: name, storage: storage)
+        var renaming = try Renaming(record, to: name, storage: storage)
         record.name = name
+        do throws(Problem) { try place.value.write(record, holding: lock.value, lasting: true) } catch {
+            record.name = renaming.old
+            throw error
+        }
         limits.name = name
-        try place.value.write(record, holding: lock.value)
         renaming.finish()
         journal.append("rename", record, [.init("oldName", .string(renaming.old))])
         return Control.done
@@ -89,7 +92,7 @@ extension Supervisor {
         let change = try apply(updated.limits)
         let before = record.configuration
         record.configuration = updated.configuration
-        do throws(Problem) { try place.value.write(record, holding: lock.value) } catch {
+        do throws(Problem) { try place.value.write(record, holding: lock.value, lasting: true) } catch {
             // What cannot be written down does not hold either.
             record.configuration = before
             if let program, let change {

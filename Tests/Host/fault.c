@@ -1,0 +1,326 @@
+// fault [-p PID] [-s STORE] -o REPORT WHO WHEN ACTION -- COMMAND...
+//
+// Runs COMMAND, and lets WHO (client, supervisor, both, child) meet a fault at its WHEN-th call that matters:
+// ACTION is `kill` (SIGKILL before the call is made), or an errno: that call fails with it (`28`), or that one and
+// all after it (`28+`). The supervisor is the one that COMMAND starts, or that of PID; a child is what it starts.
+// Calls that matter change the file system below STORE, make or talk to a process, or lock something; only those
+// on files of STORE are failed. Nothing is needed in codex32 for it: ptrace(2) stops each call at its entry.
+//
+// REPORT gets one line: `hit CALL` or `missed COUNT`. The exit status is COMMAND's, 128+n for a signal.
+// Once COMMAND has ended, a supervisor that waits for events again is let go.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum role { UNKNOWN, FORKED, CLIENT, SUPERVISOR, CHILD };
+enum { MOST = 256, OPTIONS = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC };
+
+struct task {
+    pid_t pid;
+    enum role role;
+    int held, waits, failing, leaving;
+};
+
+static struct task tasks[MOST];
+static const char *store, *report;
+static enum role target;
+static int both, forever, error_number, hit, client_is_gone;
+static long when, count;
+
+static void die(const char *what) {
+    perror(what);
+    exit(99);
+}
+
+static struct task *find(pid_t pid) {
+    for (int i = 0; i < MOST; i++)
+        if (tasks[i].pid == pid) return &tasks[i];
+    return NULL;
+}
+
+static struct task *enter(pid_t pid, enum role role) {
+    struct task *task = find(pid);
+    if (!task) task = find(0);
+    if (!task) exit(98);
+    if (task->pid == 0) *task = (struct task){.pid = pid};
+    task->role = role;
+    return task;
+}
+
+static void tell(const char *text) {
+    FILE *file = fopen(report, "w");
+    if (!file) die(report);
+    fprintf(file, "%s\n", text);
+    fclose(file);
+}
+
+static int is_in_store(const char *path) { return store && strncmp(path, store, strlen(store)) == 0; }
+
+// Whether a descriptor, or a path from one, is of the store.
+static int on_store(pid_t pid, int64_t folder, uint64_t path, int has_path) {
+    char text[4096] = "", link[64];
+    if (has_path) {
+        struct iovec here = {text, 256}, there = {(void *)(uintptr_t)path, 256};
+        ssize_t got = process_vm_readv(pid, &here, 1, &there, 1, 0);
+        if (got < 0) {
+            there.iov_len = here.iov_len = 4096 - (path & 4095); // the string's page is the last one
+            if (here.iov_len > 256) here.iov_len = there.iov_len = 256;
+            if (process_vm_readv(pid, &here, 1, &there, 1, 0) < 0) return 0;
+        }
+        text[sizeof text - 1] = 0;
+        if (text[0] == '/') return is_in_store(text);
+    }
+    snprintf(link, sizeof link, (int)folder == AT_FDCWD ? "/proc/%d/cwd" : "/proc/%d/fd/%d", pid, (int)folder);
+    ssize_t length = readlink(link, text, sizeof text - 1);
+    if (length < 0) return 0;
+    text[length] = 0;
+    return is_in_store(text);
+}
+
+// The call's name if it matters, and whether it is one on the store's files.
+static const char *name(pid_t pid, const struct __ptrace_syscall_info *info, int *is_file) {
+    const __uint64_t *args = (const __uint64_t *)info->entry.args;
+    *is_file = 1;
+    switch (info->entry.nr) {
+#define AT(call) case SYS_##call: return on_store(pid, (int64_t)args[0], args[1], 1) ? #call : NULL
+#define FD(call) case SYS_##call: return on_store(pid, (int64_t)args[0], 0, 0) ? #call : NULL
+    case SYS_openat:
+        if (!on_store(pid, (int64_t)args[0], args[1], 1)) return NULL;
+        return error_number || (args[2] & (O_CREAT | O_TRUNC)) ? "openat" : NULL;
+    case SYS_mkdir: return on_store(pid, AT_FDCWD, args[0], 1) ? "mkdir" : NULL;
+    case SYS_symlinkat: return on_store(pid, (int64_t)args[1], args[2], 1) ? "symlinkat" : NULL;
+        AT(mkdirat);
+        AT(mknodat);
+        AT(unlinkat);
+        AT(renameat);
+        AT(renameat2);
+        FD(write);
+        FD(pwrite64);
+        FD(fsync);
+        FD(fdatasync);
+        FD(ftruncate);
+        FD(fchmod);
+        AT(fchownat);
+    case SYS_read:
+    case SYS_pread64:
+    case SYS_getdents64: return error_number && on_store(pid, (int64_t)args[0], 0, 0) ? "read" : NULL;
+    }
+    *is_file = 0;
+    if (error_number) return NULL;
+    switch (info->entry.nr) {
+#define ANY(call) case SYS_##call: return #call
+        ANY(clone);
+        ANY(clone3);
+        ANY(fork);
+        ANY(vfork);
+        ANY(execve);
+        ANY(execveat);
+        ANY(flock);
+        ANY(bind);
+        ANY(listen);
+        ANY(connect);
+        ANY(accept4);
+        ANY(sendto);
+        ANY(recvfrom);
+        ANY(sendmsg);
+        ANY(recvmsg);
+        ANY(pidfd_send_signal);
+        ANY(pidfd_open);
+        ANY(wait4);
+        ANY(prctl);
+        ANY(setsid);
+        ANY(unshare);
+        ANY(move_mount);
+        ANY(pivot_root);
+        ANY(seccomp);
+        ANY(exit_group);
+    case SYS_fcntl: return args[1] == F_OFD_SETLK || args[1] == F_OFD_GETLK ? "fcntl" : NULL;
+    }
+    return NULL;
+}
+
+static void kill_targets(struct task *task) {
+    if (!both) {
+        kill(task->pid, SIGKILL);
+        return;
+    }
+    for (int i = 0; i < MOST; i++)
+        if (tasks[i].pid && (tasks[i].role == CLIENT || tasks[i].role == SUPERVISOR)) kill(tasks[i].pid, SIGKILL);
+}
+
+static void at_entry(struct task *task, const struct __ptrace_syscall_info *info) {
+    task->waits = info->entry.nr == SYS_epoll_wait || info->entry.nr == SYS_epoll_pwait;
+    if (task->role != target && !(both && (task->role == CLIENT || task->role == SUPERVISOR))) return;
+    if (hit && !(forever && error_number)) return;
+    int is_file;
+    const char *call = name(task->pid, info, &is_file);
+    if (!call || ++count < when) return;
+    if (!hit) {
+        char text[64];
+        snprintf(text, sizeof text, "hit %s", call);
+        tell(text);
+    }
+    hit = 1;
+    if (!error_number) return kill_targets(task);
+    struct user_regs_struct registers;
+    if (ptrace(PTRACE_GETREGS, task->pid, 0, &registers) < 0) return;
+    registers.orig_rax = (unsigned long)-1; // no such call: the kernel does nothing
+    if (ptrace(PTRACE_SETREGS, task->pid, 0, &registers) == 0) task->failing = 1;
+}
+
+static void at_exit(struct task *task) {
+    task->waits = 0;
+    if (!task->failing) return;
+    task->failing = 0;
+    struct user_regs_struct registers;
+    if (ptrace(PTRACE_GETREGS, task->pid, 0, &registers) < 0) return;
+    registers.rax = (unsigned long)-error_number;
+    (void)ptrace(PTRACE_SETREGS, task->pid, 0, &registers);
+}
+
+// After an exec: who is this now? False: nobody of interest.
+static int recognize(struct task *task) {
+    char path[64], words[4096];
+    snprintf(path, sizeof path, "/proc/%d/cmdline", task->pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 1;
+    ssize_t length = read(file, words, sizeof words - 1);
+    close(file);
+    if (length <= 0) return 1;
+    words[length] = 0;
+    const char *second = words + strlen(words) + 1;
+    if (second < words + length && strcmp(second, "supervise") == 0) task->role = SUPERVISOR;
+    else if (task->role == FORKED || task->role == CHILD) return 0;
+    return 1;
+}
+
+static void leave(struct task *task) {
+    (void)ptrace(PTRACE_DETACH, task->pid, 0, 0);
+    *task = (struct task){0};
+}
+
+static void resume(struct task *task, int number) {
+    if (task->role == CHILD && target != CHILD) return leave(task);
+    (void)ptrace(PTRACE_SYSCALL, task->pid, 0, (void *)(intptr_t)number);
+}
+
+static void stopped(pid_t pid, int status) {
+    struct task *task = find(pid);
+    int number = WSTOPSIG(status), event = status >> 16;
+    if (!task) {
+        // A new process, seen before its parent's word of it.
+        enter(pid, UNKNOWN)->held = 1;
+        return;
+    }
+    if (number == (SIGTRAP | 0x80)) {
+        struct __ptrace_syscall_info info;
+        if (ptrace(PTRACE_GET_SYSCALL_INFO, pid, (void *)sizeof info, &info) > 0) {
+            if (info.op == PTRACE_SYSCALL_INFO_ENTRY) at_entry(task, &info);
+            else if (info.op == PTRACE_SYSCALL_INFO_EXIT) at_exit(task);
+        }
+        return resume(task, 0);
+    }
+    if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
+        unsigned long born = 0;
+        (void)ptrace(PTRACE_GETEVENTMSG, pid, 0, &born);
+        struct task *child = enter((pid_t)born, task->role == SUPERVISOR || task->role == CHILD ? CHILD : FORKED);
+        if (child->held) {
+            child->held = 0;
+            resume(child, 0);
+        }
+        return resume(task, 0);
+    }
+    if (event == PTRACE_EVENT_EXEC) return recognize(task) ? resume(task, 0) : leave(task);
+    if (event == PTRACE_EVENT_STOP) {
+        if (task->leaving) return leave(task);
+        if (number != SIGTRAP) {
+            (void)ptrace(PTRACE_LISTEN, pid, 0, 0);
+            return;
+        }
+        return resume(task, 0);
+    }
+    resume(task, event ? 0 : number);
+}
+
+static void release_idle(void) {
+    for (int i = 0; i < MOST; i++)
+        if (tasks[i].pid && tasks[i].role == SUPERVISOR && tasks[i].waits && !tasks[i].leaving) {
+            tasks[i].leaving = 1;
+            (void)ptrace(PTRACE_INTERRUPT, tasks[i].pid, 0, 0);
+        }
+}
+
+int main(int argc, char **argv) {
+    pid_t other = 0;
+    int option;
+    while ((option = getopt(argc, argv, "+p:s:o:")) > 0) {
+        if (option == 'p') other = atoi(optarg);
+        else if (option == 's') store = optarg;
+        else if (option == 'o') report = optarg;
+        else return 97;
+    }
+    if (argc - optind < 4 || !report) return 97;
+    const char *who = argv[optind], *action = argv[optind + 2];
+    both = strcmp(who, "both") == 0;
+    target = strcmp(who, "client") == 0 ? CLIENT : strcmp(who, "child") == 0 ? CHILD : SUPERVISOR;
+    when = atol(argv[optind + 1]);
+    error_number = atoi(action);
+    forever = strchr(action, '+') != NULL;
+    char **command = argv + optind + 3;
+    if (strcmp(command[0], "--") == 0) command++;
+
+    int ready[2];
+    if (pipe2(ready, O_CLOEXEC) < 0) die("pipe2");
+    pid_t client = fork();
+    if (client == 0) {
+        char word;
+        if (read(ready[0], &word, 1) != 1) _exit(96);
+        execvp(command[0], command);
+        _exit(127);
+    }
+    if (ptrace(PTRACE_SEIZE, client, 0, OPTIONS) < 0 || ptrace(PTRACE_INTERRUPT, client, 0, 0) < 0) die("PTRACE_SEIZE");
+    enter(client, CLIENT);
+    if (other) {
+        if (ptrace(PTRACE_SEIZE, other, 0, OPTIONS) < 0 || ptrace(PTRACE_INTERRUPT, other, 0, 0) < 0) die("PTRACE_SEIZE");
+        enter(other, SUPERVISOR);
+    }
+    int result = 99, begun = 0;
+    for (;;) {
+        int status;
+        pid_t pid = waitpid(-1, &status, __WALL);
+        if (pid < 0) {
+            if (errno == EINTR) continue;
+            break;
+        }
+        if (WIFSTOPPED(status)) {
+            stopped(pid, status);
+            // Both are traced before the command begins.
+            if (!begun && pid == (other ? other : client)) begun = write(ready[1], "g", 1) == 1;
+        } else {
+            struct task *task = find(pid);
+            if (task) *task = (struct task){0};
+            if (pid == client) {
+                result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+                client_is_gone = 1;
+            }
+        }
+        if (client_is_gone) release_idle();
+    }
+    if (!hit) {
+        char text[64];
+        snprintf(text, sizeof text, "missed %ld", count);
+        tell(text);
+    }
+    return result;
+}
