@@ -104,10 +104,14 @@ struct DashboardPage {
 
     private var head: String {
         let running = rows.count { $0.row.isRunning }
-        let cpu = rows.compactMap { $0.stats?.cpuPercent }.reduce(0, +)
-        let memory = rows.compactMap { $0.usage?.memoryBytes }.reduce(0, &+)
-        return
-            " codex32  \(running) of \(rows.count) running  CPU \(Quantity.percent(cpu))  memory \(Quantity.bytes(memory))"
+        let cpu = rows.compactMap { $0.stats?.cpuPercent }
+        let memory = rows.compactMap { $0.usage?.memoryBytes }
+        let all = [
+            "codex32", "\(running) of \(rows.count) running",
+            "CPU \(Quantity.percent(cpu.isEmpty ? nil : cpu.reduce(0, +)))",
+            "memory \(Quantity.bytes(memory.isEmpty ? nil : memory.reduce(0, &+)))",
+        ]
+        return " " + all.joined(separator: "  ")
     }
 
     private var nothing: String {
