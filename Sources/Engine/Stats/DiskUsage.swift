@@ -57,7 +57,7 @@ public struct DiskUsage: Sendable {
 
     private static func runs(_ running: [RunningContainer], _ storage: Storage) -> Entry {
         var runs = Entry(.runs)
-        for run in running { runs.add(below(storage.layers, run.id), active: true) }
+        for run in running { runs.add(layer(run.id, storage), active: true) }
         return runs
     }
 
@@ -98,11 +98,16 @@ public struct DiskUsage: Sendable {
         return journal
     }
 
-    /// A container's folder and its layer.
+    /// A container's folder and its changes. The folder beside them in the layer is overlayfs's own: it lets nobody
+    /// in, and what it holds is gone when a mount is.
     static func container(_ id: String, _ storage: Storage) -> TreeUsage {
         var usage = below(storage.containers, id)
-        usage += below(storage.layers, id)
+        usage += layer(id, storage)
         return usage
+    }
+
+    private static func layer(_ id: String, _ storage: Storage) -> TreeUsage {
+        below("\(storage.layers)/\(id)", "upper")
     }
 
     static func volume(_ name: String, _ storage: Storage) -> TreeUsage { below(storage.volumes, name) }

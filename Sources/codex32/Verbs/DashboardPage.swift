@@ -129,7 +129,9 @@ struct DashboardPage {
             Column(title: "PIDS", width: 5) { $0.tasks },
         ]
         let used = list.reduce(1) { $0 + $1.width + 1 }
-        let bars = (width - used - 1) / 2
+        // A wide window has room for what else is known.
+        let more = width >= 140 ? 42 : width >= 110 ? 21 : 0
+        let bars = (width - used - 2 - more) / 2
         // Below three a bar says nothing.
         if width >= 76, bars >= 3 {
             let wide = min(bars, 24)
@@ -137,8 +139,8 @@ struct DashboardPage {
             list.insert(Column(title: "", width: wide) { $0.memoryBars(wide, look) }, at: 5)
         }
         let left = width - list.reduce(1) { $0 + $1.width + 1 }
-        if left >= 24 { list.append(Column(title: "NET IN / OUT", width: 20) { $0.network }) }
-        if left >= 56 { list.append(Column(title: "DISK READ / WRITTEN", width: 20) { $0.disk }) }
+        if left >= 21 { list.append(Column(title: "NET IN / OUT", width: 20) { $0.network }) }
+        if left >= 42 { list.append(Column(title: "DISK READ / WRITTEN", width: 20) { $0.disk }) }
         return list
     }
 
