@@ -1,0 +1,106 @@
+"""Stats and update on a kernel with cgroup v2: what codex32 says beside the cgroup's files, read from outside.
+
+Runs inside the machine of run-in-vm, as root.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CODEX32 = str(Path(os.environ.get("CODEX32") or HERE.parents[1] / ".build/release/codex32").absolute())
+DISK = Path("/mnt/disk")
+CGROUPS = Path("/sys/fs/cgroup")
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not (CGROUPS / "user.codex/session").is_dir() or not DISK.is_mount(),
+    reason="for the machine of Tests/VM/run-in-vm",
+)
+
+
+class Store:
+    def __init__(self, who):
+        self.prefix = [str(HERE / "as-user")] if who == "codex" else []
+        self.folder = DISK / f"update-{who}"
+
+    def __call__(self, verb, *words, ok=True):
+        done = subprocess.run(
+            [*self.prefix, CODEX32, verb, "--root", str(self.folder), *words],
+            capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL, cwd=DISK, check=False,
+        )  # fmt: skip
+        assert not ok or done.returncode == 0, done.stderr
+        return done
+
+    def record(self, name):
+        return json.loads(self("inspect", name).stdout)[0]
+
+    def cgroup(self, name):
+        return Path(self.record(name)["cgroup"])
+
+    def stats(self, name):
+        return json.loads(self("stats", "--no-stream", "--format", "json", name).stdout)
+
+
+@pytest.fixture(params=["root", "codex"])
+def store(request):
+    made = Store(request.param)
+    made.folder.mkdir(exist_ok=True)
+    os.chown(made.folder, *([1001] * 2 if request.param == "codex" else [0] * 2))
+    yield made
+    for name in made("list", "-q").stdout.split():
+        made("remove", "-f", "-v", name, ok=False)
+    assert made("list", "-q").stdout == ""
+
+
+def start(store, name, *options, script="while :; do :; done"):
+    store("run", "-d", "-q", "--name", name, *options, "--image", "template:busybox", "--", "sh", "-c", script)
+
+
+def test_update_is_in_force_at_once(store):
+    start(store, "live", "-m", "128m", "--pids-limit", "100")
+    group = store.cgroup("live")
+    assert (group / "memory.max").read_text() == f"{128 << 20}\n"
+    shown = store("update", "--format", "json", "-m", "96m", "--cpus", "0.25", "--pids-limit", "40", "--cpu-weight", "50", "live")
+    inforce = json.loads(shown.stdout)[0]["inForce"]
+    wanted = {"memory.max": str(96 << 20), "cpu.max": "25000 100000", "pids.max": "40", "cpu.weight": "50"}
+    for file, text in wanted.items():
+        assert (group / file).read_text() == text + "\n"
+        assert inforce[file] == text
+    # And it is still so after the next start.
+    store("restart", "-t", "0", "live")
+    assert (store.cgroup("live") / "pids.max").read_text() == "40\n"
+
+
+def test_update_puts_former_limits_back(store):
+    start(store, "whole", "-m", "128m", "--pids-limit", "100", "--cpus", "0.5")
+    group = store.cgroup("whole")
+    files = ["memory.max", "memory.swap.max", "cpu.max", "cpu.weight", "pids.max", "cpuset.cpus"]
+    texts = lambda: {file: (group / file).read_text() for file in files if (group / file).exists()}  # noqa: E731
+    before, record = texts(), store.record("whole")["configuration"]
+    # No machine has this CPU; memory, cpu and pids are written before it.
+    done = store("update", "-m", "64m", "--cpus", "0.1", "--pids-limit", "9", "--cpuset", "65000", "whole", ok=False)
+    assert done.returncode == 125 and "cpuset.cpus" in done.stderr and "stay as they were" in done.stderr
+    assert texts() == before
+    assert store.record("whole")["configuration"] == record
+
+
+def test_stats_are_the_cgroups(store):
+    start(store, "seen", "-m", "128m", "--pids-limit", "100", "--cpus", "0.5", script="sleep 1000 & while :; do :; done")
+    group = store.cgroup("seen")
+    row = store.stats("seen")
+    assert (row["from"], row["memoryFrom"]) == ("cgroup", "cgroup")
+    assert (row["memoryLimitBytes"], row["pidsLimit"]) == (128 << 20, 100)
+    assert row["pids"] == int((group / "pids.current").read_text()) == 2
+    assert 0 < row["memoryBytes"] < 128 << 20 and row["cpuPercent"] is not None
+    used = int((group / "cpu.stat").read_text().split()[1]) / 1e6
+    assert 0 < row["cpuSeconds"] <= used
+    end = time.monotonic() + 120
+    while store.stats("seen")["cpuPercent"] == 0 and time.monotonic() < end:
+        pass
+    with contextlib.suppress(FileNotFoundError):
+        assert (row["readBytes"] is not None) == ((group / "io.stat").read_text() is not None)
