@@ -55,7 +55,15 @@ int codex_step_identity(const struct codex_step *step);
 int codex_step_seccomp(const struct codex_step *step);
 int codex_step_hold(struct codex_child_state *state);
 int codex_step_init(struct codex_child_state *state);
+int codex_step_join(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_enter(struct codex_child_state *state);
+int codex_step_open_devpts(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_outlive(void);
 int codex_step_exec(struct codex_child_state *state);
+
+// Asks again for what a change of ids or of the user namespace takes away: to end with the parent,
+// and to be closed to tracing.
+int codex_watch_parent_again(void);
 
 int codex_control_send(int control, const struct codex_message *message, int descriptor);
 int codex_control_wait(int control);

@@ -27,7 +27,7 @@ static int set_ids(uint32_t uid, uint32_t gid) {
     return 0;
 }
 
-static int watch_parent_again(void) {
+int codex_watch_parent_again(void) {
     // prctl(2): PDEATHSIG and dumpability are lost when the effective ids change.
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -errno;
     return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == 0 ? 0 : -errno;
@@ -36,7 +36,7 @@ static int watch_parent_again(void) {
 int codex_step_become_root(const struct codex_step *step) {
     if ((step->flags & 1) && syscall(SYS_setgroups, 0, NULL) < 0) return -errno;
     int result = set_ids((uint32_t)step->a, (uint32_t)step->b);
-    return result < 0 ? result : watch_parent_again();
+    return result < 0 ? result : codex_watch_parent_again();
 }
 
 int codex_step_identity(const struct codex_step *step) {
@@ -45,7 +45,7 @@ int codex_step_identity(const struct codex_step *step) {
         return -errno;
     int result = codex_capabilities_keep();
     if (result == 0) result = set_ids((uint32_t)step->a, (uint32_t)step->b);
-    return result < 0 ? result : watch_parent_again();
+    return result < 0 ? result : codex_watch_parent_again();
 }
 
 int codex_step_loopback(void) {

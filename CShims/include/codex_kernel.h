@@ -107,6 +107,8 @@ int codex_lock_take(int descriptor, int wait);
 int codex_lock_release(int descriptor);
 int codex_lock_is_taken(int descriptor);
 int codex_pidfd_open(int pid);
+// Signals the process group that a child leads. The child must not be reaped yet: its number is its own until then.
+int codex_signal_group(int leader, int signal);
 int codex_wait_readable(int descriptor, int milliseconds);
 
 // --- sockets with a path (socket.c): AF_UNIX, SOCK_SEQPACKET ---

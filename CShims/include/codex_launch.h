@@ -48,6 +48,10 @@ enum codex_step_kind {
     CODEX_STEP_NO_NEW_PRIVS,
     CODEX_STEP_SECCOMP,          // text: struct sock_filter array; flags: SECCOMP_FILTER_FLAG_*
     CODEX_STEP_INIT,             // forks: this process stays as pid 1 and reaps, the new one goes on
+    CODEX_STEP_JOIN,             // source: a pidfd; flags: CLONE_NEW* of its namespaces that become this process's
+    CODEX_STEP_ENTER,            // a process in the pid namespace joined goes on; this one names it to the parent and ends
+    CODEX_STEP_OPEN_DEVPTS,      // path, which must be a devpts -> slot
+    CODEX_STEP_OUTLIVE,          // the parent's end no longer ends this process
     CODEX_STEP_EXEC,             // the last step: execve of the candidates in turn
     CODEX_STEP_COUNT
 };
@@ -97,7 +101,7 @@ struct codex_child {
     int report;  // SOCK_SEQPACKET from pid 1 of a plan with a reaper, or -1
 };
 
-enum codex_message_kind { CODEX_MESSAGE_FAILED = 1, CODEX_MESSAGE_HELD = 2, CODEX_MESSAGE_TERMINAL = 3 };
+enum codex_message_kind { CODEX_MESSAGE_FAILED = 1, CODEX_MESSAGE_HELD = 2, CODEX_MESSAGE_TERMINAL = 3, CODEX_MESSAGE_ENTERED = 4 };
 
 enum { CODEX_NAMESPACE_COUNT = 8, CODEX_DETAIL = 160 };
 
@@ -106,7 +110,8 @@ struct codex_message {
     uint32_t kind;
     uint32_t step;  // index into steps, for CODEX_MESSAGE_FAILED
     int32_t error;  // errno, for CODEX_MESSAGE_FAILED
-    int32_t descriptor; // filled by the receiver: the pty's master, or -1
+    int32_t descriptor; // filled by the receiver: the pty's master, the pidfd of who goes on, or -1
+    int32_t pid;        // of who goes on, for CODEX_MESSAGE_ENTERED
     uint64_t namespaces[CODEX_NAMESPACE_COUNT];
     char detail[CODEX_DETAIL]; // what the kernel said of a mount, ends in NUL
 };

@@ -92,6 +92,7 @@ enum Start {
             case .terminal(let master):
                 StandardStream.input.copySize(to: master)
                 terminal = consume master
+            case .entered: break  // Its own plan has no such step.
             case .held(let namespaces):
                 try explaining("cannot read what is in force") { () throws(KernelError) in
                     try receipt?.readHeld(pid: child.pid, namespaces: namespaces, cgroup: cgroup)

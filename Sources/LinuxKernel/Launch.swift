@@ -37,14 +37,16 @@ public enum LaunchMessage: ~Copyable {
     case held([Namespace: UInt64])
     /// The master of its terminal; it waits until the size is set.
     case terminal(Descriptor)
+    /// At ``LaunchStep/enter``: this process goes on in the place of the child, and waits.
+    case entered(pid: Int32, Descriptor)
     /// execve happened, or the child is gone.
     case finished
 }
 
 /// A child between clone3 and execve, and afterwards the program.
 public struct Child: ~Copyable {
-    public let pid: Int32
-    public let pidfd: Descriptor
+    public private(set) var pid: Int32
+    public private(set) var pidfd: Descriptor
     private let control: Descriptor
     /// Pid 1 of a plan with ``LaunchStep/reaper`` tells here how the program ended.
     private let report: Descriptor?
@@ -120,6 +122,8 @@ public struct Child: ~Copyable {
             return .held(inodes)
         case CODEX_MESSAGE_TERMINAL.rawValue where message.descriptor >= 0:
             return .terminal(Descriptor(owning: message.descriptor))
+        case CODEX_MESSAGE_ENTERED.rawValue where message.descriptor >= 0:
+            return .entered(pid: message.pid, Descriptor(owning: message.descriptor))
         default:
             let detail = withUnsafeBytes(of: message.detail) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 && $0 != 10 }, as: UTF8.self)
@@ -128,6 +132,19 @@ public struct Child: ~Copyable {
             return .failed(step: step, KernelError("launch", number: message.error), detail: detail)
         }
     }
+
+    /// The process that ``LaunchMessage/entered`` named takes the child's place: it is a child of this
+    /// process too (CLONE_PARENT). The first one has done its part, and is reaped.
+    public mutating func become(pid: Int32, _ pidfd: consuming Descriptor) throws(KernelError) {
+        var usage = codex_usage()
+        let first = self.pid
+        self.pid = pid
+        self.pidfd = pidfd
+        try KernelError.check(codex_reap(first, &usage, 1), "wait4")
+    }
+
+    /// Signals the whole process group that the child leads. Only before it is reaped.
+    public borrowing func signalGroup(_ number: Int32) { _ = codex_signal_group(pid, number) }
 
     public borrowing func signal(_ number: Int32) throws(KernelError) {
         try KernelError.check(codex_pidfd_send_signal(pidfd.number, number), "pidfd_send_signal")

@@ -127,6 +127,12 @@ final class EncodedSteps {
         case .noNewPrivileges: return form(CODEX_STEP_NO_NEW_PRIVS)
         case .seccomp(let program): return form(CODEX_STEP_SECCOMP, bytes: program.bytes)
         case .reaper: return form(CODEX_STEP_INIT)
+        case .join(let process, let namespaces):
+            return form(
+                CODEX_STEP_JOIN, source: process, flags: UInt32(namespaces.reduce(0) { $0 | $1.cloneFlag }))
+        case .enter: return form(CODEX_STEP_ENTER)
+        case .openTerminals(let path, let slot): return form(CODEX_STEP_OPEN_DEVPTS, slot: slot, path: path)
+        case .outlive: return form(CODEX_STEP_OUTLIVE)
         case .execute: return form(CODEX_STEP_EXEC)
         }
     }

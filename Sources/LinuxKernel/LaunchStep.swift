@@ -94,6 +94,10 @@ public enum LaunchStep: Hashable, Sendable {
     case noNewPrivileges
     case seccomp(SeccompProgram)
     case reaper
+    case join(Slot, namespaces: Set<Namespace>)
+    case enter
+    case openTerminals(String, into: Slot)
+    case outlive
     case execute
 }
 
@@ -146,6 +150,10 @@ extension LaunchStep {
         case .noNewPrivileges: "cannot set no_new_privs"
         case .seccomp: "cannot load the seccomp filter"
         case .reaper: "cannot start the init process"
+        case .join: "cannot join the container"
+        case .enter: "cannot start a process in the container"
+        case .openTerminals(let path, _): "cannot open a terminal in \(path)"
+        case .outlive: "cannot leave the program alone"
         case .execute: "cannot run"
         }
     }

@@ -135,6 +135,8 @@ public enum Signal {
     public static let alarm = SIGALRM
     public static let ttyOutput = SIGTTOU
     public static let ttyInput = SIGTTIN
+    /// Ctrl-Z.
+    public static let ttyStop = SIGTSTP
 
     private static let names: [String: Int32] = [
         "HUP": SIGHUP, "INT": SIGINT, "QUIT": SIGQUIT, "ILL": SIGILL, "TRAP": SIGTRAP, "ABRT": SIGABRT, "BUS": SIGBUS,

@@ -90,6 +90,10 @@ extension LaunchStep {
         case .noNewPrivileges: "no_new_privs"
         case .seccomp(let program): "seccomp \(program.instructionCount) instructions"
         case .reaper: "init"
+        case .join: "setns"
+        case .enter: "clone into the pid namespace"
+        case .openTerminals(let path, _): "open the terminals at \(path)"
+        case .outlive: "outlive codex32"
         case .execute: "execve"
         }
     }

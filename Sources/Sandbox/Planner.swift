@@ -141,7 +141,7 @@ public struct Planner {
         return offer.subordinateUIDs != nil && offer.subordinateGIDs != nil ? .subordinate : .single
     }
 
-    private mutating func chooseLimits() throws(Problem) {
+    mutating func chooseLimits() throws(Problem) {
         var limits = request.level.defaultLimits()
         let asked = request.limits
         if let value = asked.memoryMax { limits.memoryMax = value }
@@ -222,7 +222,7 @@ public struct Planner {
         }
     }
 
-    private mutating func chooseSeccomp(_ cache: SeccompCache) throws(Problem) -> SeccompProgram? {
+    mutating func chooseSeccomp(_ cache: SeccompCache) throws(Problem) -> SeccompProgram? {
         if isWaived(.seccomp) {
             plan.notices.append(Notice(.seccomp, "no filter was loaded", hint: nil, waived: true))
             return nil

@@ -34,12 +34,14 @@ extension Planner {
         }
         if let devices { maskSteps(devices, proc: proc, sys: sys) }
         if request.terminal {
-            let ttyGroup: UInt32 = plan.identity?.hostGID(5) == nil && plan.identity != nil ? plan.user.gid : 5
             add(
                 .terminal(devpts: devices?.pts, console: devices?.folder, uid: plan.user.uid, gid: ttyGroup))
         }
         if let devices, strict { add(.mountAttributes(devices.folder, set: .readOnly, clear: [], recursive: false)) }
     }
+
+    /// The group of terminals, 5 as everywhere; where the container has no such id, the program's own.
+    var ttyGroup: UInt32 { plan.identity?.hostGID(5) == nil && plan.identity != nil ? plan.user.gid : 5 }
 
     struct Devices {
         let folder: Slot

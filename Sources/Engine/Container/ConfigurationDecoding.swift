@@ -61,7 +61,7 @@ extension LogPolicy {
 }
 
 extension HealthCheck {
-    fileprivate init(_ object: JSONObject) throws(DocumentError) {
+    init(_ object: JSONObject) throws(DocumentError) {
         self.init(command: try object.strings("command"))
         interval = try object.integer("interval") ?? interval
         timeout = try object.integer("timeout") ?? timeout

@@ -22,6 +22,8 @@ final class Supervisor {
         static let health: UInt64 = 12
         static let slow: UInt64 = 13
         static let command: UInt64 = 14
+        static let healthProcess: UInt64 = 15
+        static let healthOutput: UInt64 = 16
         static let firstPeer: UInt64 = 100
     }
 
@@ -44,6 +46,8 @@ final class Supervisor {
     var peers: [UInt64: Peer] = [:]
     var nextPeer = Token.firstPeer
     var program: Program?
+    /// The checks of the present program's health; nil: there are none.
+    var health: HealthMonitor?
     /// Starts in a row that did not last: what the next delay comes from.
     var failures: UInt64 = 0
     /// The end that is under way was asked for, and is followed by another start at once.
@@ -164,6 +168,7 @@ final class Supervisor {
             try again.set(nanoseconds: 0)
             startAgain()
         case Token.slow: dropSlow()
+        case Token.health, Token.healthProcess, Token.healthOutput: handleHealth(event.token)
         case Token.firstPeer...: handlePeer(event)
         default: break
         }

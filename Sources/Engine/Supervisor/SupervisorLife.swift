@@ -45,6 +45,7 @@ extension Supervisor {
             throw error
         }
         journal.append("start", record)
+        beginHealth()
         do throws(KernelError) { try watch(started) } catch { throw Problem("cannot watch \(record.name)", error) }
     }
 
@@ -114,6 +115,7 @@ extension Supervisor {
     func ended(_ program: Program, _ end: ProcessEnd) {
         program.hasEnded = true
         isOutputHeld = false
+        endHealth()
         drain(program)
         log.finish()
         reportLog()

@@ -43,7 +43,8 @@ extension Supervisor {
         case .rename(let name, let old): return try rename(name, from: old)
         case .update(let change): return try update(change)
         case .checkHealth:
-            throw Problem("cannot check the health of \(record.name)", "it has no health check", hint: "--health-cmd")
+            try checkHealth(for: peer)
+            return nil
         }
     }
 
@@ -67,6 +68,7 @@ extension Supervisor {
         guard program.freeze(on) else {
             throw Problem("cannot \(verb) \(record.name)", "the kernel did not do it: cgroup.freeze")
         }
+        noteHealthPause()
         try record.become(on ? .paused(life) : .running(life))
         save()
         journal.append(verb, record)

@@ -47,7 +47,12 @@ enum InspectVerb {
     private static func document(_ containers: Containers, _ name: String, receipt: Bool) throws(Problem) -> JSON {
         let container = try containers.store.find(name)
         let record = try containers.view(container)
-        guard receipt else { return record.document }
+        guard receipt else {
+            guard let health = container.healthReport(), case .object(let members) = record.document else {
+                return record.document
+            }
+            return .object(members + [.init("healthChecks", health)])
+        }
         guard let text = container.receipt() else {
             throw Problem(
                 "no receipt of \(record.name)", "it was never started", hint: "codex32 start \(record.name)")

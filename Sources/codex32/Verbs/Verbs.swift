@@ -3,7 +3,8 @@ internal import LinuxKernel
 /// Every verb that people type, in the order in which help shows them. `run` reaches its work without this list.
 enum Verbs {
     static var all: [Verb] {
-        [RunVerb.verb, CreateVerb.verb] + LifecycleVerbs.all + [ListVerb.verb, InspectVerb.verb]
+        [RunVerb.verb, CreateVerb.verb] + LifecycleVerbs.all
+            + [ExecVerb.verb, TopVerb.verb, HealthVerb.verb, ListVerb.verb, InspectVerb.verb]
             + OutputVerbs.all + [
                 StatsVerb.verb, Dashboard.verb, UpdateVerb.verb, PortVerb.verb, PruneVerb.verb, SystemVerb.verb,
                 DoctorCommand.verb, VersionCommand.verb, CompletionCommand.verb,

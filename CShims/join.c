@@ -1,0 +1,66 @@
+// Joining a container that runs: the steps of exec before those that restrict every program.
+#define _GNU_SOURCE
+#include "codex_child.h"
+#include "codex_kernel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+// All namespaces in one call (setns(2) with a pidfd, Linux 5.8). The kernel takes the user namespace first
+// and asks for the rights over the others in it, which is the one order that works for an ordinary user;
+// and either all are joined or none.
+int codex_step_join(struct codex_child_state *state, const struct codex_step *step) {
+    if (syscall(SYS_setns, codex_slot(state, step->source), (int)step->flags) < 0) return -errno;
+    // Another user namespace came with capabilities that this process did not have, so that it now is as
+    // dumpable as fs.suid_dumpable says, and no longer watched (credentials(7), prctl(2)).
+    return codex_watch_parent_again();
+}
+
+// A pid namespace is only entered by birth (setns(2)). CLONE_PARENT makes codex32 the parent, which reaps and
+// is watched; nothing of ours stays between the two. The process is closed to tracing from birth: it has this
+// one's memory, which no user namespace below the host's owns (CVE-2016-9962).
+int codex_step_enter(struct codex_child_state *state) {
+    int pidfd = -1;
+    struct clone_args arguments = {.flags = CLONE_PARENT | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd};
+    long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
+    if (pid < 0) return -errno;
+    if (pid > 0) {
+        struct codex_message message = {
+            .kind = CODEX_MESSAGE_ENTERED, .step = state->index, .descriptor = -1, .pid = (int32_t)pid};
+        _exit(codex_control_send(state->control, &message, pidfd) < 0 ? 125 : 0);
+    }
+    int result = codex_watch_parent_again();
+    if (result < 0) return result;
+    // Not codex32's terminal, and a process group that can be signalled as a whole.
+    if (setsid() < 0) return -errno;
+    // Watched before the word is waited for: a parent that ended earlier shows as the end of the socket.
+    return codex_control_wait(state->control);
+}
+
+int codex_step_open_devpts(struct codex_child_state *state, const struct codex_step *step) {
+    int folder = codex_path_open(state->root, step->path, O_PATH | O_DIRECTORY, true);
+    if (folder < 0) return folder;
+    struct statfs system;
+    if (fstatfs(folder, &system) < 0) {
+        int result = -errno;
+        close(folder);
+        return result;
+    }
+    if (system.f_type != DEVPTS_SUPER_MAGIC) {
+        close(folder);
+        return -ENODEV;
+    }
+    return codex_store(state, step, folder);
+}
+
+int codex_step_outlive(void) { return prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 ? 0 : -errno; }
+
+int codex_signal_group(int leader, int signal) { return kill(-leader, signal) == 0 ? 0 : -errno; }

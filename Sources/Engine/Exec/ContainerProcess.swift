@@ -1,0 +1,148 @@
+internal import LinuxKernel
+internal import Sandbox
+
+/// A process of a container, held by descriptors: whatever happens to its number, these mean it and no other.
+struct ContainerProcess: ~Copyable {
+    let pidfd: Descriptor
+    /// `/proc/PID`.
+    let folder: Descriptor
+
+    /// The container's first process; where that is codex32's own reaper (`--init`), which is closed to everybody
+    /// but root, the program below it.
+    ///
+    /// - Throws: when it has ended, or is not to be looked into by this user.
+    static func open(_ record: ContainerRecord) throws(Problem) -> ContainerProcess {
+        guard let identity = record.state.life?.process, let first = ContainerProcess(identity) else {
+            throw gone(record.name)
+        }
+        if first.isOpen { return first }
+        guard let program = first.openChild(of: identity.pid) else {
+            guard identity.isAlive else { throw gone(record.name) }
+            throw Problem(
+                "cannot enter \(record.name)", "its first process is closed to this user",
+                hint: "try again when its program has begun, or run codex32 as root")
+        }
+        return program
+    }
+
+    static func gone(_ name: String) -> Problem {
+        Problem("cannot enter \(name)", "its program has just ended", hint: "codex32 start \(name)")
+    }
+
+    init?(_ identity: ProcessIdentity) {
+        guard let pidfd = identity.open(),
+            let folder = try? Descriptor.open("/proc/\(identity.pid)", [.read, .folder]),
+            // Alive after the folder was opened, so the folder is this very process's.
+            !pidfd.waitReadable(milliseconds: 0)
+        else { return nil }
+        self.pidfd = pidfd
+        self.folder = folder
+    }
+
+    /// Whether its namespaces may be joined: the kernel asks for the same right to look at them (ptrace(2)).
+    private var isOpen: Bool { inode(.user) != nil }
+
+    private borrowing func inode(_ namespace: Namespace) -> UInt64? {
+        (try? folder.status(of: "ns/\(namespace.file)", followLinks: true))?.inode
+    }
+
+    /// A child that is in the same user namespace, as far as that can be seen: one with the same maps.
+    private borrowing func openChild(of pid: Int32) -> ContainerProcess? {
+        guard let text = try? folder.contents(of: "task/\(pid)/children", limit: 1 << 16),
+            let map = try? folder.contents(of: "uid_map")
+        else { return nil }
+        for word in text.split(separator: " ").prefix(64) {
+            guard let number = Int32(word), let identity = ProcessIdentity(of: number),
+                let child = ContainerProcess(identity), child.isOpen,
+                let status = try? child.folder.contents(of: "status"),
+                ProcessStatus(text: status).number("PPid") == Int(pid),
+                (try? child.folder.contents(of: "uid_map")) == map
+            else { continue }
+            return child
+        }
+        return nil
+    }
+
+    /// What there is to join.
+    borrowing func target(_ record: ContainerRecord, outlives: Bool) throws(Problem) -> JoinTarget {
+        var others: Set<Namespace> = []
+        for namespace in Namespace.allCases {
+            // Nil: a kernel without it.
+            guard let inode = inode(namespace) else { continue }
+            if inode != Namespace.current(namespace) { others.insert(namespace) }
+        }
+        let identity = others.contains(.user) ? try identityMap(record.name) : nil
+        return JoinTarget(
+            namespaces: others, identity: identity, inherited: inherited(record), outlives: outlives)
+    }
+
+    private borrowing func identityMap(_ name: String) throws(Problem) -> IdentityMap {
+        let (uids, gids, groups) = try explaining("cannot read the ids of \(name)") {
+            () throws(KernelError) -> (String, String, String) in
+            (
+                try folder.contents(of: "uid_map"), try folder.contents(of: "gid_map"),
+                try folder.contents(of: "setgroups")
+            )
+        }
+        return IdentityMap(
+            uids: ContainerProcess.ranges(uids), gids: ContainerProcess.ranges(gids), byHelper: false,
+            deniesGroups: groups.hasPrefix("deny"))
+    }
+
+    /// `/proc/PID/uid_map` (user_namespaces(7)).
+    static func ranges(_ text: String) -> [IdentityRange] {
+        text.split(separator: "\n").compactMap { line in
+            let numbers = line.split(separator: " ").compactMap { UInt32($0) }
+            guard numbers.count == 3 else { return nil }
+            return IdentityRange(inside: numbers[0], outside: numbers[1], count: numbers[2])
+        }
+    }
+
+    /// The limits that the container's program began with are its supervisor's, which never changes them.
+    /// Those of the caller of `exec` may be others.
+    private borrowing func inherited(_ record: ContainerRecord) -> [ResourceLimit] {
+        guard let supervisor = record.supervisor,
+            let there = try? Descriptor.contents(of: "/proc/\(supervisor.pid)/limits"), supervisor.isAlive,
+            let here = try? Descriptor.contents(of: "/proc/self/limits")
+        else { return [] }
+        let own = ContainerProcess.limits(here)
+        return ContainerProcess.limits(there).compactMap { limit in
+            guard let now = own.first(where: { $0.resource == limit.resource }), now != limit else { return nil }
+            // Only root raises a hard limit (setrlimit(2)).
+            let hard = Machine.isRoot ? limit.hard : min(limit.hard, now.hard)
+            let wanted = ResourceLimit(resource: limit.resource, soft: min(limit.soft, hard), hard: hard)
+            return wanted == now ? nil : wanted
+        }
+    }
+
+    /// `/proc/PID/limits`: a title of 26 characters, then the soft and the hard limit.
+    static func limits(_ text: String) -> [ResourceLimit] {
+        text.split(separator: "\n").compactMap { line in
+            guard let known = ResourceLimit.known.first(where: { line.hasPrefix($0.title + "  ") }) else { return nil }
+            let words = line.dropFirst(known.title.count).split(separator: " ")
+            guard words.count >= 2, let soft = number(words[0]), let hard = number(words[1]) else { return nil }
+            return ResourceLimit(resource: known.number, soft: soft, hard: hard)
+        }
+    }
+
+    private static func number(_ word: Substring) -> UInt64? {
+        word == "unlimited" ? ResourceLimit.unlimited : UInt64(word)
+    }
+
+    /// The cgroup that it was born in, opened; nil: it has none.
+    borrowing func cgroup(_ record: ContainerRecord) throws(Problem) -> Descriptor? {
+        guard let path = record.cgroup else { return nil }
+        let root = "/sys/fs/cgroup"
+        let memberships = (try? folder.contents(of: "cgroup")) ?? ""
+        guard path.hasPrefix(root + "/"),
+            memberships.split(separator: "\n").contains(where: { $0 == "0::" + path.dropFirst(root.count) })
+        else {
+            throw Problem(
+                "cannot enter \(record.name)", "its program is not in the cgroup \(path)",
+                hint: "codex32 restart \(record.name)")
+        }
+        return try explaining("cannot open the cgroup of \(record.name)") { () throws(KernelError) -> Descriptor? in
+            try Descriptor.open(path, [.read, .folder, .noFollow])
+        }
+    }
+}

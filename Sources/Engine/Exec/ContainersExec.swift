@@ -1,0 +1,55 @@
+public import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+extension Containers {
+    /// Runs a second program in a container that runs, and returns its exit status: its own, or 128 and the signal's
+    /// number; 0 as soon as it has begun when it is detached.
+    ///
+    /// - Throws: what kept it from starting: 126 not executable, 127 not found, 125 all else.
+    public func exec(_ reference: String, _ configuration: ExecConfiguration) throws(Problem) -> Int32 {
+        // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
+        Machine.setDumpable(false)
+        let container = try findRunning(reference)
+        return try run(configuration, in: try view(container))
+    }
+
+    /// A foreground run has no record of what it was asked for: its restrictions could not be made again.
+    private func findRunning(_ reference: String) throws(Problem) -> ContainerFolder {
+        do { return try store.find(reference) } catch {
+            let runs = (try? RunningContainer.all(storage)) ?? []
+            guard let found = runs.first(where: { $0.name == reference || $0.id == reference }) else { throw error }
+            throw Problem(
+                "cannot run a program in \(reference)", "it is a foreground run of the image \(found.image)",
+                hint: "start it with -d: codex32 run -d --name \(found.name ?? "NAME") ...")
+        }
+    }
+
+    func run(_ configuration: ExecConfiguration, in record: ContainerRecord) throws(Problem) -> Int32 {
+        let null = try explaining("cannot set up the standard streams") { () throws(KernelError) in
+            try Descriptor.open("/dev/null", [.readWrite])
+        }
+        // Before the program is there: from here on no signal ends this process without it.
+        var session = try ExecSession()
+        let standard: (Int32, Int32, Int32) =
+            configuration.detach
+            ? (null.number, null.number, null.number) : (configuration.interactive ? 0 : null.number, 1, 2)
+        let exec = try Exec.start(configuration, in: record, storage: storage, standard: standard)
+        if configuration.detach { return 0 }
+        let raw = configuration.terminal && configuration.interactive ? RawTerminal(.input) : nil
+        let end = try session.run(exec, input: configuration.interactive, timeLimit: configuration.timeLimit)
+        _ = consume raw
+        return status(end, session.isLate, record)
+    }
+
+    private func status(_ end: ProcessEnd, _ isLate: Bool, _ record: ContainerRecord) -> Int32 {
+        if isLate {
+            StandardStream.error.print("codex32: the program took too long and was killed\n")
+            return 124
+        }
+        if end.signal == Signal.kill, record.state.life?.process.isAlive == false {
+            StandardStream.error.print("codex32: \(record.name) has ended, and the program with it\n")
+        }
+        return end.exitCode ?? 128 + (end.signal ?? 0)
+    }
+}

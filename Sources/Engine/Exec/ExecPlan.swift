@@ -1,0 +1,100 @@
+internal import Images
+internal import LinuxKernel
+internal import OCISpec
+internal import Sandbox
+
+/// From a container's record and what `exec` was asked for to the plan of a second program.
+enum ExecPlan {
+    /// The container's own request, with this program in the place of its first one.
+    ///
+    /// Nothing of the host's files is looked at but the image's name: the container runs whatever became of them.
+    static func request(_ record: ContainerRecord, storage: Storage) throws(Problem) -> SandboxRequest {
+        let configuration: ContainerConfiguration
+        do throws(DocumentError) {
+            configuration = try ContainerConfiguration(
+                withoutSources(record.configuration), name: record.name, labels: [], storage: storage)
+        } catch {
+            throw Problem(
+                "cannot enter \(record.name)", error.description,
+                hint: "codex32 inspect \(record.name) shows its record")
+        }
+        var request = configuration.run.request
+        let isScript = isScript(configuration.run.image)
+        request.root =
+            switch (isScript, request.level) {
+            case (true, .minimal): .host
+            case (true, _): .assembled([])
+            case (false, _): .folder(HostPath("/", try root()), present: [])
+            }
+        request.readOnly = configuration.run.readOnly ?? (request.level == .strict)
+        let usual = if case .path = configuration.run.image, isScript { "/app" } else { "/" }
+        request.workingFolder = configuration.run.workingFolder ?? usual
+        request.reaper = false
+        request.hold = false
+        return request
+    }
+
+    private static func root() throws(Problem) -> FileStatus {
+        try explaining("cannot look at the root") { () throws(KernelError) in try Descriptor.status(ofPath: "/") }
+    }
+
+    /// An image that is put together from the machine's files. One that is gone counts as a folder: the wall
+    /// around that is the higher one.
+    private static func isScript(_ image: ImageReference) -> Bool {
+        switch image {
+        case .path(let path):
+            guard let kind = try? Descriptor.status(ofPath: path).kind else { return false }
+            return kind != .folder
+        case .template(let name):
+            if case .assembled? = try? Template.named(name).kind { return true }
+            return false
+        }
+    }
+
+    /// The configuration with the container's mounts, but not with where they came from.
+    private static func withoutSources(_ configuration: JSON) -> JSON {
+        var result = configuration.replacing("devices", .array([]))
+        if case .array(let volumes)? = configuration["volumes"] {
+            result = result.replacing("volumes", .array(volumes.map { $0.replacing("source", .string("/")) }))
+        }
+        return result
+    }
+
+    /// What the machine offered to the container, as far as it matters for a second program.
+    static func offer(_ cgroup: borrowing Descriptor?, _ record: ContainerRecord) throws(Problem) -> Offer {
+        var offer = try Offer.current(cgroup: false)
+        switch cgroup {
+        case .some(let folder):
+            let controllers = (try? folder.contents(of: "cgroup.controllers")) ?? ""
+            let names = controllers.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
+            offer.cgroup = .success(CgroupPlace(path: record.cgroup ?? "", controllers: Set(names)))
+        case .none: offer.cgroup = .failure(CgroupPlace.Missing("the container has none", hint: ""))
+        }
+        return offer
+    }
+
+    /// Puts this program into the request.
+    static func apply(
+        _ configuration: ExecConfiguration, to request: inout SandboxRequest, _ process: borrowing ContainerProcess
+    ) throws(Problem) {
+        request.command = configuration.command
+        request.terminal = configuration.terminal
+        if let folder = configuration.workingFolder { request.workingFolder = folder }
+        if let text = configuration.user {
+            let root = try explaining("cannot use -u \(text)") { () throws(KernelError) in
+                try process.folder.open("root", [.pathOnly, .folder])
+            }
+            request.user = try ExecUser(root: root).resolve(text)
+            set("HOME", request.user.home, in: &request)
+        }
+        if configuration.terminal, !request.environment.contains(where: { $0.hasPrefix("TERM=") }) {
+            set("TERM", Machine.environment("TERM") ?? "xterm", in: &request)
+        }
+        for variable in configuration.environment { set(variable.name, variable.value, in: &request) }
+    }
+
+    private static func set(_ name: String, _ value: String, in request: inout SandboxRequest) {
+        request.environment.removeAll { $0.hasPrefix(name + "=") }
+        request.environment.append("\(name)=\(value)")
+    }
+}
