@@ -47,9 +47,16 @@ extension Containers {
             StandardStream.error.print("codex32: the program took too long and was killed\n")
             return 124
         }
-        if end.signal == Signal.kill, record.state.life?.process.isAlive == false {
+        if end.signal == Signal.kill, ends(record) {
             StandardStream.error.print("codex32: \(record.name) has ended, and the program with it\n")
         }
         return end.exitCode ?? 128 + (end.signal ?? 0)
+    }
+
+    /// Whether the container's first process ends too: it waits for all others to be reaped (pid_namespaces(7)), so
+    /// its own end comes a moment after that of this program.
+    private func ends(_ record: ContainerRecord) -> Bool {
+        guard let first = record.state.life?.process.open() else { return true }
+        return first.waitReadable(milliseconds: 200)
     }
 }

@@ -1,0 +1,105 @@
+"""top: who is in a container; health: whether its program is well."""
+
+import json
+import pathlib
+
+from conftest import HAS_CGROUP2, PATIENCE, alive, wait_until
+from test_exec import detached, inside
+
+
+def top(box, *options):
+    return json.loads(box.verb("top", "--format", "json", *options, box.name).stdout)
+
+
+def test_top(caller, level):
+    script = "sleep 5000 & sh -c 'exec sleep 6000' & wait"
+    with detached(caller, level=level, command=["sh", "-c", script]) as box:
+        lines = wait_until(lambda: len(found := top(box)) == 3 and found, "three processes")
+        assert {line["inside"] for line in lines} >= {1}
+        assert {line["command"] for line in lines} == {f"sh -c {script}", "sleep 5000", "sleep 6000"}
+        assert next(line for line in lines if line["inside"] == 1)["pid"] == box.pid
+        assert all(alive(line["pid"]) and line["memoryBytes"] >= 0 and line["user"] in ("root", "0") for line in lines) or level == "minimal"
+        with inside(box, command=["sleep", "7000"]) as (_, pid):
+            assert pid in {line["pid"] for line in top(box)}
+        assert box.verb("top", box.name).stdout.startswith("PID ")
+        assert sorted(map(int, box.verb("top", "-q", box.name).stdout.split())) == sorted(line["pid"] for line in lines)
+        assert "sleep 5000" in box.verb("top", "--format", "{{.Inside}} {{.Command}}", box.name).stdout
+
+
+def test_top_of_the_reaper(caller):
+    with detached(caller, "--init") as box:
+        assert "sleep 10000" in {line["command"] for line in top(box)}
+
+
+def test_hostile_command_line(caller):
+    with detached(caller, command=["sh", "-c", "sleep 1000; true \033[2J\033]0;evil\007 \u202e"]) as box:
+        shown = box.verb("top", "--no-trunc", box.name).stdout
+        assert "\033" not in shown and "\007" not in shown and "\u202e" not in shown and "evil" in shown
+
+
+def test_top_of_one_that_ended(caller):
+    with detached(caller, command=["true"]) as box:
+        wait_until(lambda: box.record["state"]["status"] == "exited", "its end")
+        refused = box.verb("top", box.name)
+        assert refused.returncode == 125 and "it is exited" in refused.stderr
+
+
+def health_of(box):
+    return box.record["health"]
+
+
+def test_health(caller, level):
+    """starting, healthy, unhealthy, healthy again; with events, and the last checks in inspect."""
+    options = ["--health-cmd", "cat /tmp/well", "--health-interval", "50ms", "--health-retries", "2"]
+    with detached(caller, *options, level=level) as box:
+        wait_until(lambda: health_of(box) == "unhealthy", "unhealthy")
+        assert box.sh("echo fine > /tmp/well").returncode == 0
+        wait_until(lambda: health_of(box) == "healthy", "healthy")
+        assert box.name in box.verb("list", "--filter", "health=healthy", "--format", "{{.Name}}").stdout
+        assert "(healthy)" in box.verb("list").stdout
+        checks = wait_until(lambda: len(box.record["healthChecks"]["log"]) == 5 and box.record["healthChecks"], "five checks")
+        assert checks["status"] == "healthy" and checks["failingStreak"] == 0
+        assert checks["log"][-1]["output"] == "fine\n" and checks["log"][-1]["exitStatus"] == 0
+        now = box.verb("health", box.name)
+        assert (now.returncode, now.stdout) == (0, "passed, and the container is healthy\n  fine\n")
+        assert box.sh("rm /tmp/well").returncode == 0
+        now = box.verb("health", "--format", "json", box.name)
+        assert now.returncode == 1 and json.loads(now.stdout)["exitStatus"] == 1
+        wait_until(lambda: health_of(box) == "unhealthy", "unhealthy again")
+        events = [json.loads(line) for line in box.verb("events", "--format", "json").stdout.splitlines()]
+        mine = [event["status"] for event in events if event["name"] == box.name and event["type"] == "health"]
+        assert mine[:3] == ["unhealthy", "healthy", "unhealthy"]
+    assert box.verb("health", box.name).returncode == 125
+
+
+def test_health_time_limit(caller):
+    """A check that hangs, with all it started, is killed; one that floods is cut short."""
+    hangs = "yes flood | head -c 300000; sleep 4321 & sleep 4321"
+    with detached(caller, "--health-cmd", hangs, "--health-interval", "1d", "--health-timeout", "2s", "--health-retries", "1") as box:
+        now = box.verb("health", "--format", "json", box.name)
+        result = json.loads(now.stdout)
+        assert now.returncode == 1 and result["exitStatus"] == 124 and result["status"] == "unhealthy"
+        assert len(result["output"]) == 4096
+        assert "sleep 4321" not in {line["command"] for line in top(box)}
+
+
+def test_health_start_period(caller):
+    options = ["--health-interval", "30ms", "--health-retries", "1", "--health-start-period", "1d"]
+    with detached(caller, "--health-cmd", "exit 3", *options) as box:
+        checks = wait_until(lambda: len(box.record.get("healthChecks", {"log": []})["log"]) == 5 and box.record["healthChecks"], "five failures")
+        assert (checks["status"], checks["failingStreak"], health_of(box)) == ("starting", 0, "starting")
+
+
+def test_health_of_one_without(caller):
+    with detached(caller) as box:
+        refused = box.verb("health", box.name)
+        assert refused.returncode == 125 and "it has no health check" in refused.stderr and "--health-cmd" in refused.stderr
+
+
+def test_container_ends_during_a_check(caller):
+    with detached(caller, "--health-cmd", "sleep 1000", "--health-interval", "20ms") as box:
+        wait_until(lambda: any(line["command"].endswith("sleep 1000") and line["inside"] != 1 for line in top(box)), "a check")
+        supervisor = box.record["supervisor"]["pid"]
+        assert box.verb("stop", "-t", "1", box.name).returncode == 0
+        wait_until(lambda: not alive(supervisor), "the supervisor's end")
+        assert "health" not in box.record or box.record["health"] is None
