@@ -29,7 +29,7 @@ public struct ContainerProcessLine: Sendable {
 
 /// Who is in a container: its cgroup's processes, or, without cgroup v2, those of its pid namespace and all that are
 /// below them.
-struct ProcessTable {
+struct ContainerProcesses {
     /// What is read of a process, from one open folder: its number may be another's a moment later.
     private struct Entry {
         let pid: Int32
@@ -116,7 +116,7 @@ struct ProcessTable {
             pid: pid, inside: numbers.count > 1 ? numbers[1] : nil,
             parent: Int32(clamping: status.number("PPid") ?? 0), user: user(status), state: String(fields[0]),
             cpuSeconds: Double(ticks) / 100, memoryBytes: kilobytes &* 1024,
-            command: ProcessTable.command(folder, status["Name"] ?? ""))
+            command: ContainerProcesses.command(folder, status["Name"] ?? ""))
     }
 
     private func user(_ status: ProcessStatus) -> String {
@@ -149,6 +149,6 @@ extension Containers {
         {
             namespace = UInt64(exactly: inode)
         }
-        return try ProcessTable(record).lines(namespace: namespace)
+        return try ContainerProcesses(record).lines(namespace: namespace)
     }
 }
