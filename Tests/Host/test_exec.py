@@ -1,17 +1,21 @@
 """exec: a second program in a container that runs, restricted like the first, and gone when it should be."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import pty
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 import uuid
 
 import pytest
+from test_own_program import ATTACK, owned, unchanged, without_landlock  # noqa: F401 (fixtures)
 from conftest import BUSYBOX, HAS_CGROUP2, PATIENCE, alive, checksum, parent, processes_with, wait_until
 
 
@@ -152,8 +156,6 @@ def test_environment_and_folder(box):
 def test_terminal(box):
     """A pty of the container's own, with the size of the caller's."""
     master, slave = pty.openpty()
-    import fcntl, struct, termios
-
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 31, 97, 0, 0))
     before = termios.tcgetattr(slave)
     client = subprocess.Popen(
@@ -227,6 +229,16 @@ def test_bad_folders_and_programs(box):
     assert checksum(box.caller.binary) == before
 
 
+def test_own_program_without_landlock(owned, unchanged):
+    """The same where Landlock does not guard codex32's file, and the container could write to it: see `unchanged`."""
+    attack = "while :; do for file in /proc/[0-9]*/exe; do (echo attack >> $file) 2>/dev/null; done; done"
+    with detached(owned, command=["sh", "-c", attack]) as box:
+        for _ in range(10):
+            assert box.exec(command=["true"]).returncode == 0
+        box.sh(ATTACK)
+        box.exec(command=["/proc/self/exe"])
+
+
 @pytest.fixture
 def accounts(image, caller):
     """An image with users of its own, and nonsense among them."""
@@ -241,7 +253,7 @@ def accounts(image, caller):
 
 def test_user_matrix(caller, accounts):
     """CVE-2026-30892 and CVE-2024-40635, by the container's own files."""
-    with detached(caller, "--userns", "subordinate", image=accounts, command=["/bin/sh", "-c", "while :; do sleep 1000; done"] if False else ["/bin/busybox", "sleep", "1000"]) as box:
+    with detached(caller, "--userns", "subordinate", image=accounts, command=["/bin/busybox", "sleep", "1000"]) as box:
         for user, wanted in {
             "1000": "1000 1001 29 50 /home/alice", "1000:7": "1000 7  /home/alice", "alice": "1000 1001 29 50 /home/alice",
             "alice:staff": "1000 50  /home/alice", "alice:0": "1000 0  /home/alice", "0": "0 0  /root", "4242": "4242 0  /", "4242:4243": "4242 4243  /",
@@ -292,7 +304,7 @@ def test_racing_stop(caller):
             assert client.returncode in (0, 137) or (client.returncode == 125 and box.name in errors and "hint: " in errors), (client.returncode, errors)
 
 
-def test_init_and_script(callers, caller, tmp_path):
+def test_reaper(caller):
     """A container with codex32's reaper as pid 1, which is closed to its own user."""
     with detached(caller, "--init") as box:
         assert box.sh("echo here").stdout == "here\n"
@@ -357,6 +369,6 @@ def test_nothing_stays(caller):
 def test_help_and_usage(callers):
     caller = callers["root"]
     box = Box(caller, "x")
-    assert "run another program" in box.verb("exec", "--help").stdout
+    assert "codex32 exec [OPTIONS] CONTAINER COMMAND" in box.verb("exec", "--help").stdout
     assert box.verb("exec", "x").returncode == 125
     assert box.verb("exec").returncode == 125
