@@ -80,6 +80,16 @@ int codex_step_hold(struct codex_child_state *state) {
     return result < 0 ? result : codex_control_wait(state->control);
 }
 
+// By descriptor, for procfs shows it to nobody but root while this process is not dumpable.
+int codex_step_lend_root(struct codex_child_state *state) {
+    struct codex_message message = {.kind = CODEX_MESSAGE_ROOT, .step = state->index, .descriptor = -1};
+    int root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (root < 0) return -errno;
+    int result = codex_control_send(state->control, &message, root);
+    close(root);
+    return result < 0 ? result : codex_control_wait(state->control);
+}
+
 // What pid 1 does with --init: everything it is sent goes on to the program, every child is
 // reaped, and when the program ends so does it. An exit status cannot tell 143 from SIGTERM, and
 // pid 1 cannot end itself by a signal, so the whole wait status goes to codex32 first.

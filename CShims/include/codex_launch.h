@@ -39,6 +39,7 @@ enum codex_step_kind {
     CODEX_STEP_SESSION_KEYRING,  // an empty session keyring of its own
     CODEX_STEP_CHDIR,            // path, inside the new root; flags: 1 = made when missing
     CODEX_STEP_HOLD,             // reports its namespaces and waits for the parent's word
+    CODEX_STEP_LEND_ROOT,        // sends its root to the parent, and waits for a word that may never come
     CODEX_STEP_LANDLOCK_CREATE,  // a: file rights; b: TCP rights; flags: scopes -> slot
     CODEX_STEP_LANDLOCK_PATH,    // source: rule set; path; a: rights; a path that is missing is skipped
     CODEX_STEP_LANDLOCK_ENFORCE, // source: rule set
@@ -101,7 +102,13 @@ struct codex_child {
     int report;  // SOCK_SEQPACKET from pid 1 of a plan with a reaper, or -1
 };
 
-enum codex_message_kind { CODEX_MESSAGE_FAILED = 1, CODEX_MESSAGE_HELD = 2, CODEX_MESSAGE_TERMINAL = 3, CODEX_MESSAGE_ENTERED = 4 };
+enum codex_message_kind {
+    CODEX_MESSAGE_FAILED = 1,
+    CODEX_MESSAGE_HELD = 2,
+    CODEX_MESSAGE_TERMINAL = 3,
+    CODEX_MESSAGE_ENTERED = 4,
+    CODEX_MESSAGE_ROOT = 5
+};
 
 enum { CODEX_NAMESPACE_COUNT = 8, CODEX_DETAIL = 160 };
 
@@ -110,7 +117,7 @@ struct codex_message {
     uint32_t kind;
     uint32_t step;  // index into steps, for CODEX_MESSAGE_FAILED
     int32_t error;  // errno, for CODEX_MESSAGE_FAILED
-    int32_t descriptor; // filled by the receiver: the pty's master, the pidfd of who goes on, or -1
+    int32_t descriptor; // filled by the receiver: the pty's master, the root, the pidfd of who goes on, or -1
     int32_t pid;        // of who goes on, for CODEX_MESSAGE_ENTERED
     uint64_t namespaces[CODEX_NAMESPACE_COUNT];
     char detail[CODEX_DETAIL]; // what the kernel said of a mount, ends in NUL

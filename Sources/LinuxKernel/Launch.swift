@@ -39,6 +39,8 @@ public enum LaunchMessage: ~Copyable {
     case terminal(Descriptor)
     /// At ``LaunchStep/enter``: this process goes on in the place of the child, and waits.
     case entered(pid: Int32, Descriptor)
+    /// Its root, at ``LaunchStep/lendRoot``, where it waits.
+    case root(Descriptor)
     /// execve happened, or the child is gone.
     case finished
 }
@@ -124,6 +126,8 @@ public struct Child: ~Copyable {
             return .terminal(Descriptor(owning: message.descriptor))
         case CODEX_MESSAGE_ENTERED.rawValue where message.descriptor >= 0:
             return .entered(pid: message.pid, Descriptor(owning: message.descriptor))
+        case CODEX_MESSAGE_ROOT.rawValue where message.descriptor >= 0:
+            return .root(Descriptor(owning: message.descriptor))
         default:
             let detail = withUnsafeBytes(of: message.detail) { bytes in
                 String(decoding: bytes.prefix { $0 != 0 && $0 != 10 }, as: UTF8.self)

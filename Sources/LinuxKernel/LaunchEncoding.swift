@@ -111,6 +111,7 @@ final class EncodedSteps {
         case .sessionKeyring: return form(CODEX_STEP_SESSION_KEYRING)
         case .changeFolder(let path, let make): return form(CODEX_STEP_CHDIR, flags: make ? 1 : 0, path: path)
         case .hold: return form(CODEX_STEP_HOLD)
+        case .lendRoot: return form(CODEX_STEP_LEND_ROOT)
         case .landlockCreate(let files, let tcp, let scopes, let slot):
             return form(CODEX_STEP_LANDLOCK_CREATE, slot: slot, flags: scopes, a: files, b: tcp)
         case .landlockPath(let rules, let path, let rights):

@@ -85,6 +85,8 @@ public enum LaunchStep: Hashable, Sendable {
     case sessionKeyring
     case changeFolder(String, make: Bool)
     case hold
+    /// Hands its root to the parent and waits: a container's files are wanted, and not its program.
+    case lendRoot
     case landlockCreate(files: UInt64, tcp: UInt64, scopes: UInt32, into: Slot)
     case landlockPath(Slot, String, rights: UInt64)
     case landlockEnforce(Slot)
@@ -142,7 +144,7 @@ extension LaunchStep {
         case .umask: "cannot set the umask"
         case .sessionKeyring: "cannot make a session keyring"
         case .changeFolder(let path, _): "cannot enter the working folder \(path)"
-        case .hold: "cannot report to codex32"
+        case .hold, .lendRoot: "cannot report to codex32"
         case .landlockCreate, .landlockPath, .landlockEnforce: "cannot set up Landlock"
         case .boundingSet: "cannot reduce the capability bounding set"
         case .identity(let uid, let gid, _): "cannot become user \(uid):\(gid)"

@@ -80,6 +80,7 @@ extension LaunchStep {
         case .sessionKeyring: "session keyring"
         case .changeFolder(let path, _): "cwd \(path)"
         case .hold: "hold"
+        case .lendRoot: "lendRoot"
         case .landlockCreate(let files, let tcp, let scopes, _):
             "landlock 0x\(String(files, radix: 16)) tcp 0x\(String(tcp, radix: 16)) scopes 0x\(String(scopes, radix: 16))"
         case .landlockPath(_, let path, let rights): "landlock allow 0x\(String(rights, radix: 16)) below \(path)"

@@ -1,0 +1,87 @@
+public import LinuxKernel
+
+/// One difference between a container's root and its image.
+public struct FileChange: Equatable, Sendable {
+    public enum Kind: String, Sendable {
+        case added, changed, deleted
+        /// As docker diff has it.
+        public var letter: UInt8 {
+            switch self {
+            case .added: 0x41
+            case .changed: 0x43
+            case .deleted: 0x44
+            }
+        }
+    }
+    public let kind: Kind
+    /// Begins with "/".
+    public let path: FileName
+
+    public init(_ kind: Kind, _ path: FileName) {
+        self.kind = kind
+        self.path = path
+    }
+}
+
+/// What an overlay's upper folder changes of the one below it (Documentation/filesystems/overlayfs.rst): a device
+/// 0:0 stands for what was deleted, and the attribute overlay.opaque for a folder that was deleted and made again.
+enum LayerComparison {
+    private typealias Place = (upper: Owned<Descriptor>, lower: Owned<Descriptor>?)
+
+    /// Walks both, by descriptor. The order is that of the names' bytes, a folder before what is in it.
+    ///
+    /// - Parameter lower: nil: there is nothing below.
+    static func run(
+        _ upper: Owned<Descriptor>, _ lower: Owned<Descriptor>?, _ change: (FileChange) -> Void
+    ) throws(Problem) {
+        try walk((upper, lower), [], depth: 0, change)
+    }
+
+    private static func walk(
+        _ place: Place, _ path: [UInt8], depth: Int, _ change: (FileChange) -> Void
+    ) throws(Problem) {
+        let what = "cannot compare \(FileName(path + [0x2f])!)"
+        guard depth < 400 else { throw Problem(what, "it is deeper than 400 folders") }
+        let upper = place.upper
+        let names = try explaining(what) { () throws(KernelError) in try upper.value.names() }
+        var hidden: [FileName] = []
+        if depth > 0, isOpaque(upper.value), let lower = place.lower {
+            let present = Set(names)
+            hidden = try explaining(what) { () throws(KernelError) in try lower.value.names() }
+                .filter { !present.contains($0) }
+        }
+        for name in (names + hidden).sorted() {
+            guard let whole = FileName(path + [0x2f] + name.bytes) else { continue }
+            let below = place.lower.flatMap { try? $0.value.node(name) }
+            guard let node = try? upper.value.node(name) else {
+                if hidden.contains(name) { change(FileChange(.deleted, whole)) }
+                continue
+            }
+            if node.kind == .character, node.deviceNumber == (0, 0) {
+                // A whiteout over nothing is what is left of something that was made and deleted again.
+                if below != nil { change(FileChange(.deleted, whole)) }
+                continue
+            }
+            change(FileChange(below == nil ? .added : .changed, whole))
+            guard node.kind == .folder else { continue }
+            let next: Place
+            do throws(KernelError) {
+                next.upper = Owned(try upper.value.open(name, [.read, .folder, .noFollow]))
+                next.lower =
+                    below?.kind == .folder
+                    ? Owned(try place.lower!.value.open(name, [.read, .folder, .noFollow])) : nil
+            } catch {
+                if error.number == Errno.missing { continue }
+                throw Problem(what, error)
+            }
+            try walk(next, whole.bytes, depth: depth + 1, change)
+        }
+    }
+
+    private static func isOpaque(_ folder: borrowing Descriptor) -> Bool {
+        for name in ["user.overlay.opaque", "trusted.overlay.opaque"] {
+            if let value = try? folder.attribute(name), value == [0x79] { return true }
+        }
+        return false
+    }
+}

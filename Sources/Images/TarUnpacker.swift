@@ -1,0 +1,304 @@
+public import LinuxKernel
+
+/// Writes an archive's members below a folder, by descriptor, and nowhere else.
+///
+/// Each part of a member's path is opened from the folder above it and must be a folder itself: a link in the way is
+/// an error, whoever put it there and when. Files are made new (O_EXCL) and put in their place by a rename, so that
+/// nothing that stands there is opened, followed or written to.
+public final class TarUnpacker {
+    public struct Options: Sendable {
+        /// Files get the owners that the archive has for them; otherwise they are the caller's.
+        public var owners = false
+        /// setuid and setgid bits stay.
+        public var setIDs = false
+        /// `user.*` attributes, and security.capability, are set.
+        public var attributes = false
+        public var capabilities = false
+        /// The folder is new, and nobody else writes to it: files are made under their own names at once.
+        public var isFresh = false
+        /// How many members, of how many bytes together, how deep in folders.
+        public var mostMembers: UInt64 = .max
+        public var mostBytes: UInt64 = .max
+        public var deepest = 256
+        public init() {}
+    }
+
+    /// A folder on the way to the present member.
+    private struct Level {
+        let name: FileName
+        let folder: Owned
+        /// Set when it is left, because what is put into it changes its time, and its mode may keep us out.
+        var pending: TarEntry?
+    }
+
+    private let reader: TarReader
+    private let options: Options
+    private let notice: (String) -> Void
+    private let root: Owned
+    private var levels: [Level] = []
+    private var rootPending: TarEntry?
+    private var members: UInt64 = 0
+    private var bytes: UInt64 = 0
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
+    private let temporary = FileName(".codex32-\(Machine.randomHex(bytes: 8)).part")
+
+    public init(
+        _ reader: TarReader, into root: consuming Descriptor, options: Options, notice: @escaping (String) -> Void
+    ) {
+        self.reader = reader
+        self.options = options
+        self.notice = notice
+        self.root = Owned(root)
+    }
+
+    deinit { buffer.deallocate() }
+
+    /// Unpacks all that is left of the archive.
+    ///
+    /// - Parameters:
+    ///   - first: a member that was read already.
+    ///   - rename: where a member goes, by the parts of its path; the same for the targets of hard links.
+    public func unpack(
+        first: TarEntry? = nil, rename: ([FileName]) -> [FileName] = { $0 }
+    ) throws(Problem) {
+        if let first { try put(first, rename) }
+        while let entry = try reader.next() { try put(entry, rename) }
+        while !levels.isEmpty { try leave() }
+        if let rootPending { try settle(root.descriptor, rootPending) }
+    }
+
+    private func put(_ entry: TarEntry, _ rename: ([FileName]) -> [FileName]) throws(Problem) {
+        members += 1
+        guard members <= options.mostMembers else {
+            throw Problem(
+                "cannot unpack the archive", "it has more than \(options.mostMembers) members",
+                hint: "--max-files raises the limit")
+        }
+        bytes &+= entry.size
+        guard entry.size <= options.mostBytes, bytes <= options.mostBytes else {
+            throw Problem(
+                "cannot unpack the archive", "its files are larger than \(options.mostBytes) bytes together",
+                hint: "--max-size raises the limit")
+        }
+        let parts = rename(try TarEntry.parts(of: entry.path))
+        guard parts.count <= options.deepest else {
+            throw Problem("cannot unpack \(entry.path)", "it is deeper than \(options.deepest) folders")
+        }
+        guard let name = parts.last else {
+            guard entry.kind == .folder else {
+                throw Problem("cannot unpack \(entry.path)", "the archive's own root is no folder")
+            }
+            if options.isFresh { rootPending = entry }
+            return
+        }
+        try enter(Array(parts.dropLast()), for: entry)
+        let parent = levels.last?.folder ?? root
+        switch entry.kind {
+        case .folder: try makeFolder(entry, name, parent)
+        case .file: try makeFile(entry, name, parent)
+        case .link:
+            try place(entry, name, parent) { name throws(KernelError) in
+                try parent.descriptor.makeLink(name, to: entry.target)
+                try settleName(entry, name, parent.descriptor)
+            }
+        case .pipe:
+            try place(entry, name, parent) { name throws(KernelError) in
+                try parent.descriptor.makePipe(name, mode: entry.mode & 0o777)
+                try settleName(entry, name, parent.descriptor)
+            }
+        case .hardLink: try makeHardLink(entry, name, parent, rename)
+        case .character, .block: notice("\(entry.path) is a device, and was left out")
+        }
+    }
+
+    // MARK: Folders
+
+    /// Goes to a folder, from where the last member was; missing ones are made.
+    private func enter(_ parts: [FileName], for entry: TarEntry) throws(Problem) {
+        var common = 0
+        while common < min(parts.count, levels.count), levels[common].name == parts[common] { common += 1 }
+        while levels.count > common { try leave() }
+        for part in parts[common...] {
+            let parent = levels.last?.folder ?? root
+            let folder = try explainingWalk(entry, part) { () throws(KernelError) -> Owned in
+                do throws(KernelError) { return Owned(try open(part, in: parent.descriptor)) } catch {
+                    guard error.number == Errno.missing else { throw error }
+                    try parent.descriptor.makeFolder(part, mode: 0o755)
+                    return Owned(try open(part, in: parent.descriptor))
+                }
+            }
+            levels.append(Level(name: part, folder: folder))
+        }
+    }
+
+    private func open(_ name: FileName, in folder: borrowing Descriptor) throws(KernelError) -> Descriptor {
+        try folder.open(name, [.read, .folder, .noFollow])
+    }
+
+    private func explainingWalk<Result>(
+        _ entry: TarEntry, _ part: FileName, _ body: () throws(KernelError) -> Result
+    ) throws(Problem) -> Result {
+        do throws(KernelError) { return try body() } catch {
+            guard error.number == Errno.notFolder || error.number == Errno.loop else {
+                throw Problem("cannot write \(entry.path)", error, hint: TarUnpacker.hint(error))
+            }
+            throw Problem(
+                "cannot write \(entry.path)", "\(part) on its way is no folder, or a link",
+                hint: "nothing is written through links: name the folder itself")
+        }
+    }
+
+    private func leave() throws(Problem) {
+        let level = levels.removeLast()
+        if let pending = level.pending { try settle(level.folder.descriptor, pending) }
+    }
+
+    private func makeFolder(_ entry: TarEntry, _ name: FileName, _ parent: Owned) throws(Problem) {
+        let (folder, isNew) = try explainingWalk(entry, name) { () throws(KernelError) -> (Owned, Bool) in
+            do throws(KernelError) {
+                try parent.descriptor.makeFolder(name, mode: 0o700)
+                return (Owned(try open(name, in: parent.descriptor)), true)
+            } catch {
+                guard error.number == Errno.exists else { throw error }
+                return (Owned(try open(name, in: parent.descriptor)), false)
+            }
+        }
+        // One that was there before keeps its owner, mode and time, as with cp(1).
+        levels.append(Level(name: name, folder: folder, pending: isNew || options.isFresh ? entry : nil))
+    }
+
+    // MARK: Files and other names
+
+    /// Makes something under a name of its own and puts it in its place; in a fresh folder, there at once.
+    private func place(
+        _ entry: TarEntry, _ name: FileName, _ parent: Owned, _ make: (FileName) throws(KernelError) -> Void
+    ) throws(Problem) {
+        let what = "cannot write \(entry.path)"
+        do throws(KernelError) {
+            if options.isFresh {
+                do throws(KernelError) { return try make(name) } catch {
+                    // A second member of the same name takes the first one's place.
+                    guard error.number == Errno.exists else { throw error }
+                    try parent.descriptor.remove(name)
+                    return try make(name)
+                }
+            }
+            do throws(KernelError) {
+                try make(temporary)
+                try parent.descriptor.rename(temporary, to: name)
+                // Two names of one file are left as they are by rename(2).
+                if entry.kind == .hardLink { try? parent.descriptor.remove(temporary) }
+            } catch {
+                try? parent.descriptor.remove(temporary)
+                throw error
+            }
+        } catch {
+            if error.number == Errno.isFolder {
+                throw Problem(what, "a folder stands in its place", hint: "take the folder away, or copy to another name")
+            }
+            throw Problem(what, error, hint: TarUnpacker.hint(error))
+        }
+    }
+
+    private func makeFile(_ entry: TarEntry, _ name: FileName, _ parent: Owned) throws(Problem) {
+        var failure: Problem?
+        do throws(Problem) {
+            try place(entry, name, parent) { name throws(KernelError) in
+                let file = try parent.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+                do throws(Problem) { try fill(file, entry) } catch {
+                    failure = error
+                    // Half a file goes again, and nothing is put in anybody's place.
+                    try? parent.descriptor.remove(name)
+                    throw KernelError("write", number: Errno.canceled)
+                }
+                try settle(file: file, entry)
+            }
+        } catch { throw failure ?? error }
+    }
+
+    private func fill(_ file: borrowing Descriptor, _ entry: TarEntry) throws(Problem) {
+        let what = "cannot write \(entry.path)"
+        for extent in entry.extents ?? [TarEntry.Extent(offset: 0, count: entry.size)] {
+            if extent.offset > 0 {
+                try explaining(what) { () throws(KernelError) in try file.seek(to: Int64(extent.offset)) }
+            }
+            var left = extent.count
+            while left > 0 {
+                let part = UnsafeMutableRawBufferPointer(
+                    rebasing: buffer[..<Int(min(left, UInt64(buffer.count)))])
+                let count = try reader.read(into: part)
+                guard count > 0 else { throw Problem("cannot read the archive", "it ends inside of \(entry.path)") }
+                var done = 0
+                while done < count {
+                    done += try explaining(what) { () throws(KernelError) in
+                        try file.write(some: UnsafeRawBufferPointer(rebasing: part[done..<count]))
+                    }
+                }
+                left -= UInt64(count)
+            }
+        }
+        if entry.extents != nil {
+            try explaining(what) { () throws(KernelError) in try file.truncate(Int64(entry.size)) }
+        }
+    }
+
+    private func makeHardLink(
+        _ entry: TarEntry, _ name: FileName, _ parent: Owned, _ rename: ([FileName]) -> [FileName]
+    ) throws(Problem) {
+        let parts = rename(try TarEntry.parts(of: entry.target))
+        guard let old = parts.last else { throw Problem("cannot write \(entry.path)", "it is a link to a folder") }
+        var folder = root
+        for part in parts.dropLast() {
+            folder = try explainingWalk(entry, part) { () throws(KernelError) in
+                Owned(try open(part, in: folder.descriptor))
+            }
+        }
+        try place(entry, name, parent) { name throws(KernelError) in
+            try parent.descriptor.makeHardLink(name, to: old, in: folder.descriptor)
+        }
+    }
+
+    // MARK: Owner, mode, attributes, time: in this order, for each takes away of the one behind it
+
+    private func settle(_ folder: borrowing Descriptor, _ entry: TarEntry) throws(Problem) {
+        do throws(KernelError) { try settle(file: folder, entry) } catch {
+            throw Problem("cannot set the owner and mode of \(entry.path)", error, hint: TarUnpacker.hint(error))
+        }
+    }
+
+    private func settle(file: borrowing Descriptor, _ entry: TarEntry) throws(KernelError) {
+        if options.owners { try file.setOwner(uid: entry.uid, gid: entry.gid) }
+        try file.setMode(mode(entry))
+        for attribute in entry.attributes where options.attributes && TarAttribute.isKept(attribute.name) {
+            if attribute.name == TarAttribute.capability, !options.capabilities { continue }
+            do throws(KernelError) { try file.setAttribute(attribute.name, attribute.value) } catch {
+                guard error.number == Errno.notSupported || error.number == Errno.permission else { throw error }
+                notice("\(entry.path) lost its attribute \(attribute.name): \(error.reason)")
+            }
+        }
+        try file.setModified(entry.modified.seconds, entry.modified.nanoseconds)
+    }
+
+    /// Of a name that cannot be opened: a link, a pipe.
+    private func settleName(_ entry: TarEntry, _ name: FileName, _ folder: borrowing Descriptor) throws(KernelError) {
+        if options.owners { try folder.setOwner(of: name, uid: entry.uid, gid: entry.gid) }
+        try folder.setModified(of: name, entry.modified.seconds, entry.modified.nanoseconds)
+    }
+
+    private func mode(_ entry: TarEntry) -> UInt32 {
+        if options.setIDs { return entry.mode }
+        // On a folder setgid only says which group new files have.
+        return entry.kind == .folder ? entry.mode & 0o1777 : entry.mode & 0o777
+    }
+
+    static func hint(_ error: KernelError) -> String? {
+        switch error.number {
+        case Errno.readOnly: "its root is read-only: copy to a volume or a temporary folder of it"
+        case Errno.invalid where error.call.hasSuffix("chown"):
+            "the owner is none of the container's ids: copy without -a"
+        case Errno.permission where error.call.hasSuffix("chown"): "only root can give files away: copy without -a"
+        case Errno.busy: "something is mounted there"
+        default: nil
+        }
+    }
+}
