@@ -21,6 +21,7 @@ enum Main {
         case "run": return try RunVerb.run(words)
         case SupervisorProcess.verb: return SupervisorProcess.main(words)
         case HealthProcess.verb: return HealthProcess.main(words)
+        case InsideProcess.verb: return InsideProcess.main(words)
         case "ls", "ps": return try ListVerb.run(words, showsAll: false)
         case "man": return print(ManPage.text)
         case "--version", "-V": return try VersionCommand.run(words)

@@ -17,7 +17,7 @@ struct ContainerRoot: ~Copyable {
     private let held: HeldRoot?
 
     private init(
-        root: consuming Descriptor, namespace: Owned<Descriptor>?, isRunning: Bool, held: consuming HeldRoot?
+        root: consuming Descriptor, namespace: Owned<Descriptor>?, isRunning: Bool, held: HeldRoot?
     ) {
         self.root = root
         self.namespace = namespace
@@ -41,9 +41,9 @@ struct ContainerRoot: ~Copyable {
         case .mine(let lock):
             let record = try Recovery.mend(container, try container.written(), holding: lock)
             try refuseHost(record, verb)
-            let held = try HeldRoot(container, record, lock: lock)
+            let held = try HeldRoot.bringUp(container, record, lock: lock)
             let root = try explaining("cannot \(verb) \(record.name)") { () throws(KernelError) in
-                try held.root.duplicate()
+                try held.root.value.duplicate()
             }
             return ContainerRoot(root: root, namespace: held.namespace, isRunning: false, held: held)
         }
@@ -56,12 +56,11 @@ struct ContainerRoot: ~Copyable {
         let gone = Problem(
             "cannot \(verb) \(record.name)", "it ended a moment ago", hint: "try again: its files are still there")
         guard let pidfd = process.open() else { throw gone }
-        let root: Descriptor
-        let namespace: Descriptor
-        do {
+        let opened: (root: Owned<Descriptor>, namespace: Owned<Descriptor>)
+        do throws(KernelError) {
             let folder = try Descriptor.open("/proc/\(process.pid)", [.pathOnly, .folder])
-            root = try folder.open("root", [.pathOnly, .folder])
-            namespace = try folder.open("ns/user", [.read])
+            opened.root = Owned(try folder.open("root", [.pathOnly, .folder]))
+            opened.namespace = Owned(try folder.open("ns/user", [.read]))
         } catch {
             if !process.isAlive { throw gone }
             throw Problem("cannot \(verb) \(record.name)", error)
@@ -69,9 +68,11 @@ struct ContainerRoot: ~Copyable {
         // Held by pidfd all the while, so what was opened in between was this process's.
         guard process.isAlive else { throw gone }
         _ = consume pidfd
-        let inode = try? namespace.status().inode
-        let isOwn = inode == Namespace.current(.user)
-        return ContainerRoot(root: root, namespace: isOwn ? nil : Owned(namespace), isRunning: true, held: nil)
+        let isOwn = (try? opened.namespace.value.status().inode) == Namespace.current(.user)
+        let root = try explaining("cannot \(verb) \(record.name)") { () throws(KernelError) in
+            try opened.root.value.duplicate()
+        }
+        return ContainerRoot(root: root, namespace: isOwn ? nil : opened.namespace, isRunning: true, held: nil)
     }
 
     /// At minimal a script runs on the machine's own tree: nothing of that is the container's.
@@ -86,16 +87,28 @@ struct ContainerRoot: ~Copyable {
 }
 
 /// The root of a container that does not run, with the process that has it.
-struct HeldRoot: ~Copyable {
-    let root: Descriptor
+final class HeldRoot {
+    let root: Owned<Descriptor>
     let namespace: Owned<Descriptor>?
     private let child: Child
     private let lock: ContainerLock
 
-    init(
+    private init(
+        root: Owned<Descriptor>, namespace: Owned<Descriptor>?, child: consuming Child,
+        lock: consuming ContainerLock
+    ) {
+        self.root = root
+        self.namespace = namespace
+        self.child = child
+        self.lock = lock
+    }
+
+    deinit { child.kill() }
+
+    static func bringUp(
         _ container: borrowing ContainerFolder, _ record: ContainerRecord, lock: consuming ContainerLock
-    ) throws(Problem) {
-        var plan = try HeldRoot.prepare(container, record)
+    ) throws(Problem) -> HeldRoot {
+        var plan = try prepare(container, record)
         let sources = try OpenedSources(plan)
         let null = try explaining("cannot open /dev/null") { () throws(KernelError) in
             try Descriptor.open("/dev/null", [.readWrite])
@@ -110,6 +123,8 @@ struct HeldRoot: ~Copyable {
             try Child.launch(input, sources: sources.numbers, cgroup: nil)
         }
         if !Machine.isRoot { Machine.setDumpable(false) }
+        var namespace: Owned<Descriptor>?
+        let root: Owned<Descriptor>
         do {
             if let identity = plan.identity {
                 try identity.apply(to: child.pid)
@@ -118,20 +133,15 @@ struct HeldRoot: ~Copyable {
                     try explaining(what) { () throws(KernelError) in
                         try Descriptor.open("/proc/\(child.pid)/ns/user", [.read])
                     })
-            } else {
-                namespace = nil
             }
             try explaining(what) { () throws(KernelError) in try child.go() }
-            root = try HeldRoot.receive(child, plan, what)
+            root = try receive(child, plan, what)
         } catch {
             child.kill()
             throw error
         }
-        self.child = child
-        self.lock = lock
+        return HeldRoot(root: root, namespace: namespace, child: child, lock: lock)
     }
-
-    deinit { child.kill() }
 
     /// The steps of a start that make its root, and the one that hands it out in the place of the rest.
     private static func prepare(
@@ -172,13 +182,13 @@ struct HeldRoot: ~Copyable {
 
     private static func receive(
         _ child: borrowing Child, _ plan: LaunchPlan, _ what: String
-    ) throws(Problem) -> Descriptor {
+    ) throws(Problem) -> Owned<Descriptor> {
         let message = try explaining(what) { () throws(KernelError) in try child.receive() }
         switch consume message {
-        case .root(let root): return root
+        case .root(let root): return Owned(root)
         case .failed(let step, let error, let detail):
             throw LaunchFailure.problem(plan, step: step, error, detail: detail)
-        case .held, .terminal, .finished: throw Problem(what, "the process that was to hold it ended")
+        default: throw Problem(what, "the process that was to hold it ended")
         }
     }
 }

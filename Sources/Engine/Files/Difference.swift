@@ -1,4 +1,4 @@
-internal import LinuxKernel
+public import LinuxKernel
 internal import OCISpec
 internal import Sandbox
 

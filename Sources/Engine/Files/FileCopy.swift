@@ -1,4 +1,4 @@
-public import Images
+internal import Images
 public import LinuxKernel
 
 /// What a copy is asked for, and whom it tells.

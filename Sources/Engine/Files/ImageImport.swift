@@ -1,5 +1,6 @@
 public import Images
 public import LinuxKernel
+internal import Sandbox
 
 /// An archive that becomes an image folder: whole, or not at all.
 public enum ImageImport {
@@ -130,7 +131,7 @@ extension Containers {
 /// The file that an export writes: it has its name when it is whole.
 private final class ExportFile {
     let stream: ByteStream
-    private let parent: Descriptor?
+    private let parent: Owned<Descriptor>?
     private let temporary: FileName
     private let name: FileName
     private var isDone = false
@@ -139,41 +140,37 @@ private final class ExportFile {
         let what = "cannot write \(path)"
         let cut = CopyPath(path)
         name = FileName(cut.name)
-        temporary = FileName(".\(cut.name.prefix(100)).\(Machine.randomHex(bytes: 4)).part")
+        let temporary = FileName(".\(cut.name.prefix(100)).\(Machine.randomHex(bytes: 4)).part")
+        self.temporary = temporary
         // A pipe or a device is written to as it is.
         if let kind = try? Descriptor.status(ofPath: path).kind, kind != .file {
             if kind == .folder { throw Problem(what, "it is a folder", hint: "name a file") }
             let opened = try explaining(what) { () throws(KernelError) in try Descriptor.open(path, [.write]) }
-            (stream, parent) = (ByteStream(opened), nil)
+            stream = ByteStream(opened)
+            parent = nil
             return
         }
         guard !cut.name.isEmpty, !cut.endsInSlash else { throw Problem(what, "it is no name for a file") }
-        let opened = try explaining(what) { () throws(KernelError) in
-            try Descriptor.open(cut.folder.isEmpty ? "." : cut.folder, [.read, .folder])
-        }
-        stream = ByteStream(
+        let opened = Owned(
             try explaining(what) { () throws(KernelError) in
-                try opened.open(temporary, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+                try Descriptor.open(cut.folder.isEmpty ? "." : cut.folder, [.read, .folder])
             })
+        let file = try explaining(what) { () throws(KernelError) in
+            try opened.value.open(temporary, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        }
+        stream = ByteStream(file)
         parent = opened
     }
 
     func finish() throws(Problem) {
-        switch parent {
-        case .some(let folder):
+        if let parent {
             try explaining("cannot write \(name)") { () throws(KernelError) in
                 try stream.sync()
-                try folder.rename(temporary, to: name)
+                try parent.value.rename(temporary, to: name)
             }
-        case .none: break
         }
         isDone = true
     }
 
-    deinit {
-        switch parent {
-        case .some(let folder): if !isDone { try? folder.remove(temporary) }
-        case .none: break
-        }
-    }
+    deinit { if !isDone { try? parent?.value.remove(temporary) } }
 }

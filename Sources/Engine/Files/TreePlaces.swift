@@ -68,6 +68,7 @@ struct SourcePlace {
         let path = CopyPath(text)
         let what = "cannot copy \(text)"
         let follows = followLinks || path.endsInSlash || path.name.isEmpty
+        let place: Owned<Descriptor>
         do throws(KernelError) {
             if follows {
                 place = Owned(try tree.open(path.whole, [.pathOnly]))
@@ -85,6 +86,7 @@ struct SourcePlace {
         case .socket: throw Problem(what, "it is a socket", hint: "only files, folders, links and pipes can")
         default: break
         }
+        self.place = place
         link = node.kind == .link ? try? place.value.link(FileName("")) : nil
         name = path.isContents ? FileName(".") : FileName(path.name)
     }

@@ -5,7 +5,7 @@ enum Verbs {
     static var all: [Verb] {
         [RunVerb.verb, CreateVerb.verb] + LifecycleVerbs.all
             + [ExecVerb.verb, TopVerb.verb, HealthVerb.verb, ListVerb.verb, InspectVerb.verb]
-            + OutputVerbs.all + [
+            + OutputVerbs.all + FileVerbs.all + [
                 StatsVerb.verb, Dashboard.verb, UpdateVerb.verb, PortVerb.verb, PruneVerb.verb, SystemVerb.verb,
                 DoctorCommand.verb, VersionCommand.verb, CompletionCommand.verb,
             ]
