@@ -54,13 +54,15 @@ public struct TarEntry: Sendable {
     public static func parts(of path: FileName) throws(Problem) -> [FileName] {
         let what = "cannot unpack \(path)"
         guard path.bytes.first != 0x2f else {
-            throw Problem(what, "its path begins with /", hint: "make the archive with relative paths: tar -C FOLDER -c .")
+            throw Problem(
+                what, "its path begins with /", hint: "make the archive with relative paths: tar -C FOLDER -c .")
         }
         guard path.bytes.count < 4096 else { throw Problem(what, "its path is longer than 4095 bytes") }
         var parts: [FileName] = []
         for part in path.bytes.split(separator: 0x2f) where !part.elementsEqual([0x2e]) {
             guard !part.elementsEqual([0x2e, 0x2e]) else {
-                throw Problem(what, "its path has .. in it", hint: "such an archive wants to write outside of its folder")
+                throw Problem(
+                    what, "its path has .. in it", hint: "such an archive wants to write outside of its folder")
             }
             guard part.count <= 255, let name = FileName(part) else { throw Problem(what, "a name in it is too long") }
             parts.append(name)

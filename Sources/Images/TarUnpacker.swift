@@ -194,7 +194,8 @@ public final class TarUnpacker {
             }
         } catch {
             if error.number == Errno.isFolder {
-                throw Problem(what, "a folder stands in its place", hint: "take the folder away, or copy to another name")
+                throw Problem(
+                    what, "a folder stands in its place", hint: "take the folder away, or copy to another name")
             }
             throw Problem(what, error, hint: TarUnpacker.hint(error))
         }

@@ -54,7 +54,8 @@ final class ProgressBar {
         let width = min(columns - what.count - tail.count - 3, 40)
         guard width >= 5 else { return String((what + tail).prefix(columns)) }
         let full = Int(Double(width) * Double(done) / Double(total))
-        return "\(what) [" + String(repeating: "#", count: full) + String(repeating: ".", count: width - full) + "]" + tail
+        return "\(what) [" + String(repeating: "#", count: full) + String(repeating: ".", count: width - full) + "]"
+            + tail
     }
 
     /// "12.3 MiB".

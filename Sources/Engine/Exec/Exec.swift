@@ -87,7 +87,7 @@ struct Exec: ~Copyable {
                     throw Problem("cannot enter \(record.name)", error)
                 }
                 hasEntered = true
-            case .held: break
+            case .held, .root: break
             }
         }
     }

@@ -34,7 +34,8 @@ struct ContainerRoot: ~Copyable {
             let record = try container.written()
             guard let process = record.state.life?.process else {
                 throw Problem(
-                    "cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)", hint: "try again in a moment")
+                    "cannot \(verb) \(record.name)", "it is \(record.state.kind.rawValue)",
+                    hint: "try again in a moment")
             }
             try refuseHost(record, verb)
             return try running(process, record, verb)

@@ -68,7 +68,9 @@ public enum ImageImport {
     /// Whether a folder could be made there: told before anything is read.
     private static func checkFree(_ parent: Owned<Descriptor>, _ name: FileName, _ what: String) throws(Problem) {
         guard let node = try? parent.value.node(name) else { return }
-        guard node.kind == .folder else { throw Problem(what, "something stands there already", hint: "name a new folder") }
+        guard node.kind == .folder else {
+            throw Problem(what, "something stands there already", hint: "name a new folder")
+        }
         let names = try explaining(what) { () throws(KernelError) in
             try parent.value.open(name, [.read, .folder, .noFollow]).names()
         }

@@ -151,8 +151,9 @@ struct Arrival {
 
     /// The folder of a destination that is none itself, with its name there. A link in its place is followed by
     /// hand, one step at a time, and never by the calls that write.
-    private func parent(_ tree: borrowing WalkedTree, _ what: String) throws(Problem) -> (Owned<Descriptor>, FileName, Bool)
-    {
+    private func parent(_ tree: borrowing WalkedTree, _ what: String) throws(Problem) -> (
+        Owned<Descriptor>, FileName, Bool
+    ) {
         var path = CopyPath(path)
         for _ in 0..<40 {
             guard !path.name.isEmpty else { throw Problem(what, "there is no such folder") }

@@ -69,7 +69,8 @@ enum FileVerbs {
             }
             try containers.copy(names[0] == "-" ? nil : names[0], to: to.container, to.path, options)
         case (.some, .some):
-            throw Problem("cannot copy between containers", "both words name one", hint: "by way of a pipe: cp ... - | cp - ...")
+            throw Problem(
+                "cannot copy between containers", "both words name one", hint: "by way of a pipe: cp ... - | cp - ...")
         case (nil, nil): throw Problem("cannot copy", "neither word names a container", hint: hint)
         }
         return 0
@@ -99,8 +100,10 @@ enum FileVerbs {
     }
 
     private static let diffCommand = Command<DiffDraft>(
-        name: "diff", synopsis: "codex32 diff [OPTIONS] CONTAINER", summary: "show what a container changed of its image",
-        details: "A: added, C: changed, or something in it was; D: deleted. Volumes and temporary folders are not the image's.",
+        name: "diff", synopsis: "codex32 diff [OPTIONS] CONTAINER",
+        summary: "show what a container changed of its image",
+        details:
+            "A: added, C: changed, or something in it was; D: deleted. Volumes and temporary folders are not the image's.",
         groups: [
             (
                 "Options",
@@ -145,7 +148,8 @@ enum FileVerbs {
     private static let exportCommand = Command<ExportDraft>(
         name: "export", synopsis: "codex32 export [OPTIONS] CONTAINER",
         summary: "write a container's root file system as a tar archive",
-        details: "Its own files and those of its image, with the ids that it sees; not its volumes, /proc, /sys or /dev.",
+        details:
+            "Its own files and those of its image, with the ids that it sees; not its volumes, /proc, /sys or /dev.",
         groups: [
             (
                 "Options",
@@ -243,7 +247,8 @@ enum FileVerbs {
         groups: [imageOptions, CommonOptions.group()])
 
     static let commit = Verb(commitCommand) { words throws(Problem) in
-        guard let (draft, names) = try commitCommand.read(words, ImageDraft(), count: 2...2, what: "container and folder")
+        guard
+            let (draft, names) = try commitCommand.read(words, ImageDraft(), count: 2...2, what: "container and folder")
         else { return 0 }
         let bar = ProgressBar("copying the root of \(names[0])", quiet: draft.quiet)
         defer { bar.finish() }
@@ -264,7 +269,8 @@ struct ContainerPath: Equatable {
     let path: String
 
     init?(_ text: String) {
-        guard text.first != "/", text.first != ".", let colon = text.firstIndex(of: ":"), colon != text.startIndex else {
+        guard text.first != "/", text.first != ".", let colon = text.firstIndex(of: ":"), colon != text.startIndex
+        else {
             return nil
         }
         container = String(text[..<colon])
