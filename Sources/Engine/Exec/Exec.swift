@@ -87,7 +87,8 @@ struct Exec: ~Copyable {
                     throw Problem("cannot enter \(record.name)", error)
                 }
                 hasEntered = true
-            case .held, .root: break
+            case .root: break  // Its plan has no such step.
+            case .held: break
             }
         }
     }
