@@ -206,7 +206,7 @@ def test_refuses_what_cannot_be_copied(store):
         ((store.folder / "nothing", f"{name}:/"), "no such file"),
         ((write(store, "f"), f"{name}:/nowhere/f"), "must be there"),
         ((write(store, "f"), f"{name}:/nowhere/"), "no such folder"),
-        ((store.folder, f"{name}:/etc/passwd"), "cannot take the place of a file"),
+        ((write(store, "in/f").parent, f"{name}:/etc/passwd"), "cannot take the place of a file"),
         ((write(store, "f"), f"{name}:/tmp/"), "empty at every start"),
         (("a", "b"), "neither word names a container"),
         (("nobody:/a", "b"), "no container nobody"),
