@@ -215,6 +215,17 @@ def test_refuses_what_cannot_be_copied(store):
         assert done.returncode == 125 and why in done.stderr.lower(), (words, done.stderr)
 
 
+def test_a_failure_outside_is_told_whatever_is_still_to_come(store):
+    name = store.run("c", "head -c 3000000 /dev/zero > /big")
+    for target, why in [(store.folder / "nowhere/x", "must be there"), (f"{write(store, 'f')}/", "no such folder")]:
+        done = store.try_("cp", f"{name}:/big", target)
+        assert done.returncode == 125 and why in done.stderr, done.stderr
+    done = store.try_("import", "--max-size=1m", "-", store.folder / "i", input=store("export", name, text=False), text=False)
+    assert done.returncode == 125 and b"--max-size" in done.stderr
+    done = store.try_("commit", "--max-size=1m", name, store.folder / "i")
+    assert done.returncode == 125 and "--max-size" in done.stderr
+
+
 def test_a_read_only_root_says_so(store):
     name = store.create("c", "true", "--read-only")
     done = store.try_("cp", write(store, "f"), f"{name}:/etc/f")

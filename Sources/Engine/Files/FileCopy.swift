@@ -53,11 +53,10 @@ extension Containers {
             helper = try InsideProcess.start(work, in: root, input: null.number, output: writing.number)
         }
         do throws(Problem) { try body(source) } catch {
-            // Where the archive broke off, the helper knows why; where this side failed, it waits for a reader.
-            if error.what == "cannot read the archive" || error.what.hasPrefix("cannot copy to") {
-                source.discard()
-                try helper.finish(note: options.note)
-            }
+            // Where the archive broke off, the helper knows why; elsewhere this side does, and the helper waits for a
+            // reader that is gone.
+            source.discard()
+            if error.what == "cannot read the archive" { try helper.finish(after: error, note: options.note) }
             throw error
         }
         try helper.finish(note: options.note)
@@ -103,7 +102,7 @@ extension Containers {
             try explaining("cannot write the archive") { () throws(KernelError) in try writer.finish() }
         } catch {
             sink.discard()
-            if error.what == "cannot write the archive" { try helper.finish(note: options.note) }
+            if error.what == "cannot write the archive" { try helper.finish(after: error, note: options.note) }
             throw error
         }
         sink.discard()

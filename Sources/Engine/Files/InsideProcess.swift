@@ -58,8 +58,10 @@ public enum InsideProcess {
         }
 
         /// Waits for the end.
+        /// - Parameter known: why this side ended; it stands where the helper ended without a word of its own, as one
+        ///   does whose reader went away.
         /// - Throws: what it could not do.
-        func finish(note: (String) -> Void) throws(Problem) {
+        func finish(after known: Problem? = nil, note: (String) -> Void) throws(Problem) {
             let what = "cannot reach the container's files"
             let bytes = try explaining(what) { () throws(KernelError) in try report.readAll(limit: 1 << 20) }
             let status = try explaining(what) { () throws(KernelError) in try helper.wait() }
@@ -68,6 +70,7 @@ public enum InsideProcess {
                 if case .string(let text)? = json["note"] { note(text) }
                 if let problem = json["problem"] { throw Problem(problem) }
             }
+            if let known { throw known }
             if status != 0 { throw Problem(what, "codex32's own process for it ended with status \(status)") }
         }
     }
