@@ -278,6 +278,7 @@ public enum Run {
         guard let signal = verdict.signal else { return .exited }
         if signal == Signal.kill, let kills = verdict.oomKills, kills > 0 { return .oom }
         if let seconds = configuration.request.cpuSeconds, signal == Signal.kill || signal == Signal.cpuTime,
+            // The kernel counts for the limit by ticks: on a busy machine it ends a program that used less.
             (verdict.cpuUserSeconds ?? 0) + (verdict.cpuSystemSeconds ?? 0) >= Double(seconds) * 0.7
         {
             return .cpuTime
