@@ -65,12 +65,17 @@ struct LayerStore {
 
     /// Makes it whole under another name first: a layer that a kill left without its folders could never be mounted.
     private func make() throws(Problem) {
-        try remove()
+        try removeHalf()
         _ = try Layer(id: temporary, storage: storage)
         try explaining("cannot make the layer of \(id)") { () throws(KernelError) in
             try Descriptor.open(storage.layers, [.read, .folder]).rename(temporary, to: id)
         }
     }
+
+    /// Whether a killed start left one that is not whole.
+    var isHalfMade: Bool { Descriptor.exists("\(storage.layers)/\(temporary)") }
+
+    func removeHalf() throws(Problem) { try remove([temporary]) }
 
     private var temporary: String { ".\(id).new" }
 
@@ -93,11 +98,13 @@ struct LayerStore {
         }
     }
 
-    func remove() throws(Problem) {
+    func remove() throws(Problem) { try remove([id, temporary]) }
+
+    private func remove(_ names: [String]) throws(Problem) {
         guard Descriptor.exists(storage.layers) else { return }
         let layers = try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
             try Descriptor.open(storage.layers, [.read, .folder])
         }
-        for name in [id, temporary] { try layers.removeContainerTree(name) }
+        for name in names { try layers.removeContainerTree(name) }
     }
 }

@@ -23,7 +23,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum role { UNKNOWN, FORKED, CLIENT, SUPERVISOR, CHILD };
+enum role { UNKNOWN, FORKED, WRAPPER, CLIENT, SUPERVISOR, CHILD };
 enum { MOST = 256, OPTIONS = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC };
 
 struct task {
@@ -200,7 +200,9 @@ static int recognize(struct task *task) {
     if (length <= 0) return 1;
     words[length] = 0;
     const char *second = words + strlen(words) + 1;
+    const char *base = strrchr(words, '/') ? strrchr(words, '/') + 1 : words;
     if (second < words + length && strcmp(second, "supervise") == 0) task->role = SUPERVISOR;
+    else if (task->role == WRAPPER && strcmp(base, "codex32") == 0) task->role = CLIENT;
     else if (task->role == FORKED || task->role == CHILD) return 0;
     return 1;
 }
@@ -229,7 +231,8 @@ static void stopped(pid_t pid, int status) {
             if (info.op == PTRACE_SYSCALL_INFO_ENTRY) at_entry(task, &info);
             else if (info.op == PTRACE_SYSCALL_INFO_EXIT) at_exit(task);
         }
-        return resume(task, 0);
+        // An interrupted call's own stop may be all there is to see of the interruption.
+        return task->leaving ? leave(task) : resume(task, 0);
     }
     if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
         unsigned long born = 0;
@@ -290,7 +293,7 @@ int main(int argc, char **argv) {
         _exit(127);
     }
     if (ptrace(PTRACE_SEIZE, client, 0, OPTIONS) < 0 || ptrace(PTRACE_INTERRUPT, client, 0, 0) < 0) die("PTRACE_SEIZE");
-    enter(client, CLIENT);
+    enter(client, WRAPPER); // setpriv and the like, until it is codex32
     if (other) {
         if (ptrace(PTRACE_SEIZE, other, 0, OPTIONS) < 0 || ptrace(PTRACE_INTERRUPT, other, 0, 0) < 0) die("PTRACE_SEIZE");
         enter(other, SUPERVISOR);

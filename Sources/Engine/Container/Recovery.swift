@@ -143,13 +143,19 @@ enum Recovery {
         let seen = try container.written()
         let hasName = NameClaim.owner(of: seen.name, storage: container.storage) != nil
         let goes = seen.removesItself && seen.state.kind == .exited
-        guard isNeeded(seen) || container.hasTemporary || !hasName || goes, let lock = try container.tryLock() else {
+        // A runtime folder is a supervisor's, and then the lock is not to be had.
+        let layer = LayerStore(id: seen.id, storage: container.storage)
+        let isLeft =
+            isNeeded(seen) || container.hasTemporary || layer.isHalfMade || Descriptor.exists(container.runtimePath)
+        guard isLeft || !hasName || goes, let lock = try container.tryLock() else {
             return []
         }
         var findings: [Finding] = []
         let before = try container.written()
         let finding = { (what: String) in Finding(id: before.id, name: before.name, what: what) }
+        if layer.isHalfMade { try layer.removeHalf() }
         if container.clearTemporary() { findings.append(finding("had temporary files of a killed command")) }
+        if !isNeeded(before) { clearRuntime(container) }
         let record = try mend(container, before, holding: lock)
         if isNeeded(before) {
             let was = before.state.isSupervised ? before.state.kind.rawValue : "being started"
@@ -202,7 +208,7 @@ enum Recovery {
         for name in names {
             let id = LayerStore.maker(of: name) ?? name
             let isHalf = id != name
-            // Of a container's, the first start makes it, under the container's lock.
+            // Half made of one that is there: see ``check(_:)``, which has its lock.
             if whole.contains(id) { continue }
             guard !Descriptor.exists("\(storage.running)/\(id)"), let status = try? layers.status(of: name),
                 isHalf || Clock.realtime / 1_000_000_000 - status.modified > patience

@@ -1,0 +1,145 @@
+"""What the tests of faults share: a store to break things in, and what must be true of it afterwards."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import tempfile
+
+from conftest import HAS_CGROUP2, alive, processes_with, wait_until
+
+SUPERVISED = {"running", "paused", "stopping", "restarting"}
+SLEEP = ["sleep", "100000"]
+
+
+class Store:
+    """A storage folder of its own, whose processes can be told from all others by its path."""
+
+    def __init__(self, caller, fault, folder=None):
+        self.caller = caller.with_storage(folder or tempfile.mkdtemp(prefix="store.", dir=caller.home))
+        self.path = self.caller.storage
+        self.fault = fault
+        self.path.mkdir(exist_ok=True)
+        self.caller.own(self.path)
+        self.report = pathlib.Path(f"{self.path}.report")
+
+    def words(self, verb, *words):
+        return self.caller.become() + [str(self.caller.binary), verb, "--root", str(self.path), *map(str, words)]
+
+    def do(self, verb, *words):
+        return self.caller.execute(self.words(verb, *words))
+
+    def must(self, verb, *words):
+        done = self.do(verb, *words)
+        assert done.returncode == 0, (verb, words, done.stderr)
+        return done.stdout
+
+    def create(self, name, *options, command=SLEEP):
+        return self.must("create", *self.made(name, *options, command=command)).strip()
+
+    def made(self, name, *options, command=SLEEP):
+        return ["--name", name, "-e", f"STORE={self.path}", *options, "template:busybox", "--", *command]
+
+    def broken(self, who, number, action, verb, *words, supervisor=None):
+        """Runs a verb under fault.c. Returns what it did, and which call was hit: None when there were not so many."""
+        tracer = [str(self.fault), "-s", str(self.path), "-o", str(self.report)]
+        if supervisor:
+            tracer += ["-p", str(supervisor)]
+        done = self.caller.execute([*tracer, who, str(number), str(action), "--", *self.words(verb, *words)])
+        kind, what = self.report.read_text().split()
+        return done, what if kind == "hit" else None
+
+    def rows(self):
+        return {row["id"]: row for row in json.loads(self.must("list", "-a", "--format", "json"))}
+
+    def record(self, id):
+        """What is written down, whatever is true by now; None: there is no such container any more."""
+        with contextlib.suppress(FileNotFoundError):
+            return json.loads((self.path / "containers" / id / "container.json").read_text())
+        return None
+
+    def supervisor(self, id):
+        """The pid of a container's supervisor; None: it has none that lives."""
+        supervisor = (self.record(id) or {}).get("supervisor")
+        return supervisor["pid"] if supervisor and alive(supervisor["pid"]) else None
+
+    def kill_supervisor(self, id):
+        """SIGKILL, and the end waited for."""
+        pid = self.supervisor(id)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "the supervisor's end")
+
+    # What must be true
+
+    def truth(self):
+        """The list, believed nothing: what runs has a living supervisor and program, what ended has a reason."""
+        rows = self.rows()
+        names = [row["name"] for row in rows.values()]
+        assert len(names) == len(set(names)), names
+        for row in rows.values():
+            record = self.record(row["id"])
+            if record is None:
+                continue  # --rm, since the list
+            state = record["state"]
+            if state["status"] in SUPERVISED:
+                # It may have ended since: then the record says so by now.
+                ok = alive(record["supervisor"]["pid"])
+                assert ok or self.record(row["id"])["state"]["status"] not in SUPERVISED, record
+            else:
+                assert state["status"] in {"created", "exited"}, record
+            if state["status"] == "exited":
+                assert state["verdict"]["reason"] and state["verdict"]["finishedAt"], record
+                assert isinstance(state["exitStatus"], int)
+        return rows
+
+    def settled(self):
+        """Every process of the store belongs to a container that the list says to be there."""
+
+        ids = self.rows()
+
+        def quiet():
+            expected = set()
+            for id in ids:
+                record = self.record(id)
+                if record and record["state"]["status"] in SUPERVISED:
+                    expected |= {record["supervisor"]["pid"], record["state"].get("process", {}).get("pid")}
+            found = set(processes_with(str(self.path)))
+            return found - {os.getpid()} == expected - {None}
+
+        wait_until(quiet, f"no process without an owner: {processes_with(str(self.path))}")
+
+    def in_order(self):
+        """After recovery nothing is left that belongs to nobody, and recovery has nothing to do."""
+        self.settled()
+        self.must("system", "recover")
+        assert self.must("system", "recover") == "all is in order\n"
+        rows = self.truth()
+        self.files(rows)
+        return rows
+
+    def listing(self, place):
+        with contextlib.suppress(FileNotFoundError):
+            return set(os.listdir(self.path / place))
+        return set()
+
+    def files(self, rows):
+        assert self.listing("containers") == set(rows)
+        named = {name: (self.path / "names" / name).read_text() for name in self.listing("names")}
+        assert named == {row["name"]: row["id"] for row in rows.values() if row["state"] != "broken"}
+        active = {id for id, row in rows.items() if row["state"] in SUPERVISED}
+        assert self.listing("run/supervised") == active
+        assert self.listing("layers") <= set(rows)
+        assert self.listing("run/containers") == set()
+        for id in rows:
+            assert not [name for name in self.listing(f"containers/{id}") if name.startswith(".")]
+        if HAS_CGROUP2:
+            cgroups = {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*") if path.name in rows}
+            assert {os.path.basename(path) for path in cgroups} <= active
+
+    def clear(self):
+        ids = self.rows()
+        if ids:
+            self.must("remove", "-f", *ids)
+        self.settled()
+        self.files({})
