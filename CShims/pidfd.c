@@ -53,13 +53,19 @@ int codex_run_from_read_only_mount(char *const *argv) {
     return result;
 }
 
+// Ends this process when its parent ends, also when that has happened already.
+static void die_with(pid_t parent) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+    if (getppid() != parent) _exit(125);
+}
+
 // Runs a helper of the host (newuidmap, mmdebstrap) to its end. output becomes its descriptors 1
 // and 2 (-1: ours). Returns its wait status, or -errno.
 int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int output, int working) {
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = _Fork();
+    pid_t parent = getpid(), pid = _Fork();
     int error = errno;
     if (pid == 0) {
         struct sigaction action = {.sa_handler = SIG_DFL};
@@ -67,7 +73,7 @@ int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int
         sigset_t none;
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        die_with(parent);
         if (output >= 0 && (dup2(output, 1) < 0 || dup2(output, 2) < 0)) _exit(125);
         if (working >= 0 && fchdir(working) < 0) _exit(125);
         execve(path, argv, envp);
@@ -86,10 +92,11 @@ int codex_hold_user_namespace(int *pidfd) {
     if (pipe2(ready, O_CLOEXEC) < 0) return -errno;
     struct clone_args arguments = {
         .flags = CLONE_NEWUSER | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)pidfd, .exit_signal = SIGCHLD};
+    pid_t parent = getpid();
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
     int error = errno;
     if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+        die_with(parent);
         // newuidmap(1), and whoever opens the namespace, need a dumpable process, which codex32 itself is
         // not: so this one is, once it has nothing of codex32's to look at.
         syscall(SYS_close_range, 0U, (unsigned)ready[1] - 1, 0U);
