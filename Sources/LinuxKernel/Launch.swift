@@ -37,7 +37,8 @@ public enum LaunchMessage: ~Copyable {
     case held([Namespace: UInt64])
     /// The master of its terminal; it waits until the size is set.
     case terminal(Descriptor)
-    /// At ``LaunchStep/enter``: this process goes on in the place of the child, and waits.
+    /// At ``LaunchStep/enter``: this process goes on in the place of the child. It does not wait, so its own
+    /// first word may come before this one.
     case entered(pid: Int32, Descriptor)
     /// Its root, at ``LaunchStep/lendRoot``, where it waits.
     case root(Descriptor)

@@ -19,6 +19,7 @@ enum Main {
     private static func dispatch(_ verb: String, _ words: [String]) throws(Problem) -> Int32 {
         switch verb {
         case "run": return try RunVerb.run(words)
+        case "exec": return try ExecVerb.run(words)
         case SupervisorProcess.verb: return SupervisorProcess.main(words)
         case HealthProcess.verb: return HealthProcess.main(words)
         case InsideProcess.verb: return InsideProcess.main(words)

@@ -221,9 +221,8 @@ def test_bad_folders_and_programs(box):
     for number in range(3, 65):
         if number % 8 == 3 or number < 12:
             assert box.exec("-w", f"/proc/self/fd/{number}").returncode == 125
-    for command in (["/proc/self/exe", "version"], ["/proc/self/exe", "--version"]):
-        done = box.exec(command=command)
-        assert done.returncode != 0 or box.caller.name == "root" or "codex32" not in done.stdout, done
+    for command in (["/proc/self/exe"], ["/proc/1/exe"], ["/proc/self/fd/3"], ["/proc/self/fd/8"]):
+        assert box.exec(command=command).returncode in (125, 126, 127, 128 + 9)
     made = box.sh("printf '#!/proc/self/exe\\n' > /tmp/x && chmod 755 /tmp/x && /tmp/x; echo attack > /proc/self/exe")
     assert made.returncode != 0
     assert checksum(box.caller.binary) == before

@@ -102,8 +102,10 @@ struct ContainerProcess: ~Copyable {
     /// Those of the caller of `exec` may be others.
     private borrowing func inherited(_ record: ContainerRecord) -> [ResourceLimit] {
         guard let supervisor = record.supervisor,
-            let there = try? Descriptor.contents(of: "/proc/\(supervisor.pid)/limits"), supervisor.isAlive,
-            let here = try? Descriptor.contents(of: "/proc/self/limits")
+            let there = try? Descriptor.contents(of: "/proc/\(supervisor.pid)/limits"),
+            let here = try? Descriptor.contents(of: "/proc/self/limits"),
+            // Nearly always the same: taking it apart costs more than all else here.
+            there != here, supervisor.isAlive
         else { return [] }
         let own = ContainerProcess.limits(here)
         return ContainerProcess.limits(there).compactMap { limit in

@@ -19,12 +19,13 @@ struct Exec: ~Copyable {
         standard: (Int32, Int32, Int32)
     ) throws(Problem) -> Exec {
         try check(record)
+        var request = try ExecPlan.request(record, storage: storage)
+        var offer = try Offer.current(cgroup: false)
+        // Before all else: this may begin the whole command anew.
+        try Run.protectProgram(request, offer)
         let process = try ContainerProcess.open(record)
         let cgroup = try process.cgroup(record)
-        let offer = try ExecPlan.offer(cgroup, record)
-        var request = try ExecPlan.request(record, storage: storage)
-        // Before anything is made: this may begin the whole command anew.
-        try Run.protectProgram(request, offer)
+        offer.cgroup = ExecPlan.place(cgroup, record)
         try ExecPlan.apply(configuration, to: &request, process)
         let plan = try Planner.join(
             request, offer: offer, cache: SeccompCache(folder: storage.seccompCache),
@@ -62,26 +63,31 @@ struct Exec: ~Copyable {
         }
     }
 
-    /// Answers the child until it is the program.
+    /// Answers the child until it is the program. A failure is told at the end, when both processes are known: each
+    /// of them may be the first to speak.
     private static func converse(
         _ child: inout Child, _ plan: LaunchPlan, _ record: ContainerRecord
     ) throws(Problem) -> Descriptor? {
         var terminal: Descriptor?
         var hasEntered = false
+        var problem: Problem?
+        try go(child, record)
         while true {
-            do throws(KernelError) { try child.go() } catch { throw ContainerProcess.gone(record.name) }
             let message = try explaining("cannot enter \(record.name)") { () throws(KernelError) in
                 try child.receive()
             }
             switch consume message {
             case .finished:
+                if let problem { throw problem }
                 // Killed with the container before it could say a word.
                 guard hasEntered else { throw ContainerProcess.gone(record.name) }
                 return terminal
-            case .failed(let step, let error, let detail): throw failure(plan, step, error, detail, record)
+            case .failed(let step, let error, let detail):
+                problem = failure(plan, step, error, detail, record)
             case .terminal(let master):
                 StandardStream.input.copySize(to: master)
                 terminal = consume master
+                try go(child, record)
             case .entered(let pid, let pidfd):
                 do throws(KernelError) { try child.become(pid: pid, pidfd) } catch {
                     throw Problem("cannot enter \(record.name)", error)
@@ -91,6 +97,10 @@ struct Exec: ~Copyable {
             case .held: break
             }
         }
+    }
+
+    private static func go(_ child: borrowing Child, _ record: ContainerRecord) throws(Problem) {
+        do throws(KernelError) { try child.go() } catch { throw ContainerProcess.gone(record.name) }
     }
 
     private static func notBorn(_ record: ContainerRecord, _ error: KernelError) -> Problem {

@@ -60,17 +60,17 @@ enum ExecPlan {
         return result
     }
 
-    /// What the machine offered to the container, as far as it matters for a second program.
-    static func offer(_ cgroup: borrowing Descriptor?, _ record: ContainerRecord) throws(Problem) -> Offer {
-        var offer = try Offer.current(cgroup: false)
+    /// The cgroup as the container's own planning had it: with the controllers that its limits could use.
+    static func place(
+        _ cgroup: borrowing Descriptor?, _ record: ContainerRecord
+    ) -> Result<CgroupPlace, CgroupPlace.Missing> {
         switch cgroup {
         case .some(let folder):
             let controllers = (try? folder.contents(of: "cgroup.controllers")) ?? ""
             let names = controllers.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
-            offer.cgroup = .success(CgroupPlace(path: record.cgroup ?? "", controllers: Set(names)))
-        case .none: offer.cgroup = .failure(CgroupPlace.Missing("the container has none", hint: ""))
+            return .success(CgroupPlace(path: record.cgroup ?? "", controllers: Set(names)))
+        case .none: return .failure(CgroupPlace.Missing("the container has none", hint: ""))
         }
-        return offer
     }
 
     /// Puts this program into the request.

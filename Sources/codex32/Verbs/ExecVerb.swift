@@ -53,7 +53,9 @@ enum ExecVerb {
         draft.exec.environment.append((name, value))
     }
 
-    static let verb = Verb(command) { words throws(Problem) in
+    static let verb = Verb(command) { words throws(Problem) in try run(words) }
+
+    static func run(_ words: [String]) throws(Problem) -> Int32 {
         var draft = Draft()
         let rest = try command.parse(words, into: &draft) { draft, word throws(Problem) in
             draft.container = word
