@@ -7,6 +7,8 @@ enum Start {
     /// What the start needs beside the plan.
     struct Streams {
         var standard: (Int32, Int32, Int32)
+        /// What the program's terminal begins with; nil: as the caller's.
+        var size: TerminalSize?
     }
 
     /// What has been started.
@@ -46,7 +48,7 @@ enum Start {
             try explaining("cannot start the sandbox") { () throws(KernelError) in try child.go() }
             try meanwhile(child.pid)
             var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
-            let terminal = try converse(child, plan, cgroup, &receipt)
+            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt)
             return Started(child: child, terminal: terminal, receipt: receipt)
         } catch {
             child.kill()
@@ -80,7 +82,8 @@ enum Start {
 
     /// Answers the child until it is the program. Returns the terminal's master.
     private static func converse(
-        _ child: borrowing Child, _ plan: LaunchPlan, _ cgroup: borrowing Cgroup?, _ receipt: inout Receipt?
+        _ child: borrowing Child, _ plan: LaunchPlan, _ cgroup: borrowing Cgroup?, size: TerminalSize?,
+        _ receipt: inout Receipt?
     ) throws(Problem) -> Descriptor? {
         var terminal: Descriptor?
         while true {
@@ -90,7 +93,8 @@ enum Start {
             case .failed(let step, let error, let detail):
                 throw LaunchFailure.problem(plan, step: step, error, detail: detail)
             case .terminal(let master):
-                StandardStream.input.copySize(to: master)
+                // Before the program runs: it may look at once.
+                if let size { size.apply(to: master) } else { StandardStream.input.copySize(to: master) }
                 terminal = consume master
             case .entered: break  // Its own plan has no such step.
             case .root: break

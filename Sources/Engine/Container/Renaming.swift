@@ -7,6 +7,7 @@ struct Renaming: ~Copyable {
     let old: String
     private let id: String
     private let storage: Storage
+    /// Held until the record bears the name: until then nothing else says whose it is.
     private var claim: NameClaim
 
     init(_ record: ContainerRecord, to name: String, storage: Storage) throws(Problem) {

@@ -59,10 +59,11 @@ final class Program {
     /// Starts a container's program.
     ///
     /// - Parameters:
+    ///   - size: what its terminal begins with, if it has one.
     ///   - prepared: told the cgroup's path before that is made, so that it can be written down.
     ///   - born: told the process's number while that waits, likewise.
     static func start(
-        _ configuration: RunConfiguration, id: String, layer: LayerStore, receipt: (JSON) -> Void,
+        _ configuration: RunConfiguration, id: String, layer: LayerStore, size: TerminalSize?, receipt: (JSON) -> Void,
         prepared: (String?) throws(Problem) -> Void, born: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Program {
         var configuration = configuration
@@ -81,20 +82,21 @@ final class Program {
         // What a killed supervisor left in this place is nobody's.
         if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }
         let cgroup = try Run.makeCgroup(id, plan)
-        return try launch(&plan, id: id, configuration, cgroup: cgroup, receipt: receipt, born: born)
+        return try launch(
+            &plan, id: id, configuration, cgroup: cgroup, size: size, receipt: receipt, born: born)
     }
 
     private static func launch(
         _ plan: inout LaunchPlan, id: String, _ configuration: RunConfiguration, cgroup: consuming Cgroup?,
-        receipt: (JSON) -> Void, born: (Int32) throws(Problem) -> Void
+        size: TerminalSize?, receipt: (JSON) -> Void, born: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Program {
         let streams: DetachedStreams
         let started: Start.Started
         do {
             streams = try DetachedStreams(terminal: plan.terminal, input: configuration.interactive)
             started = try Start.launch(
-                &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup, receipt: true,
-                meanwhile: born)
+                &plan, id: id, streams: Start.Streams(standard: streams.standard, size: size), cgroup: cgroup,
+                receipt: true, meanwhile: born)
         } catch {
             Run.clear(cgroup)
             throw error

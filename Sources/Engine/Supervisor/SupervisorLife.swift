@@ -8,7 +8,7 @@ extension Supervisor {
     func begin() throws(Problem) {
         let layer = LayerStore(id: record.id, storage: storage)
         let started = try Program.start(
-            limits, id: record.id, layer: layer,
+            limits, id: record.id, layer: layer, size: attachedSize ?? TerminalSize(rows: 24, columns: 80),
             receipt: { receipt in
                 try? place.value.folder.replace(
                     "receipt.json", with: receipt.text(pretty: true) + "\n", durable: false)
@@ -67,7 +67,6 @@ extension Supervisor {
         }
         if let terminal = program.terminal {
             try terminal.value.setNonblocking(true)
-            attachedSize?.apply(to: terminal.value)
             try events.add(terminal.value.number, token: Token.terminal)
         }
         if let limit = limits.wallTime { try wall.set(nanoseconds: max(limit, 1)) }
