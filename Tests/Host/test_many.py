@@ -33,14 +33,13 @@ def keys(caller):
 
 def state(caller):
     """What must be the same before and after."""
-    mine = ("codex32", str(caller.storage))
     mounts = pathlib.Path("/proc/self/mountinfo").read_text()
     cgroups = {path for path in tree(CGROUP) if len(path.rpartition("/")[2]) == 16 and os.path.isdir(path)}
     return {
         "mounts": mounts,
         "cgroups": {path for path in cgroups if set(path.rpartition("/")[2]) <= set("0123456789abcdef")},
         "storage": {path for path in tree(caller.storage) if "/templates/" not in path},
-        "temporary": {name for name in os.listdir("/tmp") if any(word in name for word in mine)},
+        "temporary": {name for name in os.listdir("/tmp") if "codex32" in name and not name.startswith(("codex32-host.", "codex32-vm."))},
         "sockets": [line for line in pathlib.Path("/proc/net/unix").read_text().splitlines() if "codex32" in line],
         "children": pathlib.Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text(),
     }
