@@ -236,9 +236,7 @@ public struct Containers: Sendable {
             var record = try Recovery.mend(container, try container.written(), holding: lock)
             try Renaming.check(record, isCalled: known)
             var renaming = try Renaming(record, to: name, storage: storage)
-            record.name = name
-            try container.write(record, holding: lock, lasting: true)
-            renaming.finish()
+            try renaming.carryOut(&record, in: container, holding: lock)
             EventJournal(storage).append("rename", record, [.init("oldName", .string(renaming.old))])
         }
     }

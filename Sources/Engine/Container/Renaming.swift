@@ -1,10 +1,11 @@
 internal import LinuxKernel
 
 /// Giving a container another name: the new one is claimed first, the record says it next, and the old one goes
-/// last, so that the container can be found by its record's name at every moment. Until ``finish()`` the new claim
-/// is locked, for it counts only once the record bears it; without it the claim is given back.
+/// last, so that the container can be found by its record's name at every moment. Until then the new claim is
+/// locked, for it counts only once the record bears it; where that fails it is given back.
 struct Renaming: ~Copyable {
     let old: String
+    private let new: String
     private let id: String
     private let storage: Storage
     /// Held until the record bears the name: until then nothing else says whose it is.
@@ -20,7 +21,7 @@ struct Renaming: ~Copyable {
         let claim = try NameClaim(name, id: record.id, storage: storage)
         try explaining("cannot use the name \(name)") { () throws(KernelError) in try claim.write() }
         self.claim = claim
-        old = record.name
+        (old, new) = (record.name, name)
         id = record.id
         self.storage = storage
     }
@@ -33,8 +34,20 @@ struct Renaming: ~Copyable {
             hint: "codex32 rename \(record.name) NAME")
     }
 
-    /// The record says the new name: gives the old one away.
-    mutating func finish() {
+    /// Writes the record with the new name, and gives the old one away.
+    mutating func carryOut(
+        _ record: inout ContainerRecord, in container: borrowing ContainerFolder, holding lock: borrowing ContainerLock
+    ) throws(Problem) {
+        record.name = new
+        do throws(Problem) { try container.write(record, holding: lock, lasting: true) } catch {
+            // Not synced is not unwritten: the name that the record bears is the container's.
+            if (try? container.written())?.name == new { finish() } else { record.name = old }
+            throw error
+        }
+        finish()
+    }
+
+    private mutating func finish() {
         claim.keep()
         NameClaim.remove(old, of: id, storage: storage)
     }

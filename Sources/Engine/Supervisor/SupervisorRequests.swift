@@ -78,13 +78,8 @@ extension Supervisor {
     private func rename(_ name: String, from old: String?) throws(Problem) -> JSON {
         try Renaming.check(record, isCalled: old)
         var renaming = try Renaming(record, to: name, storage: storage)
-        record.name = name
-        do throws(Problem) { try place.value.write(record, holding: lock.value, lasting: true) } catch {
-            record.name = renaming.old
-            throw error
-        }
-        limits.name = name
-        renaming.finish()
+        defer { limits.name = record.name }
+        try renaming.carryOut(&record, in: place.value, holding: lock.value)
         journal.append("rename", record, [.init("oldName", .string(renaming.old))])
         return Control.done
     }
