@@ -143,9 +143,11 @@ class Store:
             cgroups = {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*") if path.name in rows}
             assert {os.path.basename(path) for path in cgroups} <= active
 
-    def clear(self):
+    def clear(self, recovers=False):
         ids = self.rows()
         if ids:
             self.must("remove", "-f", *ids)
+        if recovers:
+            self.must("system", "recover")
         self.settled()
         self.files({})
