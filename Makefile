@@ -48,7 +48,8 @@ test-vm: build ## the real binary under a kernel with cgroup v2, in QEMU
 
 test-coverage: setup ## line coverage of the unit tests, by file
 	swift test --enable-code-coverage
-	@llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
+	@# Swift's own llvm-cov: another version cannot read what its compiler wrote.
+	@PATH="$$(dirname "$$(readlink -f "$$(command -v swift)")"):$$PATH" llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
 	  -instr-profile=.build/debug/codecov/default.profdata -ignore-filename-regex='.build|Tests'
 
 bench: build ## time codex32 beside a C floor, bubblewrap, crun and runc; writes bench.json
