@@ -267,8 +267,8 @@ def test_pids_limit_holds_a_fork_bomb(who):
 # --- CPU ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("burners", [1, 2])
-def test_cpu_limit_gives_half_a_cpu(who, burners):
+def share_of_a_cpu(who, burners):
+    """Per cent of one CPU that burners get at a limit of 50: by cpu.stat from outside, and by the verdict."""
     burn = "sh -c 'while :; do :; done' & " * (burners - 1) + "while :; do :; done"
     options = ["--cpu-limit", "50", "--timeout", "11s"]
     with Sandbox(who, options, "template:busybox", ("sh", "-c", burn)) as box:
@@ -281,13 +281,22 @@ def test_cpu_limit_gives_half_a_cpu(who, burners):
     assert box.status == 124 and box.verdict["reason"] == "wall-time", (box.status, box.err)
     outside = (after["usage_usec"] - before["usage_usec"]) / 1e6 / (end - start) * 100
     verdict = box.verdict
-    reported = (verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"]) / verdict["wallSeconds"] * 100
-    print(f"{who}, {burners} burning: {outside:.1f} % by cpu.stat, {reported:.1f} % by the verdict")
+    used = verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"]
+    print(f"{who}, {burners} burning: {outside:.1f} % by cpu.stat")
     assert after["nr_throttled"] > before["nr_throttled"]
-    # The limit is the upper bound. Below, an emulated machine whose host is busy loses time of its own.
-    assert 40 <= outside <= 55
-    assert 40 <= reported <= 55
-    assert verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"] >= after["usage_usec"] / 1e6 * 0.99
+    assert used >= after["usage_usec"] / 1e6 * 0.99
+    return outside, used / verdict["wallSeconds"] * 100
+
+
+@pytest.mark.parametrize("burners", [1, 2])
+def test_cpu_limit_gives_half_a_cpu(who, burners):
+    """Never more than the limit. Less than it can also be the emulator's host taking time away: measured again then."""
+    for _ in range(3):
+        shares = share_of_a_cpu(who, burners)
+        assert max(shares) <= 55, shares
+        if min(shares) >= 45:
+            return
+    pytest.fail(f"less than 45 % three times: {shares}")
 
 
 def test_cpu_time_budget_ends_the_run(who):
