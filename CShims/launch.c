@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -82,10 +83,12 @@ static int drop_inherited_signals(void) {
 }
 
 // A descriptor that stands where another is to go is moved out of the way first.
-static int place_standard_streams(const struct codex_plan *plan) {
+static int place_standard_streams(const struct codex_child_state *state) {
+    const struct codex_plan *plan = state->plan;
     int from[3];
     for (int i = 0; i < 3; i++) {
-        from[i] = plan->standard[i];
+        int slot = plan->standard_slot[i];
+        from[i] = slot < 0 ? plan->standard[i] : codex_slot(state, slot);
         if (from[i] < 3 && from[i] != i) {
             from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, 3);
             if (from[i] < 0) return -errno;
@@ -164,54 +167,118 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     return -EINVAL;
 }
 
-__attribute__((noreturn)) static void fail(struct codex_child_state *state, uint32_t index, int error) {
-    struct codex_message message = {
-        .kind = CODEX_MESSAGE_FAILED, .step = index, .error = -error, .descriptor = -1};
+__attribute__((noreturn)) static void fail(struct codex_child_state *state, uint32_t kind, int error) {
+    struct codex_message message = {.kind = kind, .step = state->index, .error = -error, .descriptor = -1};
     memcpy(message.detail, state->detail, sizeof message.detail);
     message.detail[CODEX_DETAIL - 1] = 0;
     (void)codex_control_send(state->control, &message, -1);
     _exit(125);
 }
 
-// A network namespace takes longest to make, so the child makes it while the parent writes the id maps.
-// It belongs to the user namespace that clone3 made, where the child has every capability already
-// (user_namespaces(7)): the order of the two is as if both were made by clone3.
-#define BORN_LATER ((uint64_t)CLONE_NEWNET)
+// As many descriptors as the kernel passes on at once (SCM_MAX_FD).
+enum { MOST_AT_ONCE = 253 };
+union passed {
+    struct cmsghdr header;
+    char bytes[CMSG_SPACE(MOST_AT_ONCE * sizeof(int))];
+};
+
+// The word that the plan is in its place, and the descriptors that it names.
+static int receive_plan(int control, const struct codex_plan *plan) {
+    size_t have = 0;
+    do {
+        char word;
+        struct iovec part = {.iov_base = &word, .iov_len = 1};
+        union passed ancillary;
+        struct msghdr envelope = {
+            .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+        ssize_t count;
+        do count = recvmsg(control, &envelope, MSG_CMSG_CLOEXEC);
+        while (count < 0 && errno == EINTR);
+        if (count < 0) return -errno;
+        if (count == 0) return -ECANCELED; // the parent is gone, or has no plan after all
+        if (envelope.msg_flags & MSG_CTRUNC) return -EMFILE;
+        struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
+        if (!header) {
+            if (have < plan->given_count) return -EPROTO;
+            continue;
+        }
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) return -EPROTO;
+        int numbers[MOST_AT_ONCE];
+        size_t here = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        memcpy(numbers, CMSG_DATA(header), here * sizeof(int));
+        for (size_t i = 0; i < here; i++, have++) {
+            if (have >= plan->given_count || (size_t)plan->given[have] >= plan->slot_count) return -EPROTO;
+            plan->slots[plan->given[have]] = numbers[i];
+        }
+    } while (have < plan->given_count);
+    return 0;
+}
+
+// What the child makes itself, while the parent goes on: making namespaces takes longest of all. They
+// belong to the user namespace that clone3 made, where the child has every capability already
+// (user_namespaces(7)): the order is as if all were made by clone3. A pid and a time namespace are only
+// entered by birth (unshare(2)).
+#define BORN_LATER ((uint64_t)(CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP))
 
 // The whole of the child. Runs with its own copy of the parent's memory and nothing of Swift.
-__attribute__((noreturn)) static void child_main(const struct codex_plan *plan, int control, int report) {
+//
+// One that is born early has nothing of the sandbox yet but its namespaces. It has a copy of the parent's
+// descriptor table as it was then, not the table itself, so that what the parent opens and closes while it
+// plans is out of its reach; what the plan needs of that is passed to it, by number of slots, with the plan.
+// The memory in which the plan comes is the only thing that both may write: the parent writes it once,
+// before its word, takes its own mapping away, and never reads from there; a child that went astray could
+// spoil its own plan and nothing else. Until the parent's first word the child must be dumpable, or its id
+// maps could not be written; that word comes as soon as they are, before there is a plan, and there is no
+// image, volume or descriptor of the container's to be had by tracing it until then.
+__attribute__((noreturn)) static void child_main(
+    const struct codex_birth *birth, const struct codex_plan *plan, int control, int report) {
     struct codex_child_state state = {.plan = plan, .control = control, .report = report, .root = -1, .index = UINT32_MAX};
+    int later = (int)(birth->clone_flags & BORN_LATER);
     int result = drop_inherited_signals();
-    if (result == 0 && unshare((int)(plan->clone_flags & BORN_LATER)) < 0) result = -errno;
-    if (result == 0) result = codex_control_wait(control);
-    if (result < 0) fail(&state, UINT32_MAX, result);
+    if (result == 0 && later && unshare(later) < 0) result = -errno;
+    if (result < 0) fail(&state, CODEX_MESSAGE_UNBORN, result);
+    result = codex_control_wait(control);
+    if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
 
     // Not dumpable from here to execve: no process of the same uid may trace the set-up or read
     // its descriptors (CVE-2016-9962, CVE-2026-41163). Only then is the parent's death watched:
     // a change of dumpability does not clear it, a change of uid does, so IDENTITY sets it again.
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || setsid() < 0)
-        fail(&state, UINT32_MAX, -errno);
+        fail(&state, CODEX_MESSAGE_FAILED, -errno);
+    if (birth->early) {
+        // A parent that has died since its word shows here as the end of the socket.
+        result = receive_plan(control, plan);
+        if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
+    }
     // The parent wrote its word before this line ran, and may have died since: the end of the
     // socket would show it.
     if (recv(control, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) == 0) _exit(125);
     if (!plan->terminal) {
-        result = place_standard_streams(plan);
-        if (result < 0) fail(&state, UINT32_MAX, result);
+        result = place_standard_streams(&state);
+        if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
     }
     for (size_t i = 0; i < plan->step_count; i++) {
         state.index = (uint32_t)i;
         result = walk_one(&state, &plan->steps[i]);
-        if (result < 0) fail(&state, (uint32_t)i, result);
+        if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
     }
     _exit(125); // a plan ends in CODEX_STEP_EXEC
 }
 
-int codex_launch(const struct codex_plan *plan, struct codex_child *child) {
+void *codex_launch_room(size_t size) {
+    // Pages are made when they are written to: a large room costs no more than what is in it.
+    void *room = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return room == MAP_FAILED ? NULL : room;
+}
+
+void codex_launch_leave_room(void *room, size_t size) { munmap(room, size); }
+
+int codex_launch(const struct codex_birth *birth, const struct codex_plan *plan, struct codex_child *child) {
     int sockets[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) return -errno;
     // A socket, not a pipe: a pipe of pid 1's could be opened again through /proc and written to.
     int reports[2] = {-1, -1};
-    if (plan->reaper && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reports) < 0) {
+    if (birth->reaper && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, reports) < 0) {
         int error = errno;
         close(sockets[0]);
         close(sockets[1]);
@@ -225,30 +292,55 @@ int codex_launch(const struct codex_plan *plan, struct codex_child *child) {
 
     int pidfd = -1;
     struct clone_args arguments = {
-        .flags = (plan->clone_flags & ~BORN_LATER) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
+        .flags = (birth->clone_flags & ~BORN_LATER) | CLONE_PIDFD | CLONE_CLEAR_SIGHAND,
         .pidfd = (uint64_t)(uintptr_t)&pidfd,
         .exit_signal = SIGCHLD,
     };
-    if (plan->cgroup >= 0) {
+    if (birth->cgroup >= 0) {
         arguments.flags |= CLONE_INTO_CGROUP;
-        arguments.cgroup = (uint64_t)plan->cgroup;
+        arguments.cgroup = (uint64_t)birth->cgroup;
     }
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
     int error = errno;
     if (pid == 0) {
         close(sockets[0]);
-        if (plan->reaper) close(reports[0]);
-        child_main(plan, sockets[1], reports[1]);
+        if (birth->reaper) close(reports[0]);
+        child_main(birth, plan, sockets[1], reports[1]);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     close(sockets[1]);
-    if (plan->reaper) close(reports[1]);
+    if (birth->reaper) close(reports[1]);
     if (pid < 0) {
         close(sockets[0]);
-        if (plan->reaper) close(reports[0]);
+        if (birth->reaper) close(reports[0]);
         return -error;
     }
     *child = (struct codex_child){.pid = (pid_t)pid, .pidfd = pidfd, .control = sockets[0], .report = reports[0]};
+    return 0;
+}
+
+int codex_launch_give(int control, const int32_t *descriptors, size_t count) {
+    do {
+        struct iovec part = {.iov_base = "p", .iov_len = 1};
+        union passed ancillary;
+        struct msghdr envelope = {.msg_iov = &part, .msg_iovlen = 1};
+        size_t here = count < MOST_AT_ONCE ? count : MOST_AT_ONCE;
+        if (here > 0) {
+            envelope.msg_control = ancillary.bytes;
+            envelope.msg_controllen = CMSG_SPACE(here * sizeof(int));
+            struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
+            header->cmsg_level = SOL_SOCKET;
+            header->cmsg_type = SCM_RIGHTS;
+            header->cmsg_len = CMSG_LEN(here * sizeof(int));
+            memcpy(CMSG_DATA(header), descriptors, here * sizeof(int));
+        }
+        ssize_t sent;
+        do sent = sendmsg(control, &envelope, MSG_NOSIGNAL);
+        while (sent < 0 && errno == EINTR);
+        if (sent < 0) return -errno;
+        descriptors += here;
+        count -= here;
+    } while (count > 0);
     return 0;
 }
 
@@ -268,8 +360,10 @@ int codex_launch_receive(int control, struct codex_message *message) {
     struct msghdr envelope = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
     ssize_t count;
+    // A child that ended with a word of ours unread shows so once, before what it said itself.
+    int resets = 0;
     do count = recvmsg(control, &envelope, MSG_CMSG_CLOEXEC);
-    while (count < 0 && errno == EINTR);
+    while (count < 0 && (errno == EINTR || (errno == ECONNRESET && resets++ == 0)));
     if (count < 0) return errno == ECONNRESET ? 0 : -errno;
     if (count == 0) return 0;
     if ((size_t)count != sizeof *message) return -EPROTO;

@@ -80,16 +80,24 @@ struct codex_step {
     size_t text_length;
 };
 
-struct codex_plan {
+// What must be known when the child is made.
+struct codex_birth {
     uint64_t clone_flags; // CLONE_NEW*; CLONE_PIDFD and CLONE_CLEAR_SIGHAND are added
     int32_t cgroup;       // a cgroup v2 folder to be born in (CLONE_INTO_CGROUP, Linux 5.7), or -1
-    int32_t standard[3];  // become descriptors 0, 1, 2
-    int32_t terminal;     // 1: descriptors 0, 1, 2 come from CODEX_STEP_TERMINAL
     int32_t reaper;       // 1: the plan has CODEX_STEP_INIT, and pid 1 reports the program's wait status
+    int32_t early;        // 1: there is only room for the plan yet; it comes with codex_launch_give
+};
+
+struct codex_plan {
+    int32_t standard[3];      // become descriptors 0, 1, 2
+    int32_t standard_slot[3]; // the slots of those that come with the plan, or -1
+    int32_t terminal;         // 1: descriptors 0, 1, 2 come from CODEX_STEP_TERMINAL
     const struct codex_step *steps;
     size_t step_count;
     int32_t *slots; // descriptors by slot; the parent fills its own before the start
     size_t slot_count;
+    const int32_t *given; // the slots of the descriptors that come with the plan, in their order
+    size_t given_count;
     const char *const *candidates; // paths to try, in order; NULL at the end
     char *const *argv;
     char *const *envp;
@@ -107,7 +115,8 @@ enum codex_message_kind {
     CODEX_MESSAGE_HELD = 2,
     CODEX_MESSAGE_TERMINAL = 3,
     CODEX_MESSAGE_ENTERED = 4,
-    CODEX_MESSAGE_ROOT = 5
+    CODEX_MESSAGE_ROOT = 5,
+    CODEX_MESSAGE_UNBORN = 6 // as FAILED, before the first step: no namespaces
 };
 
 enum { CODEX_NAMESPACE_COUNT = 8, CODEX_DETAIL = 160 };
@@ -123,8 +132,15 @@ struct codex_message {
     char detail[CODEX_DETAIL]; // what the kernel said of a mount, ends in NUL
 };
 
-// Starts the child, which waits until codex_launch_go. Returns 0 or -errno.
-int codex_launch(const struct codex_plan *plan, struct codex_child *child);
+// Room for a plan that the child sees too: what is written there after the child's birth, it reads. NULL
+// where there is no memory.
+void *codex_launch_room(size_t size);
+void codex_launch_leave_room(void *room, size_t size);
+// Starts the child, which makes its namespaces and waits until codex_launch_go. Returns 0 or -errno.
+int codex_launch(const struct codex_birth *birth, const struct codex_plan *plan, struct codex_child *child);
+// After the first codex_launch_go, to a child that was born early: the plan is in its place, and these are
+// the descriptors that it names as given. Returns 0 or -errno.
+int codex_launch_give(int control, const int32_t *descriptors, size_t count);
 // Lets a waiting child go on. Returns 0 or -errno.
 int codex_launch_go(int control);
 // Reads the next message: 1 one was read, 0 the child went on to execve or ended, -errno.

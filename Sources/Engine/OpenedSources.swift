@@ -35,10 +35,16 @@ struct OpenedSources: ~Copyable {
     /// Gives the sources the owners that the plan wants (id-mapped mounts). What a file system cannot
     /// do is told by name: its files keep their owners, which the container then sees as nobody.
     borrowing func mapOwners(_ plan: LaunchPlan, child: Int32) throws(Problem) -> [Notice] {
-        guard let identity = plan.identity, plan.sources.contains(where: { $0.owners != .plain }) else { return [] }
+        guard plan.identity != nil, plan.sources.contains(where: { $0.owners != .plain }) else { return [] }
         let own = try explaining("cannot open the user namespace") { () throws(KernelError) in
             try Descriptor.open("/proc/\(child)/ns/user", [.read])
         }
+        return try mapOwners(plan, in: own)
+    }
+
+    /// The same, with the container's user namespace at hand.
+    borrowing func mapOwners(_ plan: LaunchPlan, in own: borrowing Descriptor) throws(Problem) -> [Notice] {
+        guard let identity = plan.identity else { return [] }
         var notices: [Notice] = []
         for source in plan.sources {
             guard let number = numbers[source.slot], let mapped = try namespaceMap(source.owners, plan.user, identity)

@@ -52,12 +52,14 @@ public enum Run {
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
         try protectProgram(request, offer)
+        let base = ContainerID.identityBase(id)
+        let newborn = Newborn.bear(request, offer: offer, identityBase: base)
 
         let layer = try makeLayer(id, request, configuration)
         defer { remove(layer) }
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
-            layer: writable(layer), identityBase: ContainerID.identityBase(id))
+            layer: writable(layer), identityBase: base)
         try give(layer, plan)
         try volumes.give(own, to: plan)
         if !configuration.quiet { warn(plan.notices, report) }
@@ -85,7 +87,7 @@ public enum Run {
         let began = Clock.monotonic
         let running = try Start.launch(
             &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
-            receipt: request.hold
+            receipt: request.hold, newborn: newborn
         ) { pid throws(Problem) in
             record.pid = pid
             if entry == nil {

@@ -24,17 +24,37 @@ enum Start {
         }
     }
 
-    /// - Parameter meanwhile: what the parent has to do of its own, with the child's pid, while the child
-    ///   makes its mounts.
+    /// - Parameters:
+    ///   - newborn: the plan's child, where that was made before the plan was.
+    ///   - meanwhile: what the parent has to do of its own, with the child's pid, while the child
+    ///     makes its mounts.
     static func launch(
         _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool,
-        meanwhile: (Int32) throws(Problem) -> Void
+        newborn: Newborn? = nil, meanwhile: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Started {
         let sources = try OpenedSources(plan)
         let input = LaunchInput(
             namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount, standard: streams.standard,
             terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
             environment: plan.environment)
+        let child = try start(input, &plan, sources, cgroup, newborn)
+        do {
+            try meanwhile(child.pid)
+            var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
+            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt)
+            return Started(child: child, terminal: terminal, receipt: receipt)
+        } catch {
+            child.kill()
+            throw error
+        }
+    }
+
+    /// The child on its way, with the plan.
+    private static func start(
+        _ input: LaunchInput, _ plan: inout LaunchPlan, _ sources: borrowing OpenedSources,
+        _ cgroup: borrowing Cgroup?, _ newborn: Newborn?
+    ) throws(Problem) -> Child {
+        if let child = try newborn?.give(input, &plan, sources) { return child }
         // The child inherits this flag and must be dumpable until its maps are written; it takes the
         // flag away itself before it does anything else.
         Machine.setDumpable(true)
@@ -45,14 +65,18 @@ enum Start {
                 try identity.apply(to: child.pid)
                 plan.notices += try sources.mapOwners(plan, child: child.pid)
             }
-            try explaining("cannot start the sandbox") { () throws(KernelError) in try child.go() }
-            try meanwhile(child.pid)
-            var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
-            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt)
-            return Started(child: child, terminal: terminal, receipt: receipt)
+            try tell { () throws(KernelError) in try child.go() }
+            return child
         } catch {
             child.kill()
             throw error
+        }
+    }
+
+    /// Says a word to the child. One that is gone already has left its reason, which is read next.
+    static func tell(_ word: () throws(KernelError) -> Void) throws(Problem) {
+        do throws(KernelError) { try word() } catch {
+            guard error.number == Errno.brokenPipe else { throw Problem("cannot start the sandbox", error) }
         }
     }
 
@@ -66,18 +90,20 @@ enum Start {
                 return try Child.launch(input, sources: sources.numbers, cgroup: folder)
             case .none: return try Child.launch(input, sources: sources.numbers, cgroup: nil)
             }
-        } catch {
-            let hint: String
-            switch error.number {
-            case Errno.noSpace, Errno.userLimit:
-                hint = "user namespaces are used up or switched off: sysctl -w user.max_user_namespaces=65536"
-            case Errno.permission:
-                hint =
-                    "user namespaces are not allowed to this user: sysctl -w kernel.unprivileged_userns_clone=1, or run as root"
-            default: hint = "codex32 doctor says what this machine offers"
-            }
-            throw Problem("cannot make the namespaces", error, hint: hint)
+        } catch { throw unborn(error) }
+    }
+
+    static func unborn(_ error: KernelError) -> Problem {
+        let hint: String
+        switch error.number {
+        case Errno.noSpace, Errno.userLimit:
+            hint = "user namespaces are used up or switched off: sysctl -w user.max_user_namespaces=65536"
+        case Errno.permission:
+            hint =
+                "user namespaces are not allowed to this user: sysctl -w kernel.unprivileged_userns_clone=1, or run as root"
+        default: hint = "codex32 doctor says what this machine offers"
         }
+        return Problem("cannot make the namespaces", error, hint: hint)
     }
 
     /// Answers the child until it is the program. Returns the terminal's master.
@@ -90,6 +116,7 @@ enum Start {
             let message = try explaining("cannot start the sandbox") { () throws(KernelError) in try child.receive() }
             switch consume message {
             case .finished: return terminal
+            case .unborn(let error): throw unborn(error)
             case .failed(let step, let error, let detail):
                 throw LaunchFailure.problem(plan, step: step, error, detail: detail)
             case .terminal(let master):

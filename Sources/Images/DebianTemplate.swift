@@ -130,6 +130,7 @@ struct DebianTemplate {
                 let message = try child.receive()
                 switch consume message {
                 case .failed(_, let error, _): throw error
+                case .unborn(let error): throw error
                 default: break
                 }
                 return try watch(child, progress)

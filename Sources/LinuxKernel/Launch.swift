@@ -31,6 +31,8 @@ public struct LaunchInput: Sendable {
 
 /// What the child says on its way to execve.
 public enum LaunchMessage: ~Copyable {
+    /// It could not make its namespaces.
+    case unborn(KernelError)
     /// The step at this index failed; nil: before the first step.
     case failed(step: Int?, KernelError, detail: String)
     /// It waits at ``LaunchStep/hold``; the inodes of its namespaces, 0 where it could not read one.
@@ -54,57 +56,83 @@ public struct Child: ~Copyable {
     /// Pid 1 of a plan with ``LaunchStep/reaper`` tells here how the program ended.
     private let report: Descriptor?
 
-    /// Starts the child (clone3(2), Linux 5.3; every namespace in this one call). It waits for ``go()``.
+    /// Where the plan of a child that was born early goes; it is left when that is told.
+    private var room: LaunchRoom?
+
+    private init(_ made: codex_child, room: consuming LaunchRoom?) {
+        pid = made.pid
+        pidfd = Descriptor(owning: made.pidfd)
+        control = Descriptor(owning: made.control)
+        report = made.report < 0 ? nil : Descriptor(owning: made.report)
+        self.room = room
+    }
+
+    /// Starts the child (clone3(2), Linux 5.3). It makes its namespaces and waits for ``go()``.
     ///
     /// `sources` are descriptors that the steps find in their slots; they stay the caller's.
     public static func launch(
         _ input: LaunchInput, sources: [Slot: Int32], cgroup: borrowing Descriptor?
     ) throws(KernelError) -> Child {
-        let encoded = EncodedSteps(input.steps)
         var slots = [Int32](repeating: -1, count: max(input.slotCount, 1))
         for (slot, number) in sources { slots[slot.index] = number }
-        var child = codex_child()
-        var cgroupNumber: Int32 = -1
+        var room = try LaunchRoom(size: LaunchRoom.usual)
+        room.write(input, slots: slots, given: [], standardSlots: (-1, -1, -1))
+        if !room.fits {
+            room = try LaunchRoom(size: room.used)
+            room.write(input, slots: slots, given: [], standardSlots: (-1, -1, -1))
+        }
+        var birth = codex_birth(input.namespaces, reaper: input.steps.contains(.reaper))
         switch cgroup {
-        case .some(let folder): cgroupNumber = folder.number
+        case .some(let folder): birth.cgroup = folder.number
         case .none: break
         }
-        let hasReaper = input.steps.contains(.reaper)
-        var flags: UInt64 = 0
-        for namespace in input.namespaces { flags |= namespace.cloneFlag }
-        let result = withCStrings(input.candidates) { candidates in
-            withCStrings(input.arguments) { argv in
-                withCStrings(input.environment) { envp in
-                    encoded.steps.withUnsafeBufferPointer { steps in
-                        slots.withUnsafeMutableBufferPointer { slots in
-                            var plan = codex_plan()
-                            plan.clone_flags = flags
-                            plan.cgroup = cgroupNumber
-                            plan.standard = input.standard
-                            plan.terminal = input.terminal ? 1 : 0
-                            plan.reaper = hasReaper ? 1 : 0
-                            plan.steps = steps.baseAddress
-                            plan.step_count = steps.count
-                            plan.slots = slots.baseAddress
-                            plan.slot_count = slots.count
-                            plan.argv = argv
-                            plan.envp = envp
-                            return candidates.withMemoryRebound(to: UnsafePointer<CChar>?.self, capacity: 1) {
-                                plan.candidates = $0
-                                return codex_launch(&plan, &child)
-                            }
-                        }
-                    }
-                }
-            }
-        }
-        try KernelError.check(result, "clone3")
-        return Child(
-            pid: child.pid, pidfd: Descriptor(owning: child.pidfd), control: Descriptor(owning: child.control),
-            report: hasReaper ? Descriptor(owning: child.report) : nil)
+        var child = codex_child()
+        try KernelError.check(codex_launch(&birth, room.plan, &child), "clone3")
+        return Child(child, room: nil)
     }
 
-    /// Lets the child go on from where it waits.
+    /// Starts a child whose plan is not there yet. It makes its namespaces, waits for ``go()``, and then
+    /// for ``give(_:)``.
+    public static func bear(_ namespaces: Set<Namespace>, reaper: Bool) throws(KernelError) -> Child {
+        let room = try LaunchRoom(size: LaunchRoom.usual)
+        var birth = codex_birth(namespaces, reaper: reaper)
+        birth.early = 1
+        var child = codex_child()
+        try KernelError.check(codex_launch(&birth, room.plan, &child), "clone3")
+        return Child(child, room: room)
+    }
+
+    /// Writes the plan of a child that was born early where it will read it; its namespaces are those of the
+    /// plan. Returns the descriptors to ``give(_:)``; nil: there is no room for this plan.
+    public mutating func prepare(_ input: LaunchInput, sources: [Slot: Int32]) -> [Int32]? {
+        var descriptors: [Int32] = []
+        var given: [Int32] = []
+        for (slot, number) in sources {
+            descriptors.append(number)
+            given.append(Int32(slot.index))
+        }
+        // Standard streams that are not the ones the child was born with have slots of their own.
+        var count = Int32(max(input.slotCount, 1))
+        let place = { (number: Int32) -> Int32 in
+            guard number > 2 else { return -1 }
+            descriptors.append(number)
+            given.append(count)
+            count += 1
+            return count - 1
+        }
+        let standard = (place(input.standard.0), place(input.standard.1), place(input.standard.2))
+        let slots = [Int32](repeating: -1, count: Int(count))
+        room?.write(input, slots: slots, given: given, standardSlots: standard)
+        return room?.fits == true ? descriptors : nil
+    }
+
+    /// Lets a child that was born early go on with its plan, and leaves the memory to it.
+    public mutating func give(_ descriptors: [Int32]) throws(KernelError) {
+        room = nil
+        try KernelError.check(codex_launch_give(control.number, descriptors, descriptors.count), "sendmsg")
+    }
+
+    /// Lets the child go on from where it waits. One that is gone already (EPIPE) may have said why.
     public borrowing func go() throws(KernelError) {
         try KernelError.check(codex_launch_go(control.number), "send")
     }
@@ -125,6 +153,7 @@ public struct Child: ~Copyable {
             return .held(inodes)
         case CODEX_MESSAGE_TERMINAL.rawValue where message.descriptor >= 0:
             return .terminal(Descriptor(owning: message.descriptor))
+        case CODEX_MESSAGE_UNBORN.rawValue: return .unborn(KernelError("unshare", number: message.error))
         case CODEX_MESSAGE_ENTERED.rawValue where message.descriptor >= 0:
             return .entered(pid: message.pid, Descriptor(owning: message.descriptor))
         case CODEX_MESSAGE_ROOT.rawValue where message.descriptor >= 0:
@@ -199,5 +228,14 @@ public struct ProcessEnd: Equatable, Sendable {
         userMicroseconds = usage.user_microseconds
         systemMicroseconds = usage.system_microseconds
         peakBytes = usage.peak_bytes
+    }
+}
+
+extension codex_birth {
+    init(_ namespaces: Set<Namespace>, reaper: Bool) {
+        self.init()
+        for namespace in namespaces { clone_flags |= namespace.cloneFlag }
+        cgroup = -1
+        self.reaper = reaper ? 1 : 0
     }
 }

@@ -1,32 +1,43 @@
 internal import CShims
 internal import Glibc
 
-/// The C form of a list of steps: one array, and the memory that its pointers lead to.
-final class EncodedSteps {
-    private var memory: [UnsafeMutableRawPointer] = []
-    private(set) var steps: [codex_step] = []
-
-    init(_ list: [LaunchStep]) {
-        steps.reserveCapacity(list.count)
-        for step in list { steps.append(encode(step)) }
+/// The C form of a plan.
+extension LaunchRoom {
+    /// Writes the whole plan, which begins at the room's base.
+    ///
+    /// - Parameter given: the slots of the descriptors that are passed to the child with the plan, in order.
+    mutating func write(
+        _ input: LaunchInput, slots numbers: [Int32], given: [Int32], standardSlots: (Int32, Int32, Int32)
+    ) {
+        let plan = take(1, of: codex_plan.self)
+        let steps = take(input.steps.count, of: codex_step.self)
+        for (index, step) in input.steps.enumerated() {
+            let encoded = encode(step)
+            steps?[index] = encoded
+        }
+        let slots = take(numbers.count, of: Int32.self)
+        slots?.update(from: numbers, count: numbers.count)
+        let passed = take(given.count, of: Int32.self)
+        passed?.update(from: given, count: given.count)
+        let candidates = keep(input.candidates)
+        let argv = keep(input.arguments)
+        let envp = keep(input.environment)
+        guard fits, let plan else { return }
+        plan.pointee.standard = input.standard
+        plan.pointee.standard_slot = standardSlots
+        plan.pointee.terminal = input.terminal ? 1 : 0
+        plan.pointee.steps = UnsafePointer(steps)
+        plan.pointee.step_count = input.steps.count
+        plan.pointee.slots = slots
+        plan.pointee.slot_count = numbers.count
+        plan.pointee.given = UnsafePointer(passed)
+        plan.pointee.given_count = given.count
+        plan.pointee.candidates = UnsafeRawPointer(candidates)?.assumingMemoryBound(to: UnsafePointer<CChar>?.self)
+        plan.pointee.argv = UnsafePointer(argv)
+        plan.pointee.envp = UnsafePointer(envp)
     }
 
-    deinit { for pointer in memory { free(pointer) } }
-
-    private func keep(_ text: String) -> UnsafePointer<CChar> {
-        let copy = strdup(text)!
-        memory.append(copy)
-        return UnsafePointer(copy)
-    }
-
-    private func keep(_ bytes: UnsafeRawBufferPointer) -> UnsafeRawPointer {
-        let copy = malloc(max(bytes.count, 1))!
-        if let base = bytes.baseAddress { memcpy(copy, base, bytes.count) }
-        memory.append(copy)
-        return UnsafeRawPointer(copy)
-    }
-
-    private func form(
+    private mutating func form(
         _ kind: codex_step_kind, slot: Slot? = nil, source: Slot? = nil, flags: UInt32 = 0, a: UInt64 = 0,
         b: UInt64 = 0, within: Slot? = nil, path: String? = nil, text: String? = nil, bytes: [UInt8]? = nil
     ) -> codex_step {
@@ -40,7 +51,7 @@ final class EncodedSteps {
         step.b = b
         if let path { step.path = keep(path) }
         if let text {
-            step.text = UnsafeRawPointer(keep(text))
+            step.text = keep(text).map { UnsafeRawPointer($0) }
             step.text_length = text.utf8.count
         } else if let bytes {
             step.text = bytes.withUnsafeBytes { keep($0) }
@@ -56,9 +67,9 @@ final class EncodedSteps {
         return String(path[end...])
     }
 
-    private static let recursive: UInt32 = 0x8000  // AT_RECURSIVE
+    private static var recursive: UInt32 { 0x8000 }  // AT_RECURSIVE
 
-    private func encode(_ step: LaunchStep) -> codex_step {
+    private mutating func encode(_ step: LaunchStep) -> codex_step {
         switch step {
         case .becomeRoot(let uid, let gid, let drop):
             return form(CODEX_STEP_BECOME_ROOT, flags: drop ? 1 : 0, a: UInt64(uid), b: UInt64(gid))

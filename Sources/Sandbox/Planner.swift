@@ -34,6 +34,17 @@ public struct Planner {
         return planner.plan
     }
 
+    /// What a plan's child is born with, where no cgroup belongs to it: known before all the rest. Nil for
+    /// a request that has no plan; ``plan(_:offer:cache:layer:identityBase:)`` says why.
+    public static func birth(
+        _ request: SandboxRequest, offer: Offer, identityBase: UInt32
+    ) -> (namespaces: Set<Namespace>, identity: IdentityMap?)? {
+        var planner = Planner(request: request, offer: offer, plan: LaunchPlan(level: request.level))
+        planner.chooseNamespaces()
+        guard (try? planner.chooseIdentity(base: identityBase)) != nil else { return nil }
+        return (planner.plan.namespaces, planner.plan.identity)
+    }
+
     mutating func slot() -> Slot {
         slots += 1
         plan.slotCount = slots

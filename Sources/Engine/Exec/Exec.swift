@@ -82,6 +82,7 @@ struct Exec: ~Copyable {
                 // Killed with the container before it could say a word.
                 guard hasEntered else { throw ContainerProcess.gone(record.name) }
                 return terminal
+            case .unborn(let error): problem = notBorn(record, error)
             case .failed(let step, let error, let detail):
                 problem = failure(plan, step, error, detail, record)
             case .terminal(let master):
