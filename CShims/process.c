@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -93,7 +94,10 @@ int codex_step_lend_root(struct codex_child_state *state) {
 // What pid 1 does with --init: everything it is sent goes on to the program, every child is
 // reaped, and when the program ends so does it. An exit status cannot tell 143 from SIGTERM, and
 // pid 1 cannot end itself by a signal, so the whole wait status goes to codex32 first.
-__attribute__((noreturn)) static void reap_for(pid_t program, int report) {
+__attribute__((noreturn)) static void reap_for(pid_t program, int report, const struct codex_plan *plan) {
+    // Root of the machine could write to shared memory of this process's through /proc. Nobody reads this
+    // any more; there is no reason to keep it either.
+    munmap((void *)(uintptr_t)plan, plan->room_size);
     // write(2), not send(2): the filter is loaded, and a user's profile may know no more.
     if (dup2(report, 0) < 0) _exit(125);
     syscall(SYS_close_range, 1U, ~0U, 0U);
@@ -120,7 +124,7 @@ int codex_step_init(struct codex_child_state *state) {
     if (sigprocmask(SIG_SETMASK, &all, &before) < 0) return -errno;
     pid_t program = _Fork();
     if (program < 0) return -errno;
-    if (program > 0) reap_for(program, state->report);
+    if (program > 0) reap_for(program, state->report, state->plan);
     close(state->report);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) return -errno;
     if (state->plan->terminal) {

@@ -89,6 +89,7 @@ struct codex_birth {
 };
 
 struct codex_plan {
+    size_t room_size;         // of the memory that begins with the plan and holds all that it points to
     int32_t standard[3];      // become descriptors 0, 1, 2
     int32_t standard_slot[3]; // the slots of those that come with the plan, or -1
     int32_t terminal;         // 1: descriptors 0, 1, 2 come from CODEX_STEP_TERMINAL

@@ -23,6 +23,7 @@ extension LaunchRoom {
         let argv = keep(input.arguments)
         let envp = keep(input.environment)
         guard fits, let plan else { return }
+        plan.pointee.room_size = size
         plan.pointee.standard = input.standard
         plan.pointee.standard_slot = standardSlots
         plan.pointee.terminal = input.terminal ? 1 : 0

@@ -10,7 +10,7 @@ struct LaunchRoom: ~Copyable {
     static let usual = 1 << 20
 
     private let base: UnsafeMutableRawPointer
-    private let size: Int
+    let size: Int
     /// How much the plan takes, whether it fits or not.
     private(set) var used = 0
 

@@ -41,6 +41,13 @@ def test_signals_are_forwarded(caller, level, number, init):
         assert process.wait(PATIENCE) == 7
 
 
+def test_arguments_that_no_early_child_has_room_for(caller, level):
+    """More than the memory in which a child born before its plan gets that: it is born again, with it."""
+    words = ["x" * 100_000] * 15
+    done = caller.run(level=level, command=["sh", "-c", "echo $# ${#1}", "sh", *words])
+    assert (done.returncode, done.stdout) == (0, "15 100000\n")
+
+
 def test_streams_are_apart(caller, level):
     done = caller.sh("echo out; echo err >&2", level=level)
     assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "err\n")
