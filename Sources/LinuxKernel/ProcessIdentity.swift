@@ -25,10 +25,10 @@ public struct ProcessIdentity: Equatable, Sendable {
         self.init(pid: pid, startTime: startTime, boot: boot)
     }
 
-    public static var currentBoot: String? {
+    public static let currentBoot: String? = {
         guard let text = try? Descriptor.contents(of: "/proc/sys/kernel/random/boot_id") else { return nil }
         return String(text.prefix { $0 != "\n" })
-    }
+    }()
 
     /// The name in field 2 may hold blanks and brackets: the fields are counted from the last bracket.
     private static func startTime(_ pid: Int32) -> UInt64? {

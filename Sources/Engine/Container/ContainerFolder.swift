@@ -27,11 +27,13 @@ public struct ContainerFolder: ~Copyable {
     /// The record as it is written, whatever is true by now.
     func written() throws(Problem) -> ContainerRecord {
         let what = "cannot read the record of \(id)"
-        let text: String = try explaining(what) { () throws(KernelError) in
-            try folder.contents(of: ContainerFolder.recordName, limit: ContainerFolder.limit)
+        let text = try explaining(what) { () throws(KernelError) in
+            // Not waiting: a pipe in the file's place has no writer.
+            try folder.open(ContainerFolder.recordName, [.read, .noFollow, .nonblocking])
+                .readAll(limit: ContainerFolder.limit)
         }
         do {
-            let record = try ContainerRecord(try JSONReader.read(Array(text.utf8)))
+            let record = try ContainerRecord(try JSONReader.read(text))
             guard record.id == id else { throw DocumentError("id", "is another container's") }
             return record
         } catch {

@@ -94,10 +94,15 @@ public struct ContainerStore: Sendable {
 
     /// Every container, oldest first, as the store says: see ``Containers/view(_:)`` for the truth.
     public func all() throws(Problem) -> [Entry] {
+        try all { container throws(Problem) in try container.written() }
+    }
+
+    /// Every container, oldest first, each as `look` sees it.
+    func all(_ look: (borrowing ContainerFolder) throws(Problem) -> ContainerRecord) throws(Problem) -> [Entry] {
         guard Descriptor.exists(storage.containers) else { return [] }
         var entries: [Entry] = []
         for id in try ids() {
-            do { entries.append(.container(try open(id: id).written())) } catch {
+            do { entries.append(.container(try look(try open(id: id)))) } catch {
                 // Gone since the folder was read is not broken.
                 if Descriptor.exists("\(storage.containers)/\(id)") {
                     entries.append(.broken(id: id, why: error.why))

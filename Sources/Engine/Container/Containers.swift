@@ -35,12 +35,7 @@ public struct Containers: Sendable {
 
     /// All of them, oldest first, each as it is in truth.
     public func all() throws(Problem) -> [ContainerStore.Entry] {
-        try store.all().map { entry in
-            guard case .container(let record) = entry, Recovery.isNeeded(record),
-                let container = try? store.open(id: record.id), let seen = try? view(container)
-            else { return entry }
-            return .container(seen)
-        }
+        try store.all { container throws(Problem) in try view(container) }
     }
 
     public func find(_ reference: String) throws(Problem) -> ContainerRecord { try view(try store.find(reference)) }
