@@ -47,6 +47,9 @@ class Watch(threading.Thread):
                         status = os.stat(self.folder / name)
                         sizes[status.st_ino] = status.st_size
             self.disk = max(self.disk, sum(sizes.values()))
+            if self.disk == 0:
+                time.sleep(0.002)
+                continue  # still being started: planning takes more, and gives it back
             with contextlib.suppress(OSError, TypeError, AttributeError):
                 rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text()
                 self.own = max(self.own, int(re.search(r"Pss_Anon:\s+(\d+)", rollup)[1]))
