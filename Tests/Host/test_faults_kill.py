@@ -11,7 +11,7 @@ import os
 import random
 
 import pytest
-from conftest import USERS
+from conftest import USERS, alive, wait_until
 from faults import Store
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
@@ -38,6 +38,12 @@ def abandoned(store):
     id = running(store)
     store.kill_supervisor(id)
     return id
+
+
+def flooding(store):
+    """Its log turns ten times and more: kills meet every step of that."""
+    flood = ["sh", "-c", "yes 'a line of some length' | head -c 1500000"]
+    return store.create("bot", "--log-max-size", "128k", command=flood)
 
 
 def nothing(store):
@@ -68,6 +74,8 @@ SCENARIOS = {
     "rename running": (running, lambda store: ["rename", "bot", "other"], ["client", "supervisor", "both"], False),
     "remove": (ended, lambda store: ["remove", "bot"], ["client"], True),
     "remove -f": (running, lambda store: ["remove", "-f", "bot"], ["client", "supervisor", "both"], True),
+    "exec": (running, lambda store: ["exec", "bot", "sleep", "0.01"], ["client", "both"], False),
+    "flood": (flooding, lambda store: ["start", "-q", "-a", "bot"], ["supervisor"], False),
     "list": (abandoned, lambda store: ["list", "-a"], ["client"], False),
     "recover": (abandoned, lambda store: ["system", "recover"], ["client"], False),
     "start abandoned": (abandoned, lambda store: ["start", "-q", "bot"], ["client", "supervisor"], False),
@@ -87,6 +95,7 @@ def check(store, id, may_be_gone, printed):
     for known in {id, printed} - {None}:
         assert may_be_gone or known in rows, f"lost {known} in recovery"
     for row in rows.values():
+        store.must("logs", row["id"])
         assert store.must("inspect", "-f", "{{.ID}}", row["name"]).strip() == row["id"]
         if row["state"] in {"created", "exited"} and not removes_itself(store, row["id"]):
             # Whole: it can be started, or started again.
@@ -135,4 +144,37 @@ def test_kill_everywhere(callers, fault, user):
         walks = {pool.submit(walk, callers[user], fault, *case): case for case in CASES}
         kills = {case: walk.result() for walk, case in walks.items()}
     print(kills)
-    assert sum(kills.values()) >= 20 * POINTS, kills
+    # Both callers together: 500 with what one run takes by default.
+    assert sum(kills.values()) >= 25 * POINTS, kills
+
+
+def test_many_find_it_at_once(caller, fault):
+    """Ten lists after a kill: one mends, and all say the same."""
+    store = Store(caller, fault)
+    id = running(store)
+    for _ in range(5):
+        store.kill_supervisor(id)
+        with concurrent.futures.ThreadPoolExecutor(10) as pool:
+            seen = [future.result() for future in [pool.submit(store.rows) for _ in range(10)]]
+        assert [(rows[id]["state"], rows[id]["exitStatus"]) for rows in seen] == [("exited", 137)] * 10
+        store.in_order()
+        store.must("start", "-q", id)
+    store.clear()
+
+
+def test_program_that_outlives_its_supervisor(caller, fault, compile_c):
+    """It is ended by the first command that looks, and by nobody's number alone."""
+    store = Store(caller, fault)
+    folder = compile_c("survivor.c").parent
+    id = store.create("bot", "-v", f"{folder}:/programs:ro", command=["/programs/survivor"])
+    for verb in (["list", "-a"], ["start", "-q", "bot"], ["stop", "bot"], ["system", "recover"], ["remove", "bot"]):
+        if store.record(id)["state"]["status"] != "running":
+            store.must("start", "-q", id)
+        wait_until(lambda: "free" in store.must("logs", "--tail", "1", id), "the program's word")
+        pid = store.record(id)["state"]["process"]["pid"]
+        store.kill_supervisor(id)
+        assert alive(pid)
+        store.must(*verb)
+        assert not alive(pid)
+    assert store.rows() == {}
+    store.clear()

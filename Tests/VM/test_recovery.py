@@ -1,0 +1,101 @@
+"""kill -9 of supervisors on a kernel with cgroup v2: the cgroup goes with the program, at the next list at the latest.
+
+Runs inside the machine of run-in-vm, as root; see test_limits.py.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+CODEX32 = str(Path(os.environ.get("CODEX32") or HERE.parents[1] / ".build/release/codex32").absolute())
+DISK = Path("/mnt/disk")
+CGROUPS = Path("/sys/fs/cgroup")
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not (CGROUPS / "user.codex/session").is_dir() or not DISK.is_mount(),
+    reason="for the machine of Tests/VM/run-in-vm",
+)
+
+
+class Store:
+    def __init__(self, who):
+        self.prefix = [str(HERE / "as-user")] if who == "codex" else []
+        self.path = DISK / f"recovery-{who}-{time.monotonic_ns()}"
+        self.path.mkdir()
+        os.chown(self.path, *((1001, 1001) if who == "codex" else (0, 0)))
+
+    def do(self, verb, *words):
+        command = [*self.prefix, CODEX32, verb, "--root", str(self.path), *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=DISK, check=False)
+        assert done.returncode == 0, (verb, done.stderr)
+        return done.stdout
+
+    def record(self, id):
+        return json.loads((self.path / "containers" / id / "container.json").read_text())
+
+    def kill_supervisor(self, id):
+        pid = self.record(id)["supervisor"]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        while Path(f"/proc/{pid}/stat").exists():
+            time.sleep(0.01)
+
+
+@pytest.mark.parametrize("who", ["root", "codex"])
+@pytest.mark.parametrize("paused", [False, True])
+def test_cgroup_goes_with_a_killed_supervisor(who, paused):
+    store = Store(who)
+    id = store.do("create", "--name", "bot", "template:busybox", "--", "sh", "-c", "sleep 1000 & sleep 1000").strip()
+    store.do("start", "-q", id)
+    cgroup = Path(store.record(id)["cgroup"])
+    assert cgroup.is_dir() and (cgroup / "cgroup.procs").read_text()
+    if paused:
+        store.do("pause", id)
+    store.kill_supervisor(id)
+    (row,) = json.loads(store.do("list", "-a", "--format", "json"))
+    assert (row["state"], row["exitStatus"]) == ("exited", 137)
+    assert not cgroup.exists()
+    assert store.do("system", "recover") == "all is in order\n"
+    # And the place is free for the next start.
+    store.do("start", "-q", id)
+    assert cgroup.is_dir()
+    store.do("remove", "-f", id)
+    assert not cgroup.exists()
+
+
+@pytest.mark.parametrize("who", ["root", "codex"])
+def test_cgroup_goes_with_a_supervisor_killed_in_its_start(who):
+    """At moments spread over a start: made or not, the cgroup has no program and no owner, and goes."""
+    store = Store(who)
+    id = store.do("create", "--name", "bot", "template:busybox", "--", "sleep", "1000").strip()
+    store.do("start", "-q", id)
+    place = Path(store.record(id)["cgroup"])
+    store.do("stop", "-t", "0", id)
+    runtime = store.path / "run/supervised" / id
+    marks = [runtime, runtime / "control", place, runtime / "process"]
+    for mark in marks * 3:
+        command = [*store.prefix, CODEX32, "start", "-q", "--root", str(store.path), id]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=DISK) as client:
+            while not mark.exists() and client.poll() is None:
+                pass
+            for entry in Path("/proc").glob("[0-9]*"):
+                try:
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    if words[1:2] == [b"supervise"] and id.encode() in words:
+                        os.kill(int(entry.name), signal.SIGKILL)
+                except OSError:
+                    continue
+            client.wait(300)
+        (row,) = json.loads(store.do("list", "-a", "--format", "json"))
+        if row["state"] == "running":
+            store.kill_supervisor(id)  # it was faster than the search for it
+        assert json.loads(store.do("list", "-a", "--format", "json"))[0]["state"] == "exited"
+        store.do("system", "recover")
+        assert not place.exists()
+        assert store.do("system", "recover") == "all is in order\n"
+    store.do("remove", id)
