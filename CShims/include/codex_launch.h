@@ -135,10 +135,16 @@ struct codex_message {
 
 // Room for a plan that the child sees too: what is written there after the child's birth, it reads. NULL
 // where there is no memory.
+enum { CODEX_LAUNCH_ROOM = 1 << 20 }; // more than nearly every plan takes; a page costs nothing before it is used
 void *codex_launch_room(size_t size);
 void codex_launch_leave_room(void *room, size_t size);
 // Starts the child, which makes its namespaces and waits until codex_launch_go. Returns 0 or -errno.
 int codex_launch(const struct codex_birth *birth, const struct codex_plan *plan, struct codex_child *child);
+// The child of a `run` that was made before Swift began, if there is one and it is what is asked for: 1, and
+// then its room is the caller's too. 0: there is none any more.
+int codex_early_take(const struct codex_birth *birth, struct codex_child *child, void **room);
+// Ends and reaps it, if nobody took it.
+void codex_early_end(void);
 // After the first codex_launch_go, to a child that was born early: the plan is in its place, and these are
 // the descriptors that it names as given. Returns 0 or -errno.
 int codex_launch_give(int control, const int32_t *descriptors, size_t count);

@@ -19,7 +19,10 @@ final class Newborn {
         // stops all forks of the machine for a moment.
         guard case .failure = offer.cgroup,
             let birth = Planner.birth(request, offer: offer, identityBase: identityBase)
-        else { return nil }
+        else {
+            Child.endEarly()
+            return nil
+        }
         return try? Newborn(birth, reaper: request.reaper)
     }
 

@@ -140,6 +140,7 @@ public enum Run {
     static func protectProgram(_ request: SandboxRequest, _ offer: Offer) throws(Problem) {
         guard Planner.exposesProgram(request, offer: offer) else { return }
         let hint = "install codex32 as root: sudo make install"
+        Child.endEarly()
         try explaining("cannot protect codex32 from this container", hint: hint) { () throws(KernelError) in
             // Root of a user namespace may be allowed no mount; a copy in memory anybody may make.
             if Machine.isRoot, (try? Machine.runFromReadOnlyMount()) != nil { return }

@@ -93,14 +93,22 @@ public struct Child: ~Copyable {
 
     /// Starts a child whose plan is not there yet. It makes its namespaces, waits for ``go()``, and then
     /// for ``give(_:)``.
+    ///
+    /// As the kernel takes its time for namespaces, such a child may be there since before Swift began
+    /// (`early.c`); it is this one if it fits.
     public static func bear(_ namespaces: Set<Namespace>, reaper: Bool) throws(KernelError) -> Child {
-        let room = try LaunchRoom(size: LaunchRoom.usual)
         var birth = codex_birth(namespaces, reaper: reaper)
         birth.early = 1
         var child = codex_child()
+        var base: UnsafeMutableRawPointer?
+        if codex_early_take(&birth, &child, &base) == 1, let base { return Child(child, room: LaunchRoom(taking: base)) }
+        let room = try LaunchRoom(size: LaunchRoom.usual)
         try KernelError.check(codex_launch(&birth, room.plan, &child), "clone3")
         return Child(child, room: room)
     }
+
+    /// Ends the child that is there since before Swift began, if nobody took it.
+    public static func endEarly() { codex_early_end() }
 
     /// Writes the plan of a child that was born early where it will read it; its namespaces are those of the
     /// plan. Returns the descriptors to ``give(_:)``; nil: there is no room for this plan.

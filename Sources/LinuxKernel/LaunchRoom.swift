@@ -6,8 +6,7 @@ internal import Glibc
 /// It is filled from its beginning to its end and never read here. What no longer fits is only counted, so
 /// that a second, larger room takes it.
 struct LaunchRoom: ~Copyable {
-    /// More than nearly every plan takes; a page of it costs nothing before it is used.
-    static let usual = 1 << 20
+    static let usual = Int(CODEX_LAUNCH_ROOM)
 
     private let base: UnsafeMutableRawPointer
     let size: Int
@@ -18,6 +17,12 @@ struct LaunchRoom: ~Copyable {
         guard let base = codex_launch_room(size) else { throw KernelError("mmap", number: ENOMEM) }
         self.base = base
         self.size = size
+    }
+
+    /// One that is there already, of the usual size.
+    init(taking base: UnsafeMutableRawPointer) {
+        self.base = base
+        size = LaunchRoom.usual
     }
 
     deinit { codex_launch_leave_room(base, size) }

@@ -116,7 +116,10 @@ public enum Machine {
     public static func mayExecute(_ path: String) -> Bool { codex_faccessat(AT_FDCWD, path, X_OK, 0) == 0 }
     public static func mayRead(_ path: String) -> Bool { codex_faccessat(AT_FDCWD, path, R_OK, 0) == 0 }
 
-    public static func exit(_ status: Int32) -> Never { Glibc.exit(status) }
+    public static func exit(_ status: Int32) -> Never {
+        Child.endEarly()
+        Glibc.exit(status)
+    }
 }
 
 /// Signals by name and number (signal(7)).

@@ -1,0 +1,107 @@
+// The child of `codex32 run`, made before Swift has begun.
+//
+// To make namespaces takes the kernel about as long as Swift's runtime takes to begin and codex32 to read
+// its options, and the two need nothing of each other. So a constructor that runs before all others looks
+// at the arguments, guesses which namespaces the run will ask for, and makes a child that waits for its
+// plan (see child_main). It decides nothing: Swift takes the child when it is what the plan wants, and
+// otherwise ends it. A wrong guess costs a moment.
+#define _GNU_SOURCE
+#include "codex_launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sched.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct {
+    bool is_there;
+    struct codex_birth birth;
+    struct codex_child child;
+    void *room;
+} early;
+
+// What the levels ask for, as ``Planner`` does. 0: not to be known from here.
+static uint64_t guess(int argc, char **argv) {
+    const char *level = "standard";
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        // These change the namespaces, or have another process make them.
+        static const char *const others[] = {"--network", "--net", "--init", "--detach", "-d", "--help", "-h"};
+        for (size_t other = 0; other < sizeof others / sizeof *others; other++)
+            if (strncmp(argv[i], others[other], strlen(others[other])) == 0) return 0;
+        static const char option[] = "--isolation";
+        if (strncmp(argv[i], option, sizeof option - 1) != 0) continue;
+        if (argv[i][sizeof option - 1] == '=')
+            level = argv[i] + sizeof option;
+        else if (i + 1 < argc)
+            level = argv[++i];
+    }
+    uint64_t flags = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS;
+    if (strcmp(level, "minimal") == 0) return geteuid() == 0 ? flags : flags | CLONE_NEWUSER;
+    flags |= CLONE_NEWUSER | CLONE_NEWIPC | CLONE_NEWCGROUP | CLONE_NEWNET;
+    if (strcmp(level, "standard") == 0) return flags;
+    return strcmp(level, "strict") == 0 ? flags | CLONE_NEWTIME : 0;
+}
+
+// Has the child run beside us, not after us: a scheduler that packs processes onto few CPUs, as those of
+// virtual machines may, leaves it waiting until we do. To be allowed every CPU is what a process begins
+// with; one that is allowed fewer, by whomever, stays as it is.
+static void run_beside(pid_t child) {
+    cpu_set_t all, before, after;
+    memset(&all, 0xff, sizeof all);
+    if (sched_getaffinity(child, sizeof before, &before) < 0 || sched_setaffinity(child, sizeof all, &all) < 0) return;
+    if (sched_getaffinity(child, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after) && CPU_COUNT(&before) > 1) {
+        int here = sched_getcpu();
+        if (here >= 0 && here < CPU_SETSIZE) CPU_CLR((size_t)here, &all);
+        (void)sched_setaffinity(child, sizeof all, &all);
+        memset(&all, 0xff, sizeof all);
+        (void)sched_setaffinity(child, sizeof all, &all);
+    } else {
+        (void)sched_setaffinity(child, sizeof before, &before);
+    }
+}
+
+__attribute__((constructor(101))) static void bear_early(int argc, char **argv) {
+    if (argc < 3 || strcmp(argv[1], "run") != 0) return;
+    // Of descriptors that are missing codex32 thinks later, and a child may have none of its own there.
+    for (int number = 0; number < 3; number++)
+        if (fcntl(number, F_GETFD) < 0) return;
+    // With cgroup v2 a container is born in its cgroup, which is not there yet.
+    if (access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0) return;
+    early.birth = (struct codex_birth){.clone_flags = guess(argc, argv), .cgroup = -1, .early = 1};
+    if (early.birth.clone_flags == 0) return;
+    early.room = codex_launch_room(CODEX_LAUNCH_ROOM);
+    if (!early.room) return;
+    early.is_there = codex_launch(&early.birth, early.room, &early.child) == 0;
+    if (early.is_there)
+        run_beside(early.child.pid);
+    else
+        codex_launch_leave_room(early.room, CODEX_LAUNCH_ROOM);
+}
+
+int codex_early_take(const struct codex_birth *birth, struct codex_child *child, void **room) {
+    if (!early.is_there) return 0;
+    if (birth->clone_flags != early.birth.clone_flags || birth->reaper != early.birth.reaper) {
+        codex_early_end();
+        return 0;
+    }
+    early.is_there = false;
+    *child = early.child;
+    *room = early.room;
+    return 1;
+}
+
+void codex_early_end(void) {
+    if (!early.is_there) return;
+    early.is_there = false;
+    syscall(SYS_pidfd_send_signal, early.child.pidfd, SIGKILL, NULL, 0);
+    while (waitpid(early.child.pid, NULL, 0) < 0 && errno == EINTR) {}
+    close(early.child.pidfd);
+    close(early.child.control);
+    codex_launch_leave_room(early.room, CODEX_LAUNCH_ROOM);
+}
