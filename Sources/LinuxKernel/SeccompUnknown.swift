@@ -2,28 +2,6 @@ internal import CShims
 
 /// Classic BPF over `struct seccomp_data` (seccomp(2)): what libseccomp has no words for.
 extension SeccompProgram {
-    /// One `struct sock_filter` (linux/filter.h).
-    private struct Instruction {
-        let code: UInt16
-        var whenTrue: UInt8 = 0
-        var whenFalse: UInt8 = 0
-        let value: UInt32
-
-        static func load(_ offset: UInt32) -> Instruction { Instruction(code: 0x20, value: offset) }
-        static func jump(_ distance: Int) -> Instruction { Instruction(code: 0x05, value: UInt32(distance)) }
-        static func ifEqual(_ value: UInt32, then: Int) -> Instruction {
-            Instruction(code: 0x15, whenTrue: UInt8(then), value: value)
-        }
-        static func ifAtLeast(_ value: UInt32, then: Int, otherwise: Int = 0) -> Instruction {
-            Instruction(code: 0x35, whenTrue: UInt8(then), whenFalse: UInt8(otherwise), value: value)
-        }
-        static func answer(_ action: UInt32) -> Instruction { Instruction(code: 0x06, value: action) }
-
-        var bytes: [UInt8] {
-            withUnsafeBytes(of: code) { Array($0) } + [whenTrue, whenFalse] + withUnsafeBytes(of: value) { Array($0) }
-        }
-    }
-
     /// The program with some instructions in front, by which the call numbers from `first` up to, and
     /// without, `end` get an action of their own on the given architectures (AUDIT_ARCH_*). All other
     /// numbers and architectures come to the program as before.
@@ -34,7 +12,7 @@ extension SeccompProgram {
     {
         guard !architectures.isEmpty, architectures.count < 200 else { return nil }
         // The offsets of nr and arch in struct seccomp_data are 0 and 4.
-        var head: [Instruction] = [.load(4)]
+        var head: [FilterInstruction] = [.load(4)]
         for (index, architecture) in architectures.enumerated() {
             head.append(.ifEqual(architecture, then: architectures.count - index))
         }

@@ -35,7 +35,7 @@ public enum SeccompCompiler {
                     try add(builder, action, call, conditions, rule)
                 }
             }
-            return try telling(builder.compile(), of: profile, on: others)
+            return try telling(builder.compile(), of: profile, on: others).byRanges
         } catch let error as DocumentError {
             throw error
         } catch {

@@ -13,11 +13,17 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 
 import pytest
+
+# Started in the background of a script, the suite would pass on that Ctrl-C means nothing, and tests of it would hang.
+for number, action in {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}.items():
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, action)
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 LEVELS = ["minimal", "standard", "strict"]

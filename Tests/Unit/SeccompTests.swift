@@ -12,30 +12,8 @@ import Testing
     private static let refused: UInt32 = 0x0005_0001
     private static let noCall: UInt32 = 0x0005_0026
 
-    /// The action for a call without arguments; nil for an instruction that filters do not have.
     private func answer(_ program: SeccompProgram, _ architecture: UInt32, _ number: UInt32) -> UInt32? {
-        let data: [UInt32] = [number, architecture] + [UInt32](repeating: 0, count: 14)
-        var accumulator: UInt32 = 0
-        var at = 0
-        return program.bytes.withUnsafeBytes { bytes in
-            while at * 8 < bytes.count {
-                let code = bytes.loadUnaligned(fromByteOffset: at * 8, as: UInt16.self)
-                let (yes, no) = (Int(bytes[at * 8 + 2]), Int(bytes[at * 8 + 3]))
-                let value = bytes.loadUnaligned(fromByteOffset: at * 8 + 4, as: UInt32.self)
-                at += 1
-                switch code {
-                case 0x20: accumulator = data[Int(value) / 4]
-                case 0x54: accumulator &= value
-                case 0x05: at += Int(value)
-                case 0x15: at += accumulator == value ? yes : no
-                case 0x25: at += accumulator > value ? yes : no
-                case 0x35: at += accumulator >= value ? yes : no
-                case 0x06: return value
-                default: return nil
-                }
-            }
-            return nil
-        }
+        program.answer(architecture, number)
     }
 
     private func compiled(_ text: [UInt8]) throws -> SeccompProgram {
@@ -97,5 +75,39 @@ import Testing
     @Test func dockersOwnAnswerIsTheSame() throws {
         let program = try compiled(Array(#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":1}"#.utf8))
         #expect(answer(program, SeccompBuilder.nativeArchitecture, 1000) == Self.noCall)
+    }
+}
+
+extension SeccompProgram {
+    /// The action for a call; nil for an instruction that filters do not have.
+    func answer(_ architecture: UInt32, _ number: UInt32, _ arguments: [UInt64] = []) -> UInt32? {
+        // struct seccomp_data: nr, arch, instruction_pointer, args[6], each low half first.
+        var data: [UInt32] = [number, architecture, 0, 0]
+        for index in 0..<6 {
+            let argument = index < arguments.count ? arguments[index] : 0
+            data += [UInt32(truncatingIfNeeded: argument), UInt32(argument >> 32)]
+        }
+        var accumulator: UInt32 = 0
+        var at = 0
+        return bytes.withUnsafeBytes { bytes in
+            while at * 8 < bytes.count {
+                let code = bytes.loadUnaligned(fromByteOffset: at * 8, as: UInt16.self)
+                let (yes, no) = (Int(bytes[at * 8 + 2]), Int(bytes[at * 8 + 3]))
+                let value = bytes.loadUnaligned(fromByteOffset: at * 8 + 4, as: UInt32.self)
+                at += 1
+                switch code {
+                case 0x20: accumulator = data[Int(value) / 4]
+                case 0x54: accumulator &= value
+                case 0x05: at += Int(value)
+                case 0x15: at += accumulator == value ? yes : no
+                case 0x25: at += accumulator > value ? yes : no
+                case 0x35: at += accumulator >= value ? yes : no
+                case 0x45: at += accumulator & value != 0 ? yes : no
+                case 0x06: return value
+                default: return nil
+                }
+            }
+            return nil
+        }
     }
 }
