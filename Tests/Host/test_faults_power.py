@@ -22,17 +22,23 @@ def fault(compile_c):
 
 
 def copy(store, fault, place):
-    """What the disk would hold: not one moment's picture, file by file, which no order of writes may depend on."""
+    """What the disk would hold: not one moment's picture, file by file.
+
+    A record is taken off the disk before what it owns, so what is owned is copied first: the other way round the
+    copy would hold a record of before and half a layer of after, which no disk does.
+    """
     ours = open("/proc/sys/kernel/random/boot_id").read().strip()
+    owned = {"layers", "volumes"}
+    for first in (True, False):
 
-    def ignore(folder, names):
-        return {"run"} if folder == str(store.path) else set()
+        def ignore(folder, names):
+            return {name for name in names if name == "run" or (name in owned) != first} if folder == str(store.path) else set()
 
-    try:
-        shutil.copytree(store.path, place, symlinks=True, ignore=ignore, dirs_exist_ok=True)
-    except shutil.Error as error:
-        # What went away while it was looked at.
-        assert all("No such file" in why for _, _, why in error.args[0]), error
+        try:
+            shutil.copytree(store.path, place, symlinks=True, ignore=ignore, dirs_exist_ok=True)
+        except shutil.Error as error:
+            # What went away while it was looked at.
+            assert all("No such file" in why for _, _, why in error.args[0]), error
     after = Store(store.caller, fault, place)
     for record in place.glob("containers/*/container.json"):
         record.write_text(record.read_text().replace(ours, BOOT))

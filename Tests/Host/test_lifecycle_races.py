@@ -99,6 +99,16 @@ def test_rename_and_rename(root_store):
             root_store.ok("rename", first, f"a{turn + 1}")
 
 
+def test_rename_of_a_name_like_an_id(root_store):
+    """A name that its container's id begins with is a name all the same."""
+    first = root_store.create("true", "--name", "begin")
+    for turn in range(TURNS):
+        name = first[: 2 + turn % 12]
+        root_store.ok("rename", first, name)
+        results = both(root_store, ("rename", name, "one"), ("rename", name, "two"))
+        assert wins(results) == 1, results
+
+
 def test_two_want_one_name(root_store):
     one, two = root_store.create("true", "--name", "one"), root_store.start("exec sleep 1000", "--name", "two")
     for turn in range(TURNS):

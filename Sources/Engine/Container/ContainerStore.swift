@@ -141,11 +141,7 @@ public struct ContainerStore: Sendable {
         guard !reference.isEmpty else {
             throw Problem("no container", "the name is empty", hint: "codex32 list shows the names")
         }
-        if ContainerName.isValid(reference), let id = NameClaim.owner(of: reference, storage: storage),
-            let container = try? open(id: id)
-        {
-            return container
-        }
+        if let container = named(reference) { return container }
         let ids = try ids()
         if ids.contains(reference) { return try open(id: reference) }
         let matches = reference.utf8.count >= 2 ? ids.filter { $0.hasPrefix(reference) } : []
@@ -155,6 +151,12 @@ public struct ContainerStore: Sendable {
                 "no container \(reference)", "\(matches.count) ids begin so", hint: "give more of it: \(matches[0])")
         }
         throw try unknown(reference)
+    }
+
+    /// The container that has this name; nil: none has.
+    func named(_ name: String) -> ContainerFolder? {
+        guard ContainerName.isValid(name), let id = NameClaim.owner(of: name, storage: storage) else { return nil }
+        return try? open(id: id)
     }
 
     /// Says where was searched, and what is near.

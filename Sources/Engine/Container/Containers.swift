@@ -222,9 +222,15 @@ public struct Containers: Sendable {
     }
 
     public func rename(_ reference: String, to name: String) throws(Problem) {
-        let container = try store.find(reference)
         // Another may rename it at the same time: then this one's word for it is no longer its name.
-        let known = container.id.hasPrefix(reference) ? nil : reference
+        let container: ContainerFolder
+        var known: String?
+        if let named = store.named(reference) {
+            container = named
+            known = reference
+        } else {
+            container = try store.find(reference)
+        }
         switch try request(container, "rename", [.init("name", .string(name)), .init("from", .text(known))]) {
         case .answer: return
         case .mine(let lock):
