@@ -194,6 +194,52 @@ def test_rust_static_binary(caller, folder, tmp_path):
     assert done.stdout == "2470 hello\nkept true"
 
 
+GO = """
+package main
+
+import ("fmt"; "net"; "os"; "os/exec"; "runtime"; "time")
+
+func main() {
+	if len(os.Args) > 1 { fmt.Print("child"); return }
+	numbers := make(chan int)
+	for n := 0; n < 100; n++ { go func(n int) { time.Sleep(time.Millisecond); numbers <- n }(n) }
+	sum := 0
+	for n := 0; n < 100; n++ { sum += <-numbers }
+	runtime.GC()
+	listener, err := net.Listen("unix", "/tmp/socket")
+	if err != nil { fmt.Println(err); os.Exit(1) }
+	go func() { peer, _ := listener.Accept(); peer.Write([]byte("hello")); peer.Close() }()
+	peer, err := net.Dial("unix", "/tmp/socket")
+	if err != nil { fmt.Println(err); os.Exit(1) }
+	met := make([]byte, 5)
+	peer.Read(met)
+	os.WriteFile("/tmp/file", []byte("kept"), 0o600)
+	kept, _ := os.ReadFile("/tmp/file")
+	child, err := exec.Command("/bot", "child").Output()
+	fmt.Print(sum, " ", string(met), " ", string(kept), " ", string(child), " ", err)
+	os.Exit(13)
+}
+"""
+
+
+def test_go_static_binary(caller, folder, tmp_path):
+    """Its runtime uses the kernel without libc: clone with its own stacks, futexes, epoll, timers, signals to threads."""
+    (tmp_path / "bot.go").write_text(GO)
+    built = subprocess.run(
+        ["/usr/bin/go", "build", "-o", tmp_path / "bot", tmp_path / "bot.go"], capture_output=True, text=True, timeout=PATIENCE,
+        check=False, env=os.environ | {"CGO_ENABLED": "0", "GOCACHE": str(tmp_path / "cache"), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
+    )  # fmt: skip
+    assert built.returncode == 0, built.stderr
+    image = folder / "image"
+    image.mkdir()
+    shutil.copy(tmp_path / "bot", image / "bot")
+    (image / "bot").chmod(0o755)
+    caller.own(image)
+    done = caller.run(image=image, command=["/bot"])
+    assert done.returncode == 13, done.stderr
+    assert done.stdout == "4950 hello kept child <nil>"
+
+
 def test_node(caller, folder):
     if not (os.path.exists("/usr/bin/node") or os.path.exists("/usr/local/bin/node")):
         pytest.skip("node is not installed")
