@@ -52,10 +52,11 @@ test-coverage: setup ## line coverage of the unit tests, by file
 	@PATH="$$(dirname "$$(readlink -f "$$(command -v swift)")"):$$PATH" llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
 	  -instr-profile=.build/debug/codecov/default.profdata -ignore-filename-regex='.build|Tests'
 
-bench: build ## time codex32 beside a C floor, bubblewrap, crun and runc, its logs beside conmon; writes bench*.json
+bench: build ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon; writes bench*.json
 	@Tests/Tools/setup build test bench
 	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
 	/usr/bin/python3 Tests/Bench/lifecycle.py --codex32 $(BINARY) --out bench-lifecycle.json
+	/usr/bin/python3 Tests/Bench/exec.py --codex32 $(BINARY) --out bench-exec.json
 	/usr/bin/python3 Tests/Bench/logs.py --codex32 $(BINARY) --out bench-logs.json
 
 start-order: setup ## find out again which functions a start runs, for the linker; x86_64, as root
@@ -86,4 +87,4 @@ container-list: ## show what runs now
 	@$(BINARY) list
 
 clean: ## remove what was built
-	rm -rf .build bench.json bench-lifecycle.json bench-logs.json
+	rm -rf .build bench.json bench-lifecycle.json bench-exec.json bench-logs.json
