@@ -20,7 +20,7 @@ public struct Containers: Sendable {
     /// The record as it is in truth: one whose supervisor is gone is put in order first.
     public func view(_ container: borrowing ContainerFolder) throws(Problem) -> ContainerRecord {
         let record = try container.written()
-        guard Recovery.isNeeded(record) else { return record }
+        guard Recovery.isNeeded(record) || container.startNote() != nil else { return record }
         // Owned by its supervisor, or by another command that is at this very work.
         if container.isOwned() {
             if record.supervisor?.isAlive == true { return record }

@@ -78,16 +78,20 @@ enum Recovery {
     static func mend(
         _ container: borrowing ContainerFolder, _ record: ContainerRecord, holding lock: borrowing ContainerLock
     ) throws(Problem) -> ContainerRecord {
-        guard isNeeded(record) else { return record }
+        let note = container.startNote()
+        guard isNeeded(record) || note != nil else { return record }
         for process in [record.state.life?.process, container.notedProcess()] {
             if let process { try end(process, of: record.name) }
         }
         // A cgroup of another boot is gone, and one of that path now is somebody else's.
-        if let cgroup = record.cgroup, let slash = cgroup.lastIndex(of: "/"), isOfThisBoot(record) {
+        let written = isOfThisBoot(record) ? record.cgroup : nil
+        let noted = note?.isOfThisBoot == true ? note?.cgroup : nil
+        for cgroup in [written, noted] {
+            guard let cgroup, let slash = cgroup.lastIndex(of: "/") else { continue }
             Cgroup.clear(record.id, in: String(cgroup[..<slash]))
         }
         let mended = ended(record)
-        try container.write(mended, holding: lock)
+        if isNeeded(record) { try container.write(mended, holding: lock) }
         clearRuntime(container)
         if record.state.isSupervised, let ending = mended.state.ending {
             EventJournal(container.storage).append(
@@ -155,9 +159,10 @@ enum Recovery {
         let finding = { (what: String) in Finding(id: before.id, name: before.name, what: what) }
         if layer.isHalfMade { try layer.removeHalf() }
         if container.clearTemporary() { findings.append(finding("had temporary files of a killed command")) }
-        if !isNeeded(before) { clearRuntime(container) }
+        let isMended = isNeeded(before) || container.startNote() != nil
+        if !isMended { clearRuntime(container) }
         let record = try mend(container, before, holding: lock)
-        if isNeeded(before) {
+        if isMended {
             let was = before.state.isSupervised ? before.state.kind.rawValue : "being started"
             findings.append(finding("was \(was) without a supervisor, and is \(record.state.kind.rawValue)"))
         }

@@ -16,7 +16,8 @@ extension Supervisor {
             prepared: { cgroup throws(Problem) in
                 record.cgroup = cgroup
                 record.supervisor = ProcessIdentity(of: Machine.pid)
-                try place.value.write(record, holding: lock.value)
+                guard let own = record.supervisor else { return }
+                try place.value.note(StartNote(cgroup: cgroup, supervisor: own))
             }, born: { pid throws(Problem) in try place.value.note(pid) })
         program = started
         grownPipes = []
@@ -51,10 +52,6 @@ extension Supervisor {
 
     /// The first start has failed: nothing of it stays, and the container is as it was.
     func giveUp() {
-        if record.supervisor != nil, var before = try? place.value.written(), before.state.life == nil {
-            (before.supervisor, before.cgroup) = (nil, nil)
-            try? place.value.write(before, holding: lock.value)
-        }
         try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
         lock.value.release()
     }
