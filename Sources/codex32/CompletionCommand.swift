@@ -42,8 +42,8 @@ enum CompletionCommand {
 
     private static var bash: String {
         var cases = ""
-        for verb in Verbs.all {
-            let names = ([verb.page.name] + verb.aliases + (verb.page.name == "list" ? ["ls", "ps"] : []))
+        for (verb, aliases) in Verbs.all {
+            let names = [verb.page.name] + aliases
             cases += "    \(names.joined(separator: "|")))\n      case $before in\n"
             for option in verb.page.options where !option.choices.isEmpty {
                 cases +=
@@ -79,7 +79,7 @@ enum CompletionCommand {
 
     private static var zsh: String {
         var cases = ""
-        for verb in Verbs.all {
+        for (verb, _) in Verbs.all {
             var lines = ""
             for option in verb.page.options {
                 for name in option.names {
@@ -116,7 +116,7 @@ enum CompletionCommand {
 
     private static var fish: String {
         var text = "# fish completion for codex32\n"
-        for verb in Verbs.all {
+        for (verb, _) in Verbs.all {
             let summary = verb.page.summary.exchanging(["'": ""])
             text += "complete -c codex32 -n __fish_use_subcommand -f -a \(verb.page.name) -d '\(summary)'\n"
             let seen = "complete -c codex32 -n '__fish_seen_subcommand_from \(verb.page.name)'"

@@ -9,7 +9,7 @@ enum HelpText {
             Commands:
 
             """
-        for verb in Verbs.all { text += "  \(padded(verb.page.name, 12))\(verb.page.summary)\n" }
+        for (verb, _) in Verbs.all { text += "  \(padded(verb.page.name, 12))\(verb.page.summary)\n" }
         text += "  \(padded("man", 12))print the manual page\n"
         return text + """
 

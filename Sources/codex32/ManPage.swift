@@ -13,7 +13,7 @@ enum ManPage {
             isolation: minimal, standard, strict. What was asked for is read back from the kernel.
 
             """
-        for verb in Verbs.all { text += page(verb) }
+        for (verb, aliases) in Verbs.all { text += page(verb.page, aliases) }
         return text + """
             .SH ENVIRONMENT
             .TP
@@ -35,11 +35,10 @@ enum ManPage {
             """
     }
 
-    private static func page(_ verb: Verb) -> String {
-        let page = verb.page
+    private static func page(_ page: CommandPage, _ aliases: [String]) -> String {
         var text = ".SH \(page.name.uppercased())\n.nf\n\(escaped(page.synopsis))\n.fi\n.PP\n"
         text += escaped(HelpText.capitalized(page.summary)) + ".\n"
-        if !verb.aliases.isEmpty { text += "Also called \(verb.aliases.joined(separator: ", ")).\n" }
+        if !aliases.isEmpty { text += "Also called \(aliases.joined(separator: ", ")).\n" }
         if !page.details.isEmpty { text += ".PP\n.nf\n\(escaped(page.details))\n.fi\n" }
         for group in page.groups {
             text += ".SS \(page.name): \(group.title.lowercased())\n"

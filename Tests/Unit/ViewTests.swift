@@ -19,6 +19,13 @@ import Testing
         #expect(Quantity.decimal(.nan, digits: 2) == "-")
     }
 
+    @Test func everyVerbIsFoundByTheNameOnItsPage() {
+        for entry in Verbs.entries { #expect(entry.verb().page.name == entry.names[0]) }
+        #expect(Set(Verbs.names).count == Verbs.names.count)
+        #expect(Verbs.named("rm")?.page.name == "remove")
+        #expect(Verbs.named("nothing") == nil)
+    }
+
     @Test func sparklinesReachFromTheLeastToTheMost() {
         #expect(Sparkline.text([0, 50, 100], top: 100, width: 5, unicode: true) == "  ▁▅█")
         #expect(Sparkline.text([0, nil, 200], top: 100, width: 3, unicode: false) == "_ #")

@@ -5,8 +5,6 @@ internal import OCISpec
 
 /// The verbs for a container's files.
 enum FileVerbs {
-    static var all: [Verb] { [cp, diff, export, importImage, commit] }
-
     private static func note(_ text: String) {
         StandardStream.error.print("codex32: note: \(text.quotedForTerminal)\n")
     }

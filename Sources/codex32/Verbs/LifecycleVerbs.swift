@@ -5,8 +5,6 @@ internal import Sandbox
 
 /// The verbs that move a container on in its life.
 enum LifecycleVerbs {
-    static var all: [Verb] { [start, stop, kill, restart, pause, unpause, wait, rename, remove] }
-
     private static func command<Draft: VerbDraft>(
         _ name: String, _ operands: String, _ summary: String, details: String = "", _ options: [Option<Draft>] = []
     ) -> Command<Draft> {
@@ -187,7 +185,7 @@ enum LifecycleVerbs {
             },
         ])
 
-    static let remove = Verb(removeCommand, aliases: ["rm"]) { words throws(Problem) in
+    static let remove = Verb(removeCommand) { words throws(Problem) in
         guard let (draft, names) = try removeCommand.read(words, RemoveDraft(), count: 1...Int.max, what: "container")
         else { return 0 }
         let containers = try CommonOptions.containers(draft)

@@ -4,8 +4,6 @@ internal import OCISpec
 
 /// The verbs that show what a container writes, and what happened to it.
 enum OutputVerbs {
-    static var all: [Verb] { [logs, attach, events] }
-
     // MARK: logs
 
     struct LogsDraft: VerbDraft {

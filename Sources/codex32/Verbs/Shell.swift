@@ -67,16 +67,12 @@ enum CommonOptions {
 /// A verb as `codex32 NAME ...` reaches it, and as help, man page and completions show it.
 struct Verb: Sendable {
     let page: CommandPage
-    /// Other names for it, Docker's among them.
-    let aliases: [String]
     let run: @Sendable ([String]) throws(Problem) -> Int32
 
     init<Draft>(
-        _ command: Command<Draft>, aliases: [String] = [],
-        run: @escaping @Sendable ([String]) throws(Problem) -> Int32
+        _ command: Command<Draft>, run: @escaping @Sendable ([String]) throws(Problem) -> Int32
     ) {
         page = command.page
-        self.aliases = aliases
         self.run = run
     }
 }
