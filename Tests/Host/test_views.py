@@ -257,6 +257,17 @@ def test_dashboard_fits_shows_and_ends(store, pty):
     assert termios.tcgetattr(board.slave) == board.before
 
 
+def test_top_all_is_the_dashboard(store, pty):
+    store.make("first")
+    board = pty("top", "--all")
+    board.sees("1 of 1 running")
+    board.press("q")
+    assert board.end() == 0
+    for words in (["--all", "first"], ["--all", "-q"], ["--all", "--format", "json"], []):
+        refused = store("top", *words, ok=False)
+        assert refused.returncode == 125 and "\nhint: codex32 " in refused.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 def test_dashboard_restores_the_terminal_after_a_signal(store, pty, number):
     board = pty("dashboard")

@@ -161,6 +161,11 @@ public struct ContainerStore: Sendable {
 
     /// Says where was searched, and what is near.
     private func unknown(_ reference: String) throws(Problem) -> Problem {
+        if let run = RunningContainer.find(reference, storage) {
+            return Problem(
+                "cannot do that with \(reference)", "it is a foreground run of the image \(run.image)",
+                hint: "list, top, stats and kill know it; for all else start it with codex32 run -d")
+        }
         let names = try all().compactMap { entry -> String? in
             if case .container(let record) = entry { record.name } else { nil }
         }

@@ -176,7 +176,12 @@ public struct Containers: Sendable {
     }
 
     public func kill(_ reference: String, signal: Int32) throws(Problem) {
-        _ = try ask(try store.find(reference), to: "kill", "kill", [.init("signal", .number(signal))])
+        let container: ContainerFolder
+        do { container = try store.find(reference) } catch {
+            guard let run = RunningContainer.find(reference, storage) else { throw error }
+            return try kill(run, signal: signal)
+        }
+        _ = try ask(container, to: "kill", "kill", [.init("signal", .number(signal))])
     }
 
     public func pause(_ reference: String) throws(Problem) {

@@ -140,7 +140,11 @@ struct ContainerProcesses {
 extension Containers {
     /// The processes of a container that runs, by their number outside.
     public func processes(_ reference: String) throws(Problem) -> [ContainerProcessLine] {
-        let container = try store.find(reference)
+        let container: ContainerFolder
+        do { container = try store.find(reference) } catch {
+            guard let run = RunningContainer.find(reference, storage) else { throw error }
+            return try processes(of: run)
+        }
         let record = try view(container)
         var namespace: UInt64?
         // An ordinary user may not look at codex32's own reaper, but what the start had read back says it.

@@ -17,8 +17,7 @@ extension Containers {
     /// A foreground run has no record of what it was asked for: its restrictions could not be made again.
     private func findRunning(_ reference: String) throws(Problem) -> ContainerFolder {
         do { return try store.find(reference) } catch {
-            let runs = (try? RunningContainer.all(storage)) ?? []
-            guard let found = runs.first(where: { $0.name == reference || $0.id == reference }) else { throw error }
+            guard let found = RunningContainer.find(reference, storage) else { throw error }
             throw Problem(
                 "cannot run a program in \(reference)", "it is a foreground run of the image \(found.image)",
                 hint: "start it with -d: codex32 run -d --name \(found.name ?? "NAME") ...")

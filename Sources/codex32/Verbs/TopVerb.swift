@@ -2,7 +2,7 @@ internal import Engine
 internal import LinuxKernel
 internal import OCISpec
 
-/// `codex32 top CONTAINER`.
+/// `codex32 top CONTAINER`, and `top --all`: the dashboard.
 enum TopVerb {
     struct Draft: VerbDraft {
         var help = false
@@ -10,18 +10,21 @@ enum TopVerb {
         var format = Format.table
         var quiet = false
         var whole = false
+        var all = false
     }
 
     static let command = Command<Draft>(
-        name: "top", synopsis: "codex32 top [OPTIONS] CONTAINER", summary: "show the processes of a container",
+        name: "top", synopsis: "codex32 top [OPTIONS] CONTAINER | --all", summary: "show the processes of a container",
         details: """
-            PID is a process's number outside, INSIDE the one that the container sees.
+            PID is a process's number outside, INSIDE the one that the container sees. With --all it shows all containers
+            on a full screen, live, as codex32 dashboard does.
             Fields for --format: Pid Inside Parent User State CpuSeconds MemoryBytes Command.
             """,
         groups: [
             (
                 "Options",
                 [
+                    .flag("-a", "--all", help: "all containers, live, on a full screen") { $0.all = true },
                     .option("--format", value: "FORMAT", help: Format.help, choices: Format.choices) {
                         draft, text throws(Problem) in draft.format = try Format(text)
                     },
@@ -32,7 +35,19 @@ enum TopVerb {
         ])
 
     static let verb = Verb(command) { words throws(Problem) in
-        guard let (draft, names) = try command.read(words, Draft(), count: 1...1, what: "container") else { return 0 }
+        guard let (draft, names) = try command.read(words, Draft(), count: 0...1, what: "container") else { return 0 }
+        if draft.all {
+            // What the full screen has no place for is not left out in silence.
+            guard names.isEmpty, !draft.quiet, !draft.whole, case .table = draft.format else {
+                throw Problem(
+                    "cannot use --all with \(names.first ?? "-q, --format or --no-trunc")",
+                    "the full screen shows all containers", hint: "codex32 stats --no-stream prints them")
+            }
+            return try Dashboard.run(try Storage.current(option: draft.storage))
+        }
+        guard !names.isEmpty else {
+            throw Problem("no container", "top needs one", hint: "codex32 top --all shows all containers")
+        }
         let lines = try CommonOptions.containers(draft).processes(names[0])
         if draft.quiet {
             StandardStream.output.print(lines.map { "\($0.pid)\n" }.joined())

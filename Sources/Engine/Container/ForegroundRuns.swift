@@ -1,0 +1,64 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// A `run` without `-d`, as other commands meet it by its name. It has no supervisor to ask and no record of what it
+/// was asked for: it can be looked at and signalled, and all else is its terminal's.
+extension RunningContainer {
+    /// The foreground run of this name, id, or beginning of an id; nil: there is none.
+    static func find(_ reference: String, _ storage: Storage) -> RunningContainer? {
+        let runs = (try? all(storage)) ?? []
+        if let run = runs.first(where: { $0.name == reference || $0.id == reference }) { return run }
+        let matches = reference.utf8.count >= 2 ? runs.filter { $0.id.hasPrefix(reference) } : []
+        return matches.count == 1 ? matches[0] : nil
+    }
+
+    /// Whether the number is that of its program: a child of its `run`, and nobody else's.
+    fileprivate var hasItsProgram: Bool {
+        guard let pid, let owner, let status = try? ProcessStatus(pid: pid) else { return false }
+        return status.number("PPid") == Int(owner)
+    }
+}
+
+extension Containers {
+    /// Sends a signal to a foreground run, as a person at its terminal would.
+    ///
+    /// Those that `run` passes on go to it, which knows how pid 1 of a namespace takes them; the others, SIGKILL
+    /// among them, go to the program, so that `run` sees its end and clears away.
+    func kill(_ run: RunningContainer, signal: Int32) throws(Problem) {
+        let what = "cannot kill \(run.name ?? run.id)"
+        let ended = Problem(what, "it has just ended")
+        guard let pid = run.pid, let number = run.owner else {
+            throw Problem(what, "its program has not begun yet", hint: "try again")
+        }
+        guard let owner = ProcessIdentity(of: number), let program = ProcessIdentity(of: pid),
+            let ownersDescriptor = owner.open(), let programsDescriptor = program.open(),
+            // Looked at with both descriptors held. While the entry is locked the owner lives, and so did under
+            // this number since the entry was read; and the program is its child, and nobody else's.
+            RunningContainer.find(run.id, storage)?.pid == pid, run.hasItsProgram,
+            !programsDescriptor.waitReadable(milliseconds: 0)
+        else { throw ended }
+        do {
+            if Signal.forwarded.contains(signal) {
+                try ownersDescriptor.signal(signal)
+            } else {
+                try programsDescriptor.signal(signal)
+            }
+        } catch {
+            if error.number == Errno.noProcess { throw ended }
+            throw Problem(what, error)
+        }
+    }
+
+    /// What `top` shows of one.
+    func processes(of run: RunningContainer) throws(Problem) -> [ContainerProcessLine] {
+        let name = run.name ?? run.id
+        guard let pid = run.pid, let process = ProcessIdentity(of: pid), run.hasItsProgram else {
+            throw Problem("cannot show the processes of \(name)", "its program does not run now", hint: "try again")
+        }
+        var record = ContainerRecord(
+            id: run.id, name: name, createdAt: 0, labels: [], configuration: .object([]))
+        record.cgroup = run.cgroupParent.map { "\($0)/\(run.id)" }
+        try record.become(.running(.init(process: process, startedAt: 0)))
+        return try ContainerProcesses(record).lines(namespace: nil)
+    }
+}
