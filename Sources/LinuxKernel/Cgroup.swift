@@ -2,14 +2,14 @@ internal import Glibc
 
 /// The limits of one cgroup, in the words of the kernel's cgroup v2 files (admin-guide/cgroup-v2.rst).
 public struct CgroupLimits: Equatable, Sendable {
-    /// Bytes; nil: no limit asked for.
+    /// Bytes; nil: nothing asked for, and the level decides; ``none``: no limit, whatever the level's is.
     public var memoryMax: UInt64?
     public var swapMax: UInt64?
     /// Microseconds of CPU time in each period of 100 ms.
     public var cpuQuota: UInt64?
     public var cpuWeight: UInt64?
     public var pidsMax: UInt64?
-    /// CPU numbers as in "0-3,7".
+    /// CPU numbers as in "0-3,7"; empty: all, as ``none``.
     public var cpus: String?
     /// By "major:minor": the keys rbps, wbps, riops, wiops.
     public var io: [String: [String: UInt64]] = [:]
@@ -17,6 +17,23 @@ public struct CgroupLimits: Equatable, Sendable {
 
     public init() {}
     public static let cpuPeriod: UInt64 = 100_000
+    /// Instead of a number: no limit. More bytes, processes or operations than the kernel counts to (its own "max" of
+    /// memory is this number).
+    public static let none = UInt64(Int64.max) / 4096 * 4096
+
+    /// Only those that limit something: what a new cgroup, which has no limits, must be told.
+    public var limiting: CgroupLimits {
+        var limits = self
+        for key in [\CgroupLimits.memoryMax, \.swapMax, \.cpuQuota, \.pidsMax]
+        where limits[keyPath: key] == CgroupLimits.none {
+            limits[keyPath: key] = nil
+        }
+        if limits.cpus?.isEmpty == true { limits.cpus = nil }
+        limits.io = limits.io.mapValues { $0.filter { $0.value != CgroupLimits.none } }.filter { !$0.value.isEmpty }
+        return limits
+    }
+
+    private static func text(_ limit: UInt64) -> String { limit == none ? "max" : String(limit) }
 
     /// The controllers that these limits need.
     public var controllers: Set<String> {
@@ -33,18 +50,20 @@ public struct CgroupLimits: Equatable, Sendable {
     public var files: [(controller: String, file: String, value: String)] {
         var list: [(controller: String, file: String, value: String)] = []
         if let memoryMax {
-            list.append(("memory", "memory.max", String(memoryMax)))
+            list.append(("memory", "memory.max", CgroupLimits.text(memoryMax)))
             // The whole container ends together: a bot without its worker is worse than none.
             list.append(("memory", "memory.oom.group", "1"))
         }
-        if let swapMax { list.append(("memory", "memory.swap.max", String(swapMax))) }
-        if let cpuQuota { list.append(("cpu", "cpu.max", "\(cpuQuota) \(CgroupLimits.cpuPeriod)")) }
+        if let swapMax { list.append(("memory", "memory.swap.max", CgroupLimits.text(swapMax))) }
+        if let cpuQuota { list.append(("cpu", "cpu.max", "\(CgroupLimits.text(cpuQuota)) \(CgroupLimits.cpuPeriod)")) }
         if let cpuWeight { list.append(("cpu", "cpu.weight", String(cpuWeight))) }
-        if let pidsMax { list.append(("pids", "pids.max", String(pidsMax))) }
-        if let cpus { list.append(("cpuset", "cpuset.cpus", cpus)) }
+        if let pidsMax { list.append(("pids", "pids.max", CgroupLimits.text(pidsMax))) }
+        // Nothing at all would not be a write.
+        if let cpus { list.append(("cpuset", "cpuset.cpus", cpus.isEmpty ? "\n" : cpus)) }
         if let ioWeight { list.append(("io", "io.weight", "default \(ioWeight)")) }
         for (device, limits) in io.sorted(by: { $0.key < $1.key }) {
-            let text = limits.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: " ")
+            let text = limits.sorted { $0.key < $1.key }.map { "\($0.key)=\(CgroupLimits.text($0.value))" }.joined(
+                separator: " ")
             list.append(("io", "io.max", "\(device) \(text)"))
         }
         return list
@@ -109,13 +128,30 @@ public struct Cgroup: ~Copyable {
         case "io.max":
             let words = asked.split(separator: " ")
             guard let line = now.split(separator: "\n").first(where: { $0.hasPrefix(words[0] + " ") }) else {
-                return false
+                // A device without limits has no line.
+                return words.dropFirst().allSatisfy { $0.hasSuffix("=max") }
             }
             let have = Set(line.split(separator: " "))
             return words.allSatisfy { have.contains($0) }
         case "io.weight": return now.split(separator: "\n").contains { $0 == asked }
-        case "cpuset.cpus": return !now.isEmpty
+        case "cpuset.cpus": return cpuRanges(asked) == cpuRanges(now)
         default: return asked == now
+        }
+    }
+
+    /// A list of CPUs as the kernel may write it in another way: in order, with what adjoins put together.
+    private static func cpuRanges(_ text: String) -> [ClosedRange<UInt32>]? {
+        var ranges: [ClosedRange<UInt32>] = []
+        for part in text.split(whereSeparator: { $0 == "," || $0 == "\n" }) {
+            let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt32($0) }
+            guard ends.count <= 2, let first = ends[0], let last = ends[ends.count - 1], first <= last,
+                last < UInt32.max
+            else { return nil }
+            ranges.append(first...last)
+        }
+        return ranges.sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { merged, range in
+            guard let last = merged.last, range.lowerBound <= last.upperBound + 1 else { return merged.append(range) }
+            merged[merged.count - 1] = last.lowerBound...max(last.upperBound, range.upperBound)
         }
     }
 

@@ -163,6 +163,7 @@ public struct Planner {
         limits.cpus = asked.cpus
         limits.io = asked.io
         limits.ioWeight = asked.ioWeight
+        limits = limits.limiting
         plan.resourceLimits = request.resourceLimits
         if let seconds = request.cpuSeconds {
             limit(ResourceLimit(resource: 0, soft: seconds, hard: seconds))

@@ -207,7 +207,9 @@ enum MountValue {
                     "cannot use --io-limit \(text)", "\(part) is not known",
                     hint: "rbps=, wbps= (bytes), riops=, wiops= (operations), for each second")
             }
-            limits[pair[0]] = try Value.size(pair[1], option: "--io-limit \(pair[0])")
+            limits[pair[0]] = try Value.limit(pair[1]) { text throws(Problem) in
+                try Value.size(text, option: "--io-limit \(pair[0])")
+            }
             guard limits[pair[0]] != 0 else { throw Value.wrong("--io-limit", text, "limits above 0") }
         }
         guard !limits.isEmpty else {

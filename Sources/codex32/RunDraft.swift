@@ -98,12 +98,17 @@ struct RunDraft: Sendable {
     /// Docker's `--memory-swap` is memory and swap together; -1 is without limit.
     func applySwap(_ request: inout SandboxRequest) throws(Problem) {
         guard let memorySwap else { return }
-        if memorySwap == "-1" {
-            request.limits.swapMax = UInt64(Int64.max) / 4096 * 4096
+        if memorySwap == "-1" || memorySwap == "none" {
+            request.limits.swapMax = CgroupLimits.none
             return
         }
         let both = try Value.memory(memorySwap, option: "--memory-swap")
         let memory = request.limits.memoryMax ?? 512 << 20
+        guard memory != CgroupLimits.none else {
+            throw Problem(
+                "cannot use --memory-swap \(memorySwap)", "it counts memory and swap together, and memory has no limit",
+                hint: "--memory-swap none")
+        }
         guard both >= memory else {
             throw Problem(
                 "cannot use --memory-swap \(memorySwap)",

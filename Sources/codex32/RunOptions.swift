@@ -130,19 +130,26 @@ enum RunOptions {
     ]
 
     private static let limits: [Option<RunDraft>] = [
-        .option("-m", "--memory-limit", "--memory", value: "SIZE", help: "memory (default 512m; a bare number is MiB)")
-        {
-            draft, text throws(Problem) in draft.request.limits.memoryMax = try Value.memory(text, option: "-m")
+        .option(
+            "-m", "--memory-limit", "--memory", value: "SIZE",
+            help: "memory (default 512m; a bare number is MiB; none: no limit)"
+        ) {
+            draft, text throws(Problem) in
+            draft.request.limits.memoryMax = try Value.limit(text) { text throws(Problem) in
+                try Value.memory(text, option: "-m")
+            }
         },
-        .option("--memory-swap", value: "SIZE", help: "memory and swap together (default: no swap; -1: no limit)") {
+        .option(
+            "--memory-swap", value: "SIZE", help: "memory and swap together (default: no swap; none or -1: no limit)"
+        ) {
             $0.memorySwap = $1
         },
-        .option("--cpu-limit", value: "PERCENT", help: "CPU time, 100 is one CPU (default 100)") {
+        .option("--cpu-limit", value: "PERCENT", help: "CPU time, 100 is one CPU (default 100; none: no limit)") {
             draft, text throws(Problem) in
             draft.request.limits.cpuQuota = try cpuQuota(
                 text, option: "--cpu-limit", scale: CgroupLimits.cpuPeriod / 100)
         },
-        .option("--cpus", value: "NUMBER", help: "CPU time in CPUs: 0.5 is half of one") {
+        .option("--cpus", value: "NUMBER", help: "CPU time in CPUs: 0.5 is half of one; none: no limit") {
             draft, text throws(Problem) in
             draft.request.limits.cpuQuota = try cpuQuota(text, option: "--cpus", scale: CgroupLimits.cpuPeriod)
         },
@@ -150,17 +157,19 @@ enum RunOptions {
             draft, text throws(Problem) in
             draft.request.limits.cpuWeight = try Value.whole(text, option: "--cpu-weight", 1...10000)
         },
-        .option("--cpuset", "--cpuset-cpus", value: "LIST", help: "only these CPUs: 0-3,7") {
+        .option("--cpuset", "--cpuset-cpus", value: "LIST", help: "only these CPUs: 0-3,7; none: all") {
             draft, text throws(Problem) in
             draft.request.limits.cpus = try Value.cpus(text)
         },
-        .option("--pids-limit", value: "NUMBER", help: "processes and threads (default 512)") {
+        .option("--pids-limit", value: "NUMBER", help: "processes and threads (default 512; none: no limit)") {
             draft, text throws(Problem) in
-            draft.request.limits.pidsMax = try Value.whole(text, option: "--pids-limit", 1...4_194_304)
+            draft.request.limits.pidsMax = try Value.limit(text) { text throws(Problem) in
+                try Value.whole(text, option: "--pids-limit", 1...4_194_304)
+            }
         },
         .option(
             "--io-limit", value: "DEVICE:LIMITS",
-            help: "rbps=, wbps=, riops=, wiops= for each second; DEVICE may be a path on it"
+            help: "rbps=, wbps=, riops=, wiops= for each second (none: no limit); DEVICE may be a path on it"
         ) {
             draft, text throws(Problem) in
             let limit = try MountValue.ioLimit(text)
@@ -279,6 +288,7 @@ enum RunOptions {
     }
 
     private static func cpuQuota(_ text: String, option: String, scale: UInt64) throws(Problem) -> UInt64 {
+        if text == "none" { return CgroupLimits.none }
         let quota = try Value.decimal(text, option: option, scale: scale)
         // cgroup-v2.rst: cpu.max takes 1 ms or more in each period.
         guard quota >= 1000 else {

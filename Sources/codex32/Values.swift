@@ -34,6 +34,11 @@ enum Value {
         return value
     }
 
+    /// A limit's value, or "none": no limit, where the level would have one or there was one before.
+    static func limit(_ text: String, _ value: (String) throws(Problem) -> UInt64) throws(Problem) -> UInt64 {
+        text == "none" ? CgroupLimits.none : try value(text)
+    }
+
     static func whole(_ text: String, option: String, _ range: ClosedRange<UInt64>) throws(Problem) -> UInt64 {
         guard let value = UInt64(text), range.contains(value) else {
             throw wrong(option, text, "a whole number from \(range.lowerBound) to \(range.upperBound)")
@@ -130,6 +135,7 @@ enum Value {
 
     /// CPU or node numbers as in "0-3,7".
     static func cpus(_ text: String) throws(Problem) -> String {
+        if text == "none" { return "" }
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt16($0) }
             guard ends.count == 1 || ends.count == 2, ends.allSatisfy({ $0 != nil }),

@@ -356,6 +356,19 @@ def test_update_of_a_stopped_one_holds_at_its_next_start(store):
 
 
 @pytest.mark.skipif(HAS_CGROUP2, reason="for a machine without cgroup v2")
+def test_update_takes_limits_away(store):
+    store.make("freed", "-m", "100m", "--cpus", "0.5", "--pids-limit", "64", "--cpuset", "0", start=False)
+    shown = store.json("update", "-m", "none", "--cpus", "none", "--pids-limit", "none", "--cpuset", "none", "freed")
+    limits = shown[0]["limits"]
+    assert limits["memoryMax"] == limits["cpuQuota"] == limits["pidsMax"] == (1 << 63) - 4096 and limits["cpus"] == ""
+    refused = store("update", "--memory-swap", "1g", "freed", ok=False)
+    assert refused.returncode == 125 and "memory has no limit" in refused.stderr
+    store("start", "-q", "freed")
+    # Nothing is missing that nobody asks for: only swap is limited still.
+    notices = {notice["item"] for notice in store.json("inspect", "freed")[0]["notices"]}
+    assert not notices & {"memory", "cpu", "pids", "cpuset"}, notices
+
+
 def test_update_does_all_or_nothing_and_says_why(store):
     store.make("bare")
     before = store.record("bare")["configuration"]

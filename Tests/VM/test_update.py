@@ -76,6 +76,44 @@ def test_update_is_in_force_at_once(store):
     assert (store.cgroup("live") / "pids.max").read_text() == "40\n"
 
 
+def test_update_takes_limits_away(store):
+    start(store, "freed", "-m", "128m", "--cpus", "0.5", "--cpuset", "0")
+    group = store.cgroup("freed")
+    assert (group / "pids.max").read_text() == "512\n"
+    has_cpuset = (group / "cpuset.cpus").exists()
+    words = ["-m", "none", "--memory-swap", "none", "--cpus", "none", "--pids-limit", "none"]
+    words += ["--cpuset", "none"] if has_cpuset else []
+    inforce = json.loads(store("update", "--format", "json", *words, "freed").stdout)[0]["inForce"]
+    wanted = {"memory.max": "max", "memory.swap.max": "max", "cpu.max": "max 100000", "pids.max": "max"}
+    wanted |= {"cpuset.cpus": ""} if has_cpuset else {}
+    for file, text in wanted.items():
+        assert (group / file).read_text() == text + "\n"
+        assert inforce[file] == text
+    # The level's defaults do not come back with the next start, and a limit can be set again.
+    store("restart", "-t", "0", "freed")
+    group = store.cgroup("freed")
+    assert (group / "pids.max").read_text() == (group / "memory.max").read_text() == "max\n"
+    store("update", "-m", "64m", "freed")
+    assert (group / "memory.max").read_text() == f"{64 << 20}\n"
+
+
+def test_update_of_io_limits_is_read_back(store):
+    disk = DISK.stat().st_dev
+    device = f"{os.major(disk)}:{os.minor(disk)}"
+    start(store, "disk", "--io-limit", f"{DISK}:rbps=10m,wiops=100", script="sleep 1000")
+    group = store.cgroup("disk")
+    if not (group / "io.max").exists():
+        pytest.skip("no io controller here")
+    line = lambda: dict(word.split("=") for word in (group / "io.max").read_text().split() if "=" in word)  # noqa: E731
+    assert (group / "io.max").read_text().startswith(device + " ")
+    assert line() == {"rbps": str(10 << 20), "wbps": "max", "riops": "max", "wiops": "100"}
+    shown = store("update", "--format", "json", "--io-limit", f"{DISK}:wbps=5m,wiops=none", "disk").stdout
+    assert line() == {"rbps": str(10 << 20), "wbps": str(5 << 20), "riops": "max", "wiops": "max"}
+    assert json.loads(shown)[0]["inForce"]["io.max"] == (group / "io.max").read_text().strip()
+    store("update", "--io-limit", f"{DISK}:rbps=none,wbps=none", "disk")
+    assert line() == {}
+
+
 def test_update_puts_former_limits_back(store):
     start(store, "whole", "-m", "128m", "--pids-limit", "100", "--cpus", "0.5")
     group = store.cgroup("whole")

@@ -16,7 +16,7 @@ enum UpdateVerb {
         name: "update", synopsis: "codex32 update [OPTIONS] CONTAINER...",
         summary: "change limits and the restart policy of containers, while they run too",
         details: """
-            What is not given stays as it is. Each container gets all of the changes, or, when one cannot be made, none.
+            What is not given stays as it is; none takes a limit away: -m none. Each container gets all of the changes, or, when one cannot be made, none.
             Of a running one the kernel's files are read back: --format json prints them.
             """,
         groups: [
