@@ -1,9 +1,9 @@
 import OCISpec
-import Sandbox
 import Testing
 
 @testable import Engine
 @testable import LinuxKernel
+@testable import Sandbox
 @testable import codex32
 
 /// A cgroup's limits: what is written, and what counts as the same when it is read back.
@@ -27,7 +27,8 @@ import Testing
         #expect(files(limits.limiting) == ["io.max=8:0 wiops=100"])
         #expect(limits.limiting.controllers == ["io"])
         // And it is the same after it was written down.
-        #expect(try CgroupLimits(try JSONObject(try JSONReader.read(limits.document.text()), at: "")) == limits)
+        #expect(
+            try CgroupLimits(try JSONObject(try JSONReader.read(Array(limits.document.text().utf8)), at: "")) == limits)
     }
 
     @Test func noneTakesTheLevelsDefaultAway() {

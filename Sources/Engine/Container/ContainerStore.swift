@@ -136,16 +136,28 @@ public struct ContainerStore: Sendable {
         return ContainerFolder(id: id, storage: storage, folder: folder)
     }
 
+    /// A container that was found, with its record where that had to be read for it.
+    struct Found: ~Copyable {
+        let folder: ContainerFolder
+        let record: ContainerRecord?
+    }
+
     /// Finds a container by its name, its id, or the beginning of its id.
     public func find(_ reference: String) throws(Problem) -> ContainerFolder {
+        let found = try look(for: reference)
+        return found.folder
+    }
+
+    /// As ``find(_:)``, for callers that read the record at once.
+    func look(for reference: String) throws(Problem) -> Found {
         guard !reference.isEmpty else {
             throw Problem("no container", "the name is empty", hint: "codex32 list shows the names")
         }
-        if let container = named(reference) { return container }
+        if let found = named(reference) { return found }
         let ids = try ids()
-        if ids.contains(reference) { return try open(id: reference) }
+        if ids.contains(reference) { return Found(folder: try open(id: reference), record: nil) }
         let matches = reference.utf8.count >= 2 ? ids.filter { $0.hasPrefix(reference) } : []
-        if matches.count == 1 { return try open(id: matches[0]) }
+        if matches.count == 1 { return Found(folder: try open(id: matches[0]), record: nil) }
         if matches.count > 1 {
             throw Problem(
                 "no container \(reference)", "\(matches.count) ids begin so", hint: "give more of it: \(matches[0])")
@@ -154,9 +166,14 @@ public struct ContainerStore: Sendable {
     }
 
     /// The container that has this name; nil: none has.
-    func named(_ name: String) -> ContainerFolder? {
-        guard ContainerName.isValid(name), let id = NameClaim.owner(of: name, storage: storage) else { return nil }
-        return try? open(id: id)
+    func named(_ name: String) -> Found? {
+        guard ContainerName.isValid(name), let id = NameClaim.claimant(of: name, storage: storage),
+            let folder = try? open(id: id)
+        else { return nil }
+        let record = try? folder.written()
+        // See ``NameClaim/owner(of:storage:)``.
+        guard record == nil || record?.name == name else { return nil }
+        return Found(folder: folder, record: record)
     }
 
     /// Says where was searched, and what is near.

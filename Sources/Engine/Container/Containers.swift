@@ -19,7 +19,13 @@ public struct Containers: Sendable {
 
     /// The record as it is in truth: one whose supervisor is gone is put in order first.
     public func view(_ container: borrowing ContainerFolder) throws(Problem) -> ContainerRecord {
-        let record = try container.written()
+        try view(container, seen: try container.written())
+    }
+
+    /// - Parameter record: what was written just now.
+    func view(
+        _ container: borrowing ContainerFolder, seen record: ContainerRecord
+    ) throws(Problem) -> ContainerRecord {
         guard Recovery.isNeeded(record) || container.startNote() != nil else { return record }
         // Owned by its supervisor, or by another command that is at this very work.
         if container.isOwned() {
@@ -231,7 +237,7 @@ public struct Containers: Sendable {
         let container: ContainerFolder
         var known: String?
         if let named = store.named(reference) {
-            container = named
+            container = named.folder
             known = reference
         } else {
             container = try store.find(reference)

@@ -44,10 +44,17 @@ struct NameClaim: ~Copyable {
         throw Problem(what, "others want it at the same time", hint: "try again")
     }
 
+    /// The id in a name's file, whatever its container's record says; nil: there is none.
+    static func claimant(of name: String, storage: Storage) -> String? {
+        guard let names = try? Descriptor.open(storage.names, [.read, .folder]),
+            let id = try? names.contents(of: name, limit: 64), ContainerID.isValid(id)
+        else { return nil }
+        return id
+    }
+
     /// The id of the container that has a name; nil: nobody has it.
     static func owner(of name: String, storage: Storage) -> String? {
-        guard let names = try? Descriptor.open(storage.names, [.read, .folder]),
-            let id = try? names.contents(of: name, limit: 64), ContainerID.isValid(id),
+        guard let id = claimant(of: name, storage: storage),
             let folder = try? Descriptor.open("\(storage.containers)/\(id)", [.read, .folder, .noFollow])
         else { return nil }
         // Killed between the steps of a rename, the container has the other name. One whose record cannot be read

@@ -11,12 +11,14 @@ extension Containers {
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
         let container = try findRunning(reference)
-        return try run(configuration, in: try view(container))
+        let seen = if let record = container.record { record } else { try container.folder.written() }
+        let ground = try Exec.Ground(seen, storage)
+        return try run(configuration, in: try view(container.folder, seen: seen), ground)
     }
 
     /// A foreground run has no record of what it was asked for: its restrictions could not be made again.
-    private func findRunning(_ reference: String) throws(Problem) -> ContainerFolder {
-        do { return try store.find(reference) } catch {
+    private func findRunning(_ reference: String) throws(Problem) -> ContainerStore.Found {
+        do { return try store.look(for: reference) } catch {
             guard let found = RunningContainer.find(reference, storage) else { throw error }
             throw Problem(
                 "cannot run a program in \(reference)", "it is a foreground run of the image \(found.image)",
@@ -24,7 +26,9 @@ extension Containers {
         }
     }
 
-    func run(_ configuration: ExecConfiguration, in record: ContainerRecord) throws(Problem) -> Int32 {
+    func run(
+        _ configuration: ExecConfiguration, in record: ContainerRecord, _ ground: Exec.Ground
+    ) throws(Problem) -> Int32 {
         let null = try explaining("cannot set up the standard streams") { () throws(KernelError) in
             try Descriptor.open("/dev/null", [.readWrite])
         }
@@ -33,7 +37,7 @@ extension Containers {
         let standard: (Int32, Int32, Int32) =
             configuration.detach
             ? (null.number, null.number, null.number) : (configuration.interactive ? 0 : null.number, 1, 2)
-        let exec = try Exec.start(configuration, in: record, storage: storage, standard: standard)
+        let exec = try Exec.start(configuration, in: record, ground, storage: storage, standard: standard)
         if configuration.detach { return 0 }
         let raw = configuration.terminal && configuration.interactive ? RawTerminal(.input) : nil
         let end = try session.run(exec, input: configuration.interactive, timeLimit: configuration.timeLimit)

@@ -12,17 +12,28 @@ struct Exec: ~Copyable {
     /// The master of its terminal.
     let terminal: Descriptor?
 
+    /// What the container was asked for, and what this machine offers.
+    struct Ground {
+        let request: SandboxRequest
+        let offer: Offer
+
+        /// May begin the whole command anew, from where the container cannot write to it: so this comes before all
+        /// else that takes time, and has nothing to clear away.
+        init(_ record: ContainerRecord, _ storage: Storage) throws(Problem) {
+            request = try ExecPlan.request(record, storage: storage)
+            offer = try Offer.current(cgroup: false)
+            try Run.protectProgram(request, offer)
+        }
+    }
+
     /// Starts the program; returns when execve has happened.
     /// - Parameter standard: what become its descriptors 0, 1 and 2, unless it gets a terminal.
     static func start(
-        _ configuration: ExecConfiguration, in record: ContainerRecord, storage: Storage,
+        _ configuration: ExecConfiguration, in record: ContainerRecord, _ ground: Ground, storage: Storage,
         standard: (Int32, Int32, Int32)
     ) throws(Problem) -> Exec {
         try check(record)
-        var request = try ExecPlan.request(record, storage: storage)
-        var offer = try Offer.current(cgroup: false)
-        // Before all else: this may begin the whole command anew.
-        try Run.protectProgram(request, offer)
+        var (request, offer) = (ground.request, ground.offer)
         let process = try ContainerProcess.open(record)
         let cgroup = try process.cgroup(record)
         offer.cgroup = ExecPlan.place(cgroup, record)

@@ -27,7 +27,7 @@ public enum HealthProcess {
                 configuration = ExecConfiguration(command: check.command)
                 configuration.timeLimit = check.timeout
             } catch { throw Problem("cannot check the health of \(record.name)", error.description) }
-            return try containers.run(configuration, in: record)
+            return try containers.run(configuration, in: record, try Exec.Ground(record, containers.storage))
         } catch {
             StandardStream.error.print("codex32: \(error)\n")
             return error.status
