@@ -91,7 +91,7 @@ int codex_rename_to(int from, const char *old, int to, const char *name, unsigne
 }
 
 int codex_spawn_helper(const char *path, char *const *argv, char *const *envp, int input, int output,
-                       const int *keep, int count, int *pidfd) {
+                       const int *keep, int count, int is_filter, int *pidfd) {
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
@@ -109,6 +109,7 @@ int codex_spawn_helper(const char *path, char *const *argv, char *const *envp, i
         if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) _exit(125);
         for (int i = 0; i < count; i++)
             if (fcntl(keep[i], F_SETFD, 0) < 0) _exit(125);
+        if (is_filter && codex_become_filter() < 0) _exit(125);
         execve(path, argv, envp);
         _exit(125);
     }

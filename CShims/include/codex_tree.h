@@ -39,10 +39,15 @@ int64_t codex_seek(int descriptor, int64_t offset);
 // renameat2(2): 0 flags, or RENAME_NOREPLACE (1).
 int codex_rename_to(int from, const char *old, int to, const char *name, unsigned flags);
 
-// Starts a program with these standard streams; it inherits the descriptors of keep and no others. Returns
-// its pid and fills *pidfd, or -errno.
+// Starts a program with these standard streams; it inherits the descriptors of keep and no others. A filter
+// has no rights and few means beside, and nothing to say. Returns its pid and fills *pidfd, or -errno.
 int codex_spawn_helper(const char *path, char *const *argv, char *const *envp, int input, int output,
-                       const int *keep, int count, int *pidfd);
+                       const int *keep, int count, int is_filter, int *pidfd);
+// This process becomes a filter, between fork and execve: 0, or -errno.
+int codex_become_filter(void);
+// Copies what would be read next, and leaves it there to be read: of a file, pipe or socket. Returns how
+// much that is; 0: nothing is to come, or it cannot be looked into; or -errno.
+long codex_peek(int descriptor, void *buffer, size_t size);
 // setns(2); the process has every capability there afterwards, and no id of it yet.
 int codex_enter_user_namespace(int namespace);
 // Becomes this user of the namespace, without groups where that is allowed.

@@ -1,7 +1,7 @@
 internal import CShims
 internal import Glibc
 
-/// A process of codex32's own that does something with other rights than this one.
+/// A process that does something for this one with other rights than this one's.
 public final class HelperProcess {
     private let pid: Int32
     private let pidfd: Descriptor
@@ -14,10 +14,23 @@ public final class HelperProcess {
         let environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
         let result = withCStrings(["codex32"] + words) { argv in
             withCStrings(environment) { envp in
-                codex_spawn_helper("/proc/self/exe", argv, envp, input, output, keep, Int32(keep.count), &pidfd)
+                codex_spawn_helper("/proc/self/exe", argv, envp, input, output, keep, Int32(keep.count), 0, &pidfd)
             }
         }
         pid = try KernelError.check(result, "fork", "codex32")
+        self.pidfd = Descriptor(owning: pidfd)
+    }
+
+    /// Starts a program of the host that makes one stream of another, whatever is in it: nobody's process, with a
+    /// gibibyte of memory, no file to write to, and no standard error.
+    public init(filter path: String, _ arguments: [String], input: Int32, output: Int32) throws(KernelError) {
+        var pidfd: Int32 = -1
+        let result = withCStrings(arguments) { argv in
+            withCStrings(["PATH=/usr/bin:/bin", "LC_ALL=C"]) { envp in
+                codex_spawn_helper(path, argv, envp, input, output, [], 0, 1, &pidfd)
+            }
+        }
+        pid = try KernelError.check(result, "fork", path)
         self.pidfd = Descriptor(owning: pidfd)
     }
 
@@ -61,6 +74,17 @@ extension Machine {
     }
 
     public static func ignorePipeSignal() { _ = signal(SIGPIPE, SIG_IGN) }
+}
+
+extension Descriptor {
+    /// What would be read next, up to so many bytes, and is still there to be read; empty for what cannot be looked
+    /// into, such as a device.
+    public borrowing func peek(_ count: Int) throws(KernelError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        let result = bytes.withUnsafeMutableBytes { codex_peek(number, $0.baseAddress, $0.count) }
+        let size = try KernelError.check(Int32(clamping: result), "tee")
+        return Array(bytes.prefix(Int(size)))
+    }
 }
 
 extension StandardStream {

@@ -4,6 +4,7 @@ What a container holds is hostile: its program exchanges names while they are co
 """
 
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
 from conftest import BUSYBOX, HAS_CGROUP2, PATIENCE, processes_with, wait_until
@@ -421,13 +423,89 @@ def test_broken_archives_are_told(store):
         (good[:700], b"ends"),
         (good[:5632], b"ends before"),
         (good[:6000], b"cut off"),
-        (b"\x1f\x8b" + b"\0" * 600, b"gzip -dc"),
+        (b"\x1f\x8b" + b"\0" * 600, b"gzip cannot decompress it"),
+        (gzip.compress(good)[:-12], b"gzip cannot decompress it"),
+        (gzip.compress(gzip.compress(good)), b"it is compressed: gzip -dc"),
         (b"x" * 512, b"no number"),
         (good[:5] + b"!" + good[6:], b"checksum"),
     ]:
         done = store.try_("import", "-", store.folder / "image", input=bytes_, text=False)
         assert done.returncode == 125 and why in done.stderr, (why, done.stderr)
         assert not (store.folder / "image").exists()
+
+
+COMPRESSED = {"gzip": ["gzip", "-c"], "zstd": ["zstd", "-q", "-c"], "xz": ["xz", "-c"], "bzip2": ["bzip2", "-c"]}
+
+
+def compressed(kind, data):
+    if shutil.which(kind) is None:
+        pytest.skip(f"no {kind} here")
+    return subprocess.run(COMPRESSED[kind], input=data, capture_output=True, check=True, timeout=PATIENCE).stdout
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_compressed_archives(store, kind):
+    data = compressed(kind, archive(("f", REG, {"contents": os.urandom(300_000)}), ("d", DIR, {})))
+    file = store.folder / "archive"  # its name says nothing
+    file.write_bytes(data)
+    store("import", file, store.folder / "one")
+    store("import", "-", store.folder / "two", input=data, text=False)
+    for image in ("one", "two"):
+        assert sorted(os.listdir(store.folder / image)) == ["d", "f"]
+        assert (store.folder / image / "f").stat().st_size == 300_000
+    # Byte by byte, from a writer that takes its time.
+    words = store.words("import", "-", store.folder / "three")
+    with subprocess.Popen(words, env=store.caller.environment(), stdin=subprocess.PIPE) as process:
+        for byte in data[:8]:
+            process.stdin.write(bytes([byte]))
+            process.stdin.flush()
+            time.sleep(0.005)
+        process.stdin.write(data[8:])
+        process.stdin.close()
+        assert process.wait(PATIENCE) == 0
+    assert (store.folder / "three/f").stat().st_size == 300_000
+
+
+@pytest.mark.parametrize("kind", COMPRESSED)
+def test_bombs_stay_bounded(store, kind):
+    """A gibibyte of zeros in a file, and one behind the archive's end: of neither is more unpacked than may be."""
+    zeros = io.BytesIO()
+    with tarfile.open(fileobj=zeros, mode="w") as made:
+        member = tarfile.TarInfo("zeros")
+        member.size = 64 << 20
+        made.addfile(member, open("/dev/zero", "rb"))
+    data = compressed(kind, zeros.getvalue())
+    assert len(data) < 1 << 20
+    done = store.try_("import", "--max-size=1m", "-", store.folder / "image", input=data, text=False)
+    assert done.returncode == 125 and b"--max-size" in done.stderr
+    assert not (store.folder / "image").exists()
+    behind = compressed(kind, archive(("f", REG, {"contents": b"x"})) + bytes(64 << 20))
+    store("import", "-", store.folder / "image", input=behind, text=False)
+    assert os.listdir(store.folder / "image") == ["f"]
+    assert processes_with(str(store.folder)) == []
+
+
+def test_missing_decompressor_is_told(root_without_tools, store):
+    data = gzip.compress(archive(("f", REG, {"contents": b"x"})))
+    done = root_without_tools(store, data)
+    assert done.returncode == 125, done.stderr
+    assert b"this machine has no gzip\nhint: apt-get install gzip" in done.stderr
+    assert not (store.folder / "image").exists()
+
+
+@pytest.fixture
+def root_without_tools():
+    """An import in a mount namespace in which every folder of gzip is hidden."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+
+    def run(store, data):
+        hide = "; ".join(f"mount -t tmpfs none {folder}" for folder in ("/usr/local/sbin", "/usr/local/bin"))
+        hide += "; mount --bind /dev/null $(readlink -f /usr/bin/gzip)"
+        words = ["unshare", "-m", "sh", "-c", f'{hide}; exec "$@"', "sh", *store.words("import", "-", store.folder / "image")]
+        return store.caller.execute(words, input=data, text=False)
+
+    return run
 
 
 def test_bounds_devices_and_full_folders(store):

@@ -52,7 +52,13 @@ public enum ImageImport {
                 try folder.value.setMode(0o755)
                 return try folder.value.open(".", [.read, .folder])
             }
-            try TarUnpacker(TarReader(source), into: opened, options: options, notice: note).unpack()
+            do throws(Problem) {
+                try TarUnpacker(TarReader(source), into: opened, options: options, notice: note).unpack()
+            } catch {
+                // An archive that ends too early has its reason before the archive.
+                try finish()
+                throw error
+            }
             try finish()
             try explaining(what) { () throws(KernelError) in
                 // An empty folder gives way (rename(2)); anything else that came meanwhile does not.

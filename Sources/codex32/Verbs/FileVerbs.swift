@@ -210,9 +210,9 @@ enum FileVerbs {
         name: "import", synopsis: "codex32 import [OPTIONS] FILE|- FOLDER",
         summary: "make an image folder of a tar archive",
         details: """
-            FOLDER must be new or empty; it is there whole or not at all. The archive is plain tar (ustar, pax, GNU's long \
-            names): gzip -dc FILE | codex32 import - FOLDER. Devices are left out. Root keeps owners and set-id bits; an \
-            ordinary user owns all files.
+            FOLDER must be new or empty; it is there whole or not at all. The archive is tar (ustar, pax, GNU's long names), \
+            plain or compressed: by its first bytes, whatever its name, this machine's gzip, zstd, xz or bzip2 reads it. \
+            Devices are left out. Root keeps owners and set-id bits; an ordinary user owns all files.
             """,
         groups: [imageOptions, CommonOptions.group()])
 
@@ -223,14 +223,16 @@ enum FileVerbs {
         if isStream, StandardStream.input.isTerminal {
             throw Problem("cannot read the archive", "standard input is a terminal", hint: "give it a file or pipe")
         }
-        let bar = ProgressBar("importing", total: isStream ? nil : size(names[0]), quiet: draft.quiet)
-        defer { bar.finish() }
         let file = try explaining("cannot read \(names[0])") { () throws(KernelError) in
             isStream ? try StandardStream.input.duplicate() : try Descriptor.open(names[0], [.read])
         }
+        let isPlain = (try? ArchiveSource.isCompressed(file)) == false
+        let bar = ProgressBar("importing", total: isPlain && !isStream ? size(names[0]) : nil, quiet: draft.quiet)
+        defer { bar.finish() }
+        let source = try ArchiveSource(file, passed: { bar.update($0) })
         try ImageImport.unpack(
-            ByteStream(file, passed: { bar.update($0) }), into: names[1], draft.limits,
-            note: options(bar, draft.quiet).note)
+            source, into: names[1], draft.limits, note: options(bar, draft.quiet).note,
+            finish: { () throws(Problem) in try source.finish() })
         tellOwners(draft.quiet)
         return 0
     }
