@@ -65,4 +65,8 @@ int codex_step_open_devpts(struct codex_child_state *state, const struct codex_s
 
 int codex_step_outlive(void) { return prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) == 0 ? 0 : -errno; }
 
-int codex_signal_group(int leader, int signal) { return kill(-leader, signal) == 0 ? 0 : -errno; }
+int codex_signal_group(int leader, int signal) {
+    // kill(2): 0 is this process's own group, -1 everybody, and 1 no child's.
+    if (leader <= 1) return -EINVAL;
+    return kill(-leader, signal) == 0 ? 0 : -errno;
+}

@@ -108,8 +108,14 @@ int codex_lock_release(int descriptor);
 int codex_lock_is_taken(int descriptor);
 int codex_pidfd_open(int pid);
 // Signals the process group that a child leads. The child must not be reaped yet: its number is its own until then.
+// -EINVAL for a leader that is no child's number.
 int codex_signal_group(int leader, int signal);
 int codex_wait_readable(int descriptor, int milliseconds);
+
+// --- output that outlives its reader (spool.c) ---
+// Moves bytes from a pipe to a place in a file, without waiting. Returns how many, or -errno.
+long codex_splice_to_file(int pipe, int file, int64_t offset, size_t most);
+long codex_pwrite(int descriptor, const void *bytes, size_t size, int64_t offset);
 
 // --- sockets with a path (socket.c): AF_UNIX, SOCK_SEQPACKET ---
 int codex_socket_listen(int folder, const char *name);

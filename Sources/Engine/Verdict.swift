@@ -29,6 +29,8 @@ public struct Verdict: Sendable {
     public var startedAt: Int64
     public var finishedAt: Int64
     public var isolation: String
+    /// In words what the figures cannot say; nil mostly.
+    public var note: String?
 
     /// Of a program that codex32 could not start: nothing ran, so there is no end and no figure.
     static func notStarted(id: String, name: String?, tried: Int64, isolation: IsolationLevel) -> Verdict {
@@ -54,7 +56,7 @@ public struct Verdict: Sendable {
     }
 
     public var document: JSON {
-        .members([
+        let members = JSON.members([
             "schema": .integer(1), "id": .string(id), "name": .text(name), "reason": .string(reason.rawValue),
             "exitCode": .number(exitCode), "signal": .number(signal), "oomKills": .number(oomKills),
             "wallSeconds": Verdict.real(wallSeconds), "cpuUserSeconds": Verdict.real(cpuUserSeconds),
@@ -63,6 +65,7 @@ public struct Verdict: Sendable {
             "pidsLimitHits": .number(pidsLimitHits), "startedAt": .string(Timestamp.text(startedAt)),
             "finishedAt": .string(Timestamp.text(finishedAt)), "isolation": .string(isolation),
         ])
+        return note.map { members.replacing("note", .string($0)) } ?? members
     }
 
     private static func real(_ value: Double?) -> JSON { value.map { .real($0) } ?? .null }

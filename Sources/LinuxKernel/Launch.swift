@@ -59,11 +59,28 @@ public struct Child: ~Copyable {
     /// Where the plan of a child that was born early goes; it is left when that is told.
     private var room: LaunchRoom?
 
+    /// It is another's child: its end is seen, and not how it ended (wait(2)).
+    private let isForeign: Bool
+
+    /// Takes a process over whose parent is gone.
+    ///
+    /// - Parameter pidfd: of this very process (``ProcessIdentity/open()``).
+    public init(adopting pid: Int32, _ pidfd: consuming Descriptor) throws(KernelError) {
+        // It has long left behind the talk of its start; nobody asks this child about it.
+        control = try pidfd.duplicate()
+        self.pid = pid
+        self.pidfd = pidfd
+        report = nil
+        isForeign = true
+        room = nil
+    }
+
     private init(_ made: codex_child, room: consuming LaunchRoom?) {
         pid = made.pid
         pidfd = Descriptor(owning: made.pidfd)
         control = Descriptor(owning: made.control)
         report = made.report < 0 ? nil : Descriptor(owning: made.report)
+        isForeign = false
         self.room = room
     }
 
@@ -101,7 +118,9 @@ public struct Child: ~Copyable {
         birth.early = 1
         var child = codex_child()
         var base: UnsafeMutableRawPointer?
-        if codex_early_take(&birth, &child, &base) == 1, let base { return Child(child, room: LaunchRoom(taking: base)) }
+        if codex_early_take(&birth, &child, &base) == 1, let base {
+            return Child(child, room: LaunchRoom(taking: base))
+        }
         let room = try LaunchRoom(size: LaunchRoom.usual)
         try KernelError.check(codex_launch(&birth, room.plan, &child), "clone3")
         return Child(child, room: room)
@@ -199,8 +218,9 @@ public struct Child: ~Copyable {
         return try? reap(wait: true)
     }
 
-    /// What the program used and how it ended; nil while it runs.
+    /// What the program used and how it ended; nil while it runs. Of one that was adopted only that it ended.
     public borrowing func reap(wait: Bool) throws(KernelError) -> ProcessEnd? {
+        if isForeign { return pidfd.waitReadable(milliseconds: wait ? -1 : 0) ? .unseen : nil }
         var usage = codex_usage()
         let result = try KernelError.check(codex_reap(pid, &usage, wait ? 1 : 0), "wait4")
         return result == 0 ? nil : ProcessEnd(usage, reported: try reportedStatus())
@@ -226,6 +246,14 @@ public struct ProcessEnd: Equatable, Sendable {
     public let systemMicroseconds: Int64
     /// The largest of the processes, in bytes.
     public let peakBytes: Int64
+
+    /// Of a process whose end nobody could wait for: nothing is known of it.
+    static let unseen = ProcessEnd()
+
+    private init() {
+        (exitCode, signal, isReported) = (nil, nil, false)
+        (userMicroseconds, systemMicroseconds, peakBytes) = (0, 0, 0)
+    }
 
     init(_ usage: codex_usage, reported: Int32?) {
         let status = reported ?? usage.status

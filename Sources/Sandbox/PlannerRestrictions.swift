@@ -105,6 +105,8 @@ extension Planner {
         add(.capabilities(permitted: isRoot ? plan.capabilities : added, inheritable: isRoot ? [] : added))
         add(.noNewPrivileges)
         if let rules { add(.landlockEnforce(rules)) }
+        // As late as it can be: until here the set-up ends with codex32, and a filter may know no prctl(2).
+        if request.outlives { add(.outlive) }
         if let seccomp { add(.seccomp(seccomp)) }
         if request.reaper { add(.reaper) }
         add(.execute)

@@ -27,6 +27,8 @@ public struct SandboxRequest: Sendable {
     public var reaper = false
     /// The child waits before it gives up its rights, so that what is in force can be read.
     public var hold = false
+    /// The program goes on where the process that started it ends.
+    public var outlives = false
     public var workingFolder = "/"
     public var command: [String] = []
     public var environment: [String] = []

@@ -41,6 +41,7 @@ extension ContainerConfiguration {
         }
         self.restart = restart
         removesItself = try top.bool("removesItself") ?? false
+        orphan = try OrphanPolicy(top, run)
         if let object = try top.object("log") { log = try LogPolicy(object) }
         if let object = try top.object("health") { health = try HealthCheck(object) }
     }

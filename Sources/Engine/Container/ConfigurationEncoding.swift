@@ -16,7 +16,7 @@ extension ContainerConfiguration {
                     "format": .string(log.format.rawValue), "fileSize": .number(log.fileSize),
                     "files": .number(log.files),
                 ])),
-            .init("removesItself", .bool(removesItself)),
+            .init("removesItself", .bool(removesItself)), .init("orphan", .string(orphan.rawValue)),
         ]
         if let health {
             members.append(

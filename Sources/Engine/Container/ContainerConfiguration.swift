@@ -10,6 +10,7 @@ public struct ContainerConfiguration: Sendable {
     public var restart = RestartPolicy.no
     public var log = LogPolicy()
     public var health: HealthCheck?
+    public var orphan = OrphanPolicy.end
     /// Removed as soon as it has ended (`--rm`).
     public var removesItself = false
 

@@ -35,8 +35,14 @@ public struct Containers: Sendable {
         }
         // A store that cannot be written to is told of truthfully all the same.
         guard let lock = try? container.tryLock() else { return Recovery.truth(try container.written()) }
-        let latest = try container.written()
-        return (try? Recovery.mend(container, latest, holding: lock)) ?? Recovery.truth(latest)
+        do throws(Problem) {
+            guard let lock = try Adoption.offer(container, lock) else { return try container.written() }
+            let latest = try container.written()
+            return (try? Recovery.mend(container, latest, holding: lock)) ?? Recovery.truth(latest)
+        } catch {
+            // It runs, and another command may have more luck with its next supervisor.
+            return Recovery.truth(try container.written())
+        }
     }
 
     /// All of them, oldest first, each as it is in truth.
@@ -49,10 +55,15 @@ public struct Containers: Sendable {
     // MARK: Owning
 
     /// Takes the container's lock, or reaches the one who has it.
-    func hold(_ container: borrowing ContainerFolder) throws(Problem) -> Hold {
+    ///
+    /// - Parameter adopts: a program that has lost its supervisor gets another first, if that is its policy.
+    func hold(_ container: borrowing ContainerFolder, adopts: Bool = true) throws(Problem) -> Hold {
         let limit = Clock.monotonic + 30_000_000_000
         while true {
-            if let lock = try container.tryLock() { return .mine(lock) }
+            if let lock = try container.tryLock() {
+                guard adopts else { return .mine(lock) }
+                if let lock = try Adoption.offer(container, lock) { return .mine(lock) }
+            }
             if let connection = container.callSupervisor() { return .supervisor(connection) }
             guard Clock.monotonic < limit else {
                 throw Problem(
@@ -88,10 +99,10 @@ public struct Containers: Sendable {
     /// Asks the supervisor, or takes the lock. A supervisor that ends before it answers leaves the lock to this
     /// command, or to the next supervisor, which is then asked.
     func request(
-        _ container: borrowing ContainerFolder, _ verb: String, _ members: [JSON.Member] = []
+        _ container: borrowing ContainerFolder, _ verb: String, _ members: [JSON.Member] = [], adopts: Bool = true
     ) throws(Problem) -> Reply {
         while true {
-            switch try hold(container) {
+            switch try hold(container, adopts: adopts) {
             case .mine(let lock): return .mine(lock)
             case .supervisor(let connection):
                 do { return .answer(try Control.ask(connection, verb, members)) } catch {
@@ -301,7 +312,7 @@ public struct Containers: Sendable {
         }
         while true {
             let members: [JSON.Member] = [.init("signal", .number(Signal.kill)), .init("timeout", .integer(1))]
-            switch try request(container, "stop", members) {
+            switch try request(container, "stop", members, adopts: false) {
             case .answer: continue
             case .mine(let lock):
                 if let written = try? container.written() {

@@ -13,7 +13,8 @@ internal import OCISpec
 /// - Whoever holds the lock of a container whose record says that it is looked after, is alone with it: its
 ///   supervisor is gone. Its program mostly died with it (PR_SET_PDEATHSIG, prctl(2)); one that escaped that is
 ///   ended, with all of its pid namespace and its cgroup, by pid and start time and boot, never by a number alone.
-///   Every command that meets such a container mends it first.
+///   Every command that meets such a container mends it first. With ``OrphanPolicy/adopt`` the program runs on, and
+///   every such command has it looked after again first (``Adoption``); until then the list says that it runs.
 /// - What is left of a container that was half made or half removed has a name of its own and no owner:
 ///   `system recover` clears it away, and says so. Done twice, it says that all is in order.
 /// - Killed itself, at any point, it is simply done again: each step can be repeated, and the record that asks for
@@ -36,15 +37,16 @@ enum Recovery {
 
     /// What is true of a container whose record ``isNeeded(_:)`` may be out of date. Changes nothing.
     static func truth(_ record: ContainerRecord) -> ContainerRecord {
-        guard isNeeded(record), record.supervisor?.isAlive != true else { return record }
-        return ended(record)
+        guard isNeeded(record), record.supervisor?.isAlive != true, !Adoption.isDue(record) else { return record }
+        return ended(record, record.isAdoptable ? OrphanPolicy.unseen : nil)
     }
 
     /// The record of a container whose supervisor is gone.
-    private static func ended(_ record: ContainerRecord) -> ContainerRecord {
+    /// - Parameter why: in words, where the program did not simply end with its supervisor.
+    private static func ended(_ record: ContainerRecord, _ why: String?) -> ContainerRecord {
         var record = record
         if record.state.isSupervised {
-            let ending = record.state.ending ?? unseenEnd(record)
+            let ending = record.state.ending ?? unseenEnd(record, why)
             // Every state with a supervisor may end.
             try? record.become(.exited(ending))
         }
@@ -56,14 +58,16 @@ enum Recovery {
 
     /// The end of a program that nobody waited for. It was killed with its supervisor, or after it; where the machine
     /// went down, not even that is known.
-    private static func unseenEnd(_ record: ContainerRecord) -> ContainerState.Ending {
+    private static func unseenEnd(_ record: ContainerRecord, _ why: String?) -> ContainerState.Ending {
         var verdict = Verdict.notStarted(
             id: record.id, name: record.name, at: Clock.realtime, isolation: record.isolation)
         if let life = record.state.life {
             verdict.startedAt = life.startedAt
             verdict.wallSeconds = nil
         }
-        guard isOfThisBoot(record) else {
+        if isOfThisBoot(record) { verdict.note = why }
+        // How a program ended that outlived its supervisor, nobody knows.
+        guard isOfThisBoot(record), why != OrphanPolicy.unseen else {
             return ContainerState.Ending(status: verdict.status, verdict: verdict.document)
         }
         verdict.signal = Signal.kill
@@ -74,12 +78,16 @@ enum Recovery {
         (record.supervisor ?? record.state.life?.process)?.boot == ProcessIdentity.currentBoot
     }
 
-    /// Puts one container in order. The caller holds its lock.
+    /// Puts one container in order: what runs of it is ended. The caller holds its lock.
+    /// - Parameter why: why a program that was to be adopted is not, in words.
     static func mend(
-        _ container: borrowing ContainerFolder, _ record: ContainerRecord, holding lock: borrowing ContainerLock
+        _ container: borrowing ContainerFolder, _ record: ContainerRecord, holding lock: borrowing ContainerLock,
+        because why: String? = nil
     ) throws(Problem) -> ContainerRecord {
         let note = container.startNote()
         guard isNeeded(record) || note != nil else { return record }
+        var why = record.isAdoptable && record.state.isActive ? why ?? OrphanPolicy.ended : nil
+        if why != nil, record.state.life?.process.isAlive != true { why = OrphanPolicy.unseen }
         for process in [record.state.life?.process, container.notedProcess()] {
             if let process { try end(process, of: record.name) }
         }
@@ -90,7 +98,7 @@ enum Recovery {
             guard let cgroup, let slash = cgroup.lastIndex(of: "/") else { continue }
             Cgroup.clear(record.id, in: String(cgroup[..<slash]))
         }
-        let mended = ended(record)
+        let mended = ended(record, why)
         if isNeeded(record) { try container.write(mended, holding: lock) }
         clearRuntime(container)
         if record.state.isSupervised, let ending = mended.state.ending {
@@ -110,6 +118,8 @@ enum Recovery {
     /// Ends a program that outlived its supervisor, with all that is in its pid namespace.
     private static func end(_ process: ProcessIdentity, of name: String) throws(Problem) {
         guard let pidfd = process.open() else { return }
+        // A record is a file: one that names another process, start time and all, ends nobody.
+        guard (try? ProcessStatus(pid: process.pid).isFirstOfNamespace) == true else { return }
         try? pidfd.signal(Signal.kill)
         guard pidfd.waitReadable(milliseconds: 10_000) else {
             throw Problem(
@@ -161,10 +171,16 @@ enum Recovery {
         if container.clearTemporary() { findings.append(finding("had temporary files of a killed command")) }
         let isMended = isNeeded(before) || container.startNote() != nil
         if !isMended { clearRuntime(container) }
-        let record = try mend(container, before, holding: lock)
+        let adopts = Adoption.isDue(before)
+        guard let lock = try Adoption.offer(container, lock) else {
+            return findings + [finding("was \(before.state.kind.rawValue) without a supervisor, and is adopted")]
+        }
+        // Where the program could not be adopted, this has been done by now.
+        let record = try mend(container, try container.written(), holding: lock)
         if isMended {
             let was = before.state.isSupervised ? before.state.kind.rawValue : "being started"
-            findings.append(finding("was \(was) without a supervisor, and is \(record.state.kind.rawValue)"))
+            let why = adopts ? ": it could not be adopted" : ""
+            findings.append(finding("was \(was) without a supervisor, and is \(record.state.kind.rawValue)\(why)"))
         }
         if record.removesItself, record.state.kind == .exited {
             try Removal.remove(container, record, volumes: true)

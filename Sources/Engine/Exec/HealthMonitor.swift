@@ -24,12 +24,14 @@ extension Supervisor {
     /// Nanoseconds that a check has beyond its time limit, which its own process enforces.
     private static let grace: Int64 = 5_000_000_000
 
-    /// Begins to check the program that has just started.
-    func beginHealth() {
+    /// Begins to check the program that has just started, or goes on where a killed supervisor was.
+    func beginHealth(resuming: Bool = false) {
         guard let check = configuration.health else { return }
-        try? place.value.folder.remove(HealthReport.name)
+        let former = resuming ? place.value.healthReport() : nil
+        if !resuming { try? place.value.folder.remove(HealthReport.name) }
         do throws(KernelError) {
             let monitor = try HealthMonitor(check)
+            if resuming { monitor.resume(record.health, former) }
             try events.add(monitor.timer.descriptor.number, token: Token.health)
             try monitor.timer.set(nanoseconds: check.interval)
             health = monitor

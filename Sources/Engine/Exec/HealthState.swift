@@ -9,6 +9,9 @@ struct HealthState: Equatable {
     /// Failures in a row that count.
     private(set) var failures: UInt64 = 0
 
+    /// As another supervisor left it.
+    init(_ status: Status = .starting, failures: UInt64 = 0) { (self.status, self.failures) = (status, failures) }
+
     /// Takes the result of a check, `sinceStart` nanoseconds after the program began.
     mutating func take(passed: Bool, sinceStart: Int64, by check: HealthCheck) {
         if passed {

@@ -7,15 +7,23 @@ final class LogFiles {
     private let limit: UInt64
     private let count: UInt64
     private var file: Descriptor
-    /// Bytes of the file that is written now.
+    /// Of the file that is written now.
+    private(set) var inode: UInt64
+    /// Bytes of it.
     private(set) var size: UInt64
     /// The file ends in the middle of a line: what is written next must not become part of it.
     private var isTorn = false
 
-    init(_ policy: LogPolicy, in folder: consuming Descriptor) throws(KernelError) {
+    /// - Parameter position: how far a killed writer of this log had come for certain.
+    init(
+        _ policy: LogPolicy, in folder: consuming Descriptor, from position: LogPosition? = nil
+    ) throws(KernelError) {
         let name = LogFiles.base(policy.format)
+        try position?.restore(in: folder, base: name, count: policy.files)
         let opened = try LogFiles.open(name, in: folder)
-        let length = try opened.status().size
+        let status = try opened.status()
+        let length = status.size
+        inode = status.inode
         size = UInt64(clamping: length)
         // A supervisor that was killed may have left half a line.
         if policy.format == .json, length > 0 { isTorn = try opened.read(at: length - 1, count: 1) != [10] }
@@ -64,6 +72,7 @@ final class LogFiles {
         let next = "\(base).next"
         do { try folder.remove(next) } catch { guard error.number == Errno.missing else { throw error } }
         let opened = try folder.open(next, [.readWrite, .create, .exclusive, .append, .noFollow])
+        let number = try opened.status().inode
         for number in stride(from: count - 1, to: 0, by: -1) {
             let from = number == 1 ? base : "\(base).\(number - 1)"
             do { try folder.rename(from, to: "\(base).\(number)") } catch {
@@ -72,6 +81,6 @@ final class LogFiles {
         }
         try folder.rename(next, to: base)
         file = opened
-        (size, isTorn) = (0, false)
+        (inode, size, isTorn) = (number, 0, false)
     }
 }

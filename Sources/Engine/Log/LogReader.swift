@@ -200,7 +200,8 @@ extension Containers {
             // In this order: what was written before the end is read after the look.
             let isOwned = container.isOwned()
             try reader.follow { if selection.wants($0) { body($0) } }
-            if !isOwned { return }
+            // Its supervisor was killed, perhaps, and its program has another by now.
+            if !isOwned, !record.isAdoptable || (try? view(container).state.isActive) != true { return }
             if let until = selection.until, Clock.realtime > until { return }
             // The end of the supervisor closes the lock file, which is seen; the limit is for `until`.
             watch.wait(milliseconds: 1000)

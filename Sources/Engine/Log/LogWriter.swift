@@ -29,15 +29,22 @@ final class LogWriter {
     /// Bytes of output in the buffer.
     private var held: UInt64 = 0
 
-    init(_ policy: LogPolicy, in folder: consuming Descriptor) throws(KernelError) {
+    /// - Parameter position: where a killed writer's work is taken up; nil: at the end of what is there.
+    init(
+        _ policy: LogPolicy, in folder: consuming Descriptor, from position: LogPosition? = nil
+    ) throws(KernelError) {
         format = policy.format
         switch policy.format {
         case .none: files = nil
-        case .json, .raw: files = try LogFiles(policy, in: folder)
+        case .json, .raw: files = try LogFiles(policy, in: folder, from: position)
         }
+        if let position { tails = position.tails }
     }
 
     deinit { if isAllocated { buffer.deallocate() } }
+
+    /// How far the output that was added is in the log.
+    var position: LogPosition { LogPosition(inode: files?.inode ?? 0, size: files?.size ?? 0, tails: tails) }
 
     /// Adds output that came just now.
     func append(_ bytes: UnsafeRawBufferPointer, _ stream: StandardStream) {

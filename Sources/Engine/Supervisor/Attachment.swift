@@ -16,6 +16,8 @@ struct Attachment: ~Copyable {
     /// The bytes that end the attachment and leave the program alone; empty: none do.
     private let detachKeys: [UInt8]
     private var matched = 0
+    /// Who was there at the beginning.
+    fileprivate var supervisor: ProcessIdentity?
 
     /// How an attachment ended.
     enum End {
@@ -120,6 +122,11 @@ struct Attachment: ~Copyable {
             }
             let record = try engine.view(container)
             if let ending = record.state.ending { return .program(status: ending.status) }
+            if record.isAdoptable, record.supervisor != supervisor {
+                throw Problem(
+                    "the supervisor is gone", "the program runs on, and has another",
+                    hint: "codex32 attach \(record.name), and codex32 logs \(record.name) for what was missed")
+            }
             throw Problem(
                 "the supervisor let this client go", "it did not read what the program wrote",
                 hint: "codex32 logs \(record.name) has all of it")
@@ -176,6 +183,7 @@ extension Containers {
         }
         var attachment = try Attachment(connection, input: input, signals: true, detachKeys: detachKeys)
         try report.wait(warn: Containers.warner(warn))
+        attachment.supervisor = try? container.written().supervisor
         return try finish(&attachment, container)
     }
 
@@ -184,13 +192,14 @@ extension Containers {
         _ reference: String, input: Bool, signals: Bool, detachKeys: [UInt8] = usualDetachKeys
     ) throws(Problem) -> Int32 {
         let container = try store.find(reference)
+        let record = try view(container)
         guard let connection = container.callSupervisor() else {
-            let record = try view(container)
             throw Problem(
                 "cannot attach to \(record.name)", "it is \(record.state.kind.rawValue)",
                 hint: "codex32 start -a \(record.name)")
         }
         var attachment = try Attachment(connection, input: input, signals: signals, detachKeys: detachKeys)
+        attachment.supervisor = record.supervisor
         return try finish(&attachment, container)
     }
 

@@ -24,6 +24,13 @@ final class Program {
     var input: Owned<Descriptor>?
     let notices: [Notice]
     var outputBytes: UInt64 = 0
+    /// Where its output is kept safe, if it outlives this process; see ``OutputSpool``.
+    var spool: OutputSpool?
+    /// Another started it: how it ends is not told to this process.
+    var isAdopted = false
+    /// It was sent SIGKILL by this process, and the signal that asked for its end.
+    private(set) var wasKilled = false
+    var stopSignal: Int32?
     /// It was reaped: its number may be another process's by now.
     var hasEnded = false
     /// Why codex32 itself ended it, and the signal that it carried out where pid 1 would have ignored it.
@@ -48,6 +55,23 @@ final class Program {
         }
     }
 
+    /// A program that runs already; see ``adopt(_:_:)``.
+    init(
+        adopting child: consuming Child, cgroup: consuming Cgroup?, life: ContainerState.Life, began: Int64,
+        spool: OutputSpool
+    ) {
+        self.cgroup = cgroup
+        self.child = child
+        self.began = began
+        self.spool = spool
+        identity = life.process
+        startedAt = life.startedAt
+        outputs = spool.outputs
+        outputBytes = spool.outputBytes
+        isAdopted = true
+        (terminal, input, notices) = (nil, nil, [])
+    }
+
     /// Runs codex32 again from where this container cannot write to it, if it could here; see ``Run``.
     static func protect(_ configuration: RunConfiguration) throws(Problem) {
         var configuration = configuration
@@ -60,10 +84,12 @@ final class Program {
     ///
     /// - Parameters:
     ///   - size: what its terminal begins with, if it has one.
+    ///   - spool: makes the files for its output, if it is to outlive this process.
     ///   - prepared: told the cgroup's path before that is made, so that it can be written down.
     ///   - born: told the process's number while that waits, likewise.
     static func start(
-        _ configuration: RunConfiguration, id: String, layer: LayerStore, size: TerminalSize?, receipt: (JSON) -> Void,
+        _ configuration: RunConfiguration, id: String, layer: LayerStore, size: TerminalSize?,
+        spool: (() throws(Problem) -> OutputSpool)?, receipt: (JSON) -> Void,
         prepared: (String?) throws(Problem) -> Void, born: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Program {
         var configuration = configuration
@@ -71,6 +97,7 @@ final class Program {
         configuration.request.volumes += try volumes.make(configuration.ownVolumes)
         var (request, _) = try Preparation.request(configuration) { _ in }
         request.hold = true
+        request.outlives = spool != nil
         let offer = try Offer.current(cgroup: Run.needsCgroup(request))
         let kept = try layer.open(for: request)
         var plan = try Planner.plan(
@@ -83,17 +110,23 @@ final class Program {
         if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }
         let cgroup = try Run.makeCgroup(id, plan)
         return try launch(
-            &plan, id: id, configuration, cgroup: cgroup, size: size, receipt: receipt, born: born)
+            &plan, id: id, configuration, cgroup: cgroup, size: size, spool: spool, receipt: receipt, born: born)
     }
 
     private static func launch(
         _ plan: inout LaunchPlan, id: String, _ configuration: RunConfiguration, cgroup: consuming Cgroup?,
-        size: TerminalSize?, receipt: (JSON) -> Void, born: (Int32) throws(Problem) -> Void
+        size: TerminalSize?, spool: (() throws(Problem) -> OutputSpool)?, receipt: (JSON) -> Void,
+        born: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Program {
         let streams: DetachedStreams
+        let kept: OutputSpool?
         let started: Start.Started
         do {
-            streams = try DetachedStreams(terminal: plan.terminal, input: configuration.interactive)
+            kept = try spool?()
+            streams =
+                if let kept { try DetachedStreams(kept, in: "\(configuration.storage.supervised)/\(id)") } else {
+                    try DetachedStreams(terminal: plan.terminal, input: configuration.interactive)
+                }
             started = try Start.launch(
                 &plan, id: id, streams: Start.Streams(standard: streams.standard, size: size), cgroup: cgroup,
                 receipt: true, meanwhile: born)
@@ -101,27 +134,32 @@ final class Program {
             Run.clear(cgroup)
             throw error
         }
-        guard let identity = ProcessIdentity(of: started.child.pid) else {
-            // It has ended already: its start time cannot be read any more, and nobody needs it.
-            receipt(started.receipt?.document(pid: started.child.pid, notices: plan.notices) ?? .null)
-            let gone = ProcessIdentity(
-                pid: started.child.pid, startTime: 0, boot: ProcessIdentity.currentBoot ?? "unknown")
-            return Program(
-                started, cgroup: cgroup, identity: gone, outputs: streams.outputs, input: streams.input,
-                notices: plan.notices)
-        }
         receipt(started.receipt?.document(pid: started.child.pid, notices: plan.notices) ?? .null)
-        return Program(
+        // One that has ended already: its start time cannot be read any more, and nobody needs it.
+        let pid = started.child.pid
+        let identity =
+            ProcessIdentity(of: pid)
+            ?? ProcessIdentity(pid: pid, startTime: 0, boot: ProcessIdentity.currentBoot ?? "unknown")
+        let program = Program(
             started, cgroup: cgroup, identity: identity, outputs: streams.outputs, input: streams.input,
             notices: plan.notices)
+        program.spool = kept
+        return program
     }
 
     /// Sends a signal as to any process; see ``Supervision``.
     func send(_ number: Int32, reaper: Bool) {
         let status = try? ProcessStatus(pid: child.pid)
+        if number == Signal.kill { return kill() }
         try? child.signal(number)
         guard !reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
         carriedOut = number
+        try? child.signal(Signal.kill)
+    }
+
+    /// Ends it whatever it does.
+    func kill() {
+        wasKilled = true
         try? child.signal(Signal.kill)
     }
 }
@@ -165,6 +203,17 @@ struct DetachedStreams {
         self.outputs = outputs
         self.input = input
         self.ends = ends
+    }
+
+    /// Those of a program that outlives its supervisor.
+    init(_ spool: OutputSpool, in path: String) throws(Problem) {
+        let (null, ends) = try explaining("cannot set up the standard streams") {
+            () throws(KernelError) -> (Owned<Descriptor>, [Owned<Descriptor>]) in
+            (Owned(try Descriptor.open("/dev/null", [.readWrite])), try spool.programEnds(in: path))
+        }
+        standard = (null.value.number, ends[0].value.number, ends[1].value.number)
+        (outputs, input) = (spool.outputs, nil)
+        self.ends = [null] + ends
     }
 
     private static func pipe(_ what: String) throws(Problem) -> (read: Owned<Descriptor>, write: Owned<Descriptor>) {

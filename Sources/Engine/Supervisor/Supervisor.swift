@@ -78,7 +78,7 @@ final class Supervisor {
 
     init(
         _ place: consuming ContainerFolder, lock: consuming ContainerLock, record: ContainerRecord,
-        configuration: ContainerConfiguration
+        configuration: ContainerConfiguration, from position: LogPosition? = nil
     ) throws(Problem) {
         storage = place.storage
         journal = EventJournal(place.storage)
@@ -103,7 +103,8 @@ final class Supervisor {
             return try SocketListener(Control.socketName, in: folder)
         }
         log = try explaining("cannot open the log of \(record.name)") { () throws(KernelError) in
-            try LogWriter(configuration.log, in: try place.folder.open("log", [.read, .folder, .noFollow]))
+            try LogWriter(
+                configuration.log, in: try place.folder.open("log", [.read, .folder, .noFollow]), from: position)
         }
         let wall = try explaining(what) { () throws(KernelError) in try Timer() }
         let cpu = try explaining(what) { () throws(KernelError) in try Timer() }
@@ -163,7 +164,7 @@ final class Supervisor {
         case Token.cpu: try checkCPU()
         case Token.stop:
             try stop.set(nanoseconds: 0)
-            try? program?.child.signal(Signal.kill)
+            program?.kill()
         case Token.again:
             try again.set(nanoseconds: 0)
             startAgain()

@@ -9,6 +9,7 @@ extension Supervisor {
         let layer = LayerStore(id: record.id, storage: storage)
         let started = try Program.start(
             limits, id: record.id, layer: layer, size: attachedSize ?? TerminalSize(rows: 24, columns: 80),
+            spool: spoolMaker,
             receipt: { receipt in
                 try? place.value.folder.replace(
                     "receipt.json", with: receipt.text(pretty: true) + "\n", durable: false)
@@ -56,7 +57,8 @@ extension Supervisor {
         lock.value.release()
     }
 
-    private func watch(_ program: Program) throws(KernelError) {
+    /// Watches a program that runs.
+    func watch(_ program: Program) throws(KernelError) {
         try events.add(program.child.pidfd.number, token: Token.process)
         for output in program.outputs {
             try events.add(
@@ -66,7 +68,10 @@ extension Supervisor {
             try terminal.value.setNonblocking(true)
             try events.add(terminal.value.number, token: Token.terminal)
         }
-        if let limit = limits.wallTime { try wall.set(nanoseconds: max(limit, 1)) }
+        if let limit = limits.wallTime {
+            let used = program.isAdopted ? Clock.monotonic - program.began : 0
+            try wall.set(nanoseconds: max(limit - used, 1))
+        }
         if limits.cpuTime != nil, program.hasCgroup { try cpu.set(nanoseconds: 1) }
     }
 
@@ -77,12 +82,13 @@ extension Supervisor {
         sendStop(program, signal: limits.stopSignal, timeout: limits.stopTimeout)
     }
 
-    private func sendStop(_ program: Program, signal: Int32, timeout: Int64) {
+    func sendStop(_ program: Program, signal: Int32, timeout: Int64) {
         // Of several stops the most impatient one counts.
         let at = Clock.monotonic + min(timeout, Int64.max / 4)
         guard !program.hasEnded else { return }
         // A frozen program would never hear of it.
         if record.state.kind == .paused { program.freeze(false) }
+        program.stopSignal = signal
         program.send(signal, reaper: limits.request.reaper)
         guard at < killAt ?? Int64.max else { return }
         killAt = at
@@ -116,9 +122,10 @@ extension Supervisor {
         log.finish()
         reportLog()
         for timer in [Token.wall, Token.cpu, Token.stop] { stopTimer(timer) }
-        let verdict = Run.judge(
+        var verdict = Run.judge(
             end, program.ending, program.carriedOut, program.cgroup, limits, id: record.id,
             started: program.startedAt, wall: Clock.monotonic - program.began)
+        if program.isAdopted { verdict.settleUnseen(program) }
         Run.clear(program.cgroup)
         self.program = nil
         (pendingInput, inputEnds, killAt) = ([], false, nil)

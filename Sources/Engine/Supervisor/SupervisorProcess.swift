@@ -6,7 +6,7 @@ internal import Sandbox
 ///
 /// `codex32 supervise DATA RUNTIME ID LOCK REPORT WHEN`: a verb that nobody types. LOCK is the descriptor that holds
 /// the container's lock, REPORT a pipe to the command that waits for the start; WHEN is `now`, or `attached`: not
-/// before the first client is there to see all that the program writes.
+/// before the first client is there to see all that the program writes; or `adopt`: the program runs already.
 public enum SupervisorProcess {
     public static let verb = "supervise"
 
@@ -20,9 +20,22 @@ public enum SupervisorProcess {
 
     // MARK: In the command
 
+    /// When the program starts.
+    enum Mode: String {
+        case now, attached
+        /// It runs, and its supervisor is gone.
+        case adopt
+    }
+
     /// Starts a supervisor for a container, and hands its lock over.
     static func spawn(
         _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock, waitsForClient: Bool
+    ) throws(Problem) -> StartReport {
+        try spawn(container, lock, waitsForClient ? .attached : .now)
+    }
+
+    static func spawn(
+        _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock, _ mode: Mode
     ) throws(Problem) -> StartReport {
         let what = "cannot start the supervisor"
         let pipe = try explaining(what) { () throws(KernelError) in try Descriptor.pipe() }
@@ -30,7 +43,7 @@ public enum SupervisorProcess {
         let writing = Descriptor(owning: pipe.write)
         let arguments = [
             "codex32", verb, container.storage.data, container.storage.runtime, container.id,
-            String(lock.file.number), String(writing.number), waitsForClient ? "attached" : "now",
+            String(lock.file.number), String(writing.number), mode.rawValue,
         ]
         let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         try explaining(what) { () throws(KernelError) in
@@ -45,7 +58,7 @@ public enum SupervisorProcess {
     /// The supervisor's whole life. Returns its exit status.
     public static func main(_ words: [String]) -> Int32 {
         guard words.count == 6, let lockNumber = Int32(words[3]), let reportNumber = Int32(words[4]), lockNumber > 2,
-            reportNumber > 2, ContainerID.isValid(words[2])
+            reportNumber > 2, ContainerID.isValid(words[2]), let mode = Mode(rawValue: words[5])
         else {
             StandardStream.error.print("codex32: \(verb) is for codex32 itself: use start\n")
             return 125
@@ -53,25 +66,32 @@ public enum SupervisorProcess {
         let lock = ContainerLock(file: Descriptor(owning: lockNumber))
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
         let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
+        // What keeps a program from being adopted now, and will tomorrow: then it is not to run on by itself.
+        var isForGood = mode == .adopt
         do throws(Problem) {
             Machine.setDumpable(false)
             let container = try ContainerStore(Storage(data: words[0], runtime: words[1])).open(id: words[2])
-            let (record, configuration) = try read(container)
+            let (record, configuration) = try read(container, mode)
             try Program.protect(configuration.run)
             // Inherited on purpose, and not to be inherited further: not by the program, and by no helper.
             try explaining("cannot start the supervisor") { () throws(KernelError) in
                 try lock.file.setCloseOnExec()
                 try report?.value.setCloseOnExec()
             }
-            let supervisor = try Supervisor(container, lock: lock, record: record, configuration: configuration)
+            let program = mode == .adopt ? try Program.adopt(record, configuration, in: container) : nil
+            isForGood = false
+            let supervisor = try Supervisor(
+                container, lock: lock, record: record, configuration: configuration, from: program?.spool?.position)
             do throws(Problem) {
-                if words[5] == "attached" {
+                if let program {
+                    try supervisor.adopt(program)
+                } else if mode == .attached {
                     tell(.members(["listening": .bool(true)]))
                     try supervisor.waitForClient(or: report!.value)
                 }
-                try supervisor.begin()
+                if mode != .adopt { try supervisor.begin() }
             } catch {
-                supervisor.giveUp()
+                if mode != .adopt { supervisor.giveUp() }
                 throw error
             }
             for notice in supervisor.program?.notices ?? [] {
@@ -88,13 +108,13 @@ public enum SupervisorProcess {
             try supervisor.run()
             return 0
         } catch {
-            tell(.members(["problem": error.document]))
+            tell(.members(["problem": error.document, "isForGood": .bool(isForGood)]))
             return error.status
         }
     }
 
     private static func read(
-        _ container: borrowing ContainerFolder
+        _ container: borrowing ContainerFolder, _ mode: Mode
     ) throws(Problem) -> (ContainerRecord, ContainerConfiguration) {
         var record = try container.written()
         let configuration: ContainerConfiguration
@@ -106,8 +126,7 @@ public enum SupervisorProcess {
                 "cannot start \(record.name)", error.description,
                 hint: "codex32 inspect \(record.name) shows its record")
         }
-        record.wasStopped = false
-        record.restarts = 0
+        if mode != .adopt { (record.wasStopped, record.restarts) = (false, 0) }
         return (record, configuration)
     }
 }

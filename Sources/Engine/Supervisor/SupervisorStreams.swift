@@ -7,14 +7,14 @@ extension Supervisor {
         guard let program, let output = program.outputs.first(where: { $0.stream == stream }) else { return }
         // Several times, because a wait between costs as much as a read; and not for ever, because others wait too.
         for _ in 0..<16 where !isOutputHeld {
-            guard let count = read(output.pipe.value) else { return }
+            guard let count = read(output) else { return }
             if count == 0 {
                 events.remove(output.pipe.value.number)
                 program.outputs.removeAll { $0.stream == stream }
                 return
             }
             pass(count, stream)
-            guard count == buffer.count else { return }
+            guard count == program.spool?.round ?? buffer.count else { return }
             // A program that fills its pipe gets a larger one: both then wait for each other less often.
             if grownPipes.insert(stream).inserted { output.pipe.value.growPipe(to: 1 << 20) }
         }
@@ -33,9 +33,18 @@ extension Supervisor {
         do { return try source.read(into: buffer) } catch { return error.number == Errno.wouldBlock ? nil : 0 }
     }
 
+    /// The same of a stream that may be kept safe from this process's end.
+    private func read(_ output: (pipe: Owned<Descriptor>, stream: StandardStream)) -> Int? {
+        guard let spool = program?.spool else { return read(output.pipe.value) }
+        do { return try spool.take(output.stream, into: buffer) } catch {
+            return error.number == Errno.wouldBlock ? nil : 0
+        }
+    }
+
     /// To the log first, then to whoever watches.
     private func pass(_ count: Int, _ stream: StandardStream) {
         guard let program else { return }
+        let taken = count
         // What is beyond the limit goes nowhere, as in a foreground run.
         let room = (limits.outputLimit ?? UInt64.max).subtractingReportingOverflow(program.outputBytes)
         program.outputBytes += UInt64(count)
@@ -46,6 +55,7 @@ extension Supervisor {
         }
         let bytes = UnsafeRawBufferPointer(rebasing: buffer[..<count])
         log.append(bytes, stream)
+        program.spool?.commit(stream, taken, at: log.position, outputBytes: program.outputBytes)
         if log.isLosing != wasLosing { reportLog() }
         guard peers.values.contains(where: { $0.role == .attached }) else { return }
         let kind = stream == .error ? Control.Frame.error : Control.Frame.output
@@ -97,7 +107,7 @@ extension Supervisor {
     /// (pid_namespaces(7)), so what is there now is all there will be.
     func drain(_ program: Program) {
         for output in program.outputs {
-            while let count = read(output.pipe.value), count > 0 { pass(count, output.stream) }
+            while let count = read(output), count > 0 { pass(count, output.stream) }
             events.remove(output.pipe.value.number)
         }
         if let terminal = program.terminal {
@@ -105,6 +115,14 @@ extension Supervisor {
             events.remove(terminal.value.number)
         }
         events.remove(program.child.pidfd.number)
+    }
+
+    /// What a killed supervisor had taken from the program, and not brought into the log for certain.
+    func passPending(_ program: Program) {
+        guard let spool = program.spool else { return }
+        for stream in spool.pending {
+            if let count = try? spool.take(stream, into: buffer), count > 0 { pass(count, stream) }
+        }
     }
 
     // MARK: Input

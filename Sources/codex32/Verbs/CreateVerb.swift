@@ -11,6 +11,7 @@ struct LifecycleDraft: Sendable {
     var logWasChosen = false
     var health: HealthCheck?
     var healthWasChosen = false
+    var orphan: OrphanPolicy?
     var removesItself = false
 
     /// The first option that has a meaning only for a container that outlives its command.
@@ -18,6 +19,7 @@ struct LifecycleDraft: Sendable {
         if !labels.isEmpty { return "--label" }
         if restart != nil { return "--restart" }
         if logWasChosen { return "--log-driver" }
+        if orphan != nil { return "--orphan" }
         return health == nil && !healthWasChosen ? nil : "--health-cmd"
     }
 }
@@ -62,6 +64,15 @@ enum LifecycleOptions {
             choices: ["no", "on-failure", "always", "unless-stopped"]
         ) {
             draft, text throws(Problem) in draft.life.restart = try restart(text)
+        },
+        .option(
+            "--orphan", value: "POLICY",
+            help: "where its supervisor is killed: end the program (default), or adopt it: it runs on under another",
+            choices: OrphanPolicy.allCases.map(\.rawValue)
+        ) {
+            draft, text throws(Problem) in
+            guard let policy = OrphanPolicy(rawValue: text) else { throw Value.wrong("--orphan", text, "end or adopt") }
+            draft.life.orphan = policy
         },
         .option(
             "--log-driver", value: "FORM", help: "json (default), raw or none",
@@ -163,6 +174,16 @@ extension RunDraft {
                 throw Problem("no health check", "there is nothing to check with", hint: "--health-cmd COMMAND")
             }
             configuration.health = health
+        }
+        configuration.orphan = life.orphan ?? .end
+        if configuration.orphan == .adopt {
+            for (option, given) in [("-t", run.request.terminal), ("-i", run.interactive)] where given {
+                throw Problem(
+                    "cannot use --orphan adopt with \(option)",
+                    option == "-t" ? "a terminal ends with its supervisor" : "an input ends with its supervisor",
+                    hint: "leave one of them out; codex32 exec -it gives a shell in any container")
+            }
+            configuration.run.request.outlives = true
         }
         if life.removesItself, let restart = life.restart, restart != .no {
             throw Problem(

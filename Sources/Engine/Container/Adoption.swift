@@ -1,0 +1,56 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// What a command does that finds a container's program without its supervisor, where its policy is
+/// ``OrphanPolicy/adopt``: it starts another supervisor, which takes the lock over and goes on.
+///
+/// Killed at any moment, the command or the new supervisor leaves things as they were, and the next command does it
+/// again. A program that cannot be adopted for good (its pipes are gone, its record makes no sense) is ended, as under
+/// ``OrphanPolicy/end``, and its verdict says why.
+enum Adoption {
+    /// Whether there is a program to adopt. The supervisor's own identity decides, not its number.
+    static func isDue(_ record: ContainerRecord) -> Bool {
+        guard record.isAdoptable, record.supervisor?.isAlive != true, let process = record.state.life?.process else {
+            return false
+        }
+        return process.isAlive && (try? ProcessStatus(pid: process.pid).isFirstOfNamespace) == true
+    }
+
+    /// Has the container's program adopted if that is due.
+    ///
+    /// - Returns: the lock, where the container has no supervisor: nothing was due, or the program was ended.
+    /// - Throws: what keeps it from being adopted just now.
+    static func offer(
+        _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock
+    ) throws(Problem) -> ContainerLock? {
+        guard let record = try? container.written(), isDue(record) else { return lock }
+        var report = try SupervisorProcess.spawn(container, lock, .adopt)
+        guard let line = report.next() else {
+            throw notNow(record, "its new supervisor ended at once")
+        }
+        guard let document = line["problem"] else { return nil }
+        let problem = Problem(document)
+        guard line["isForGood"] == .bool(true) else { throw notNow(record, "\(problem.what): \(problem.why)") }
+        // Its last descriptor goes with the process that has just said this.
+        for _ in 0..<2000 {
+            if let lock = try container.tryLock() {
+                let latest = try container.written()
+                if isDue(latest) {
+                    _ = try Recovery.mend(
+                        container, latest, holding: lock, because: "it could not be adopted: \(problem.why)")
+                }
+                return lock
+            }
+            // Another command was faster: it finds the same.
+            if container.callSupervisor() != nil { return nil }
+            Clock.sleep(milliseconds: 5)
+        }
+        throw notNow(record, "another command has been at work on it for ten seconds")
+    }
+
+    private static func notNow(_ record: ContainerRecord, _ why: String) -> Problem {
+        Problem(
+            "cannot adopt \(record.name), which runs without a supervisor", why,
+            hint: "codex32 system recover tries again; codex32 remove -f \(record.name) ends it")
+    }
+}
