@@ -112,6 +112,7 @@ static const char *name(pid_t pid, const struct __ptrace_syscall_info *info, int
         FD(ftruncate);
         FD(fchmod);
         AT(fchownat);
+    case SYS_splice: return on_store(pid, (int64_t)args[2], 0, 0) ? "splice" : NULL;
     case SYS_read:
     case SYS_pread64:
     case SYS_getdents64: return error_number && on_store(pid, (int64_t)args[0], 0, 0) ? "read" : NULL;
