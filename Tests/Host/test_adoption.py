@@ -5,11 +5,11 @@ health checks and restart policy go on; and nobody else's process is ever taken 
 """
 
 import concurrent.futures
+import contextlib
 import json
 import os
 import pathlib
 import random
-import shutil
 import signal
 import subprocess
 import threading
@@ -17,7 +17,7 @@ import time
 
 import pytest
 from conftest import LEVELS, PATIENCE, alive, wait_until
-from containers import root_store, store, store_of  # noqa: F401
+from containers import store  # noqa: F401
 from faults import Store as FaultStore
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
@@ -32,6 +32,11 @@ def adopting(store):  # noqa: F811
     yield store
     for identity in store.call("list", "-a", "-q").stdout.split():
         store.call("remove", "-f", identity)
+
+
+@pytest.fixture(scope="session")
+def fault(compile_c):
+    return compile_c("fault.c")
 
 
 def kill_supervisor(store, identity):  # noqa: F811
@@ -209,26 +214,21 @@ def test_killed_in_a_flood(adopting, form):
     """Again and again, while its log turns: every line is there, once and in order."""
     print(f"seed {SEED}")
     chosen = random.Random(f"{SEED} {form}")
-    count = 60000
-    identity = adopting.start(
-        f"seq 1 {count}; exec sleep 100000", *ADOPT, "--log-driver", form, "--log-max-size", "256k",
-        "--log-max-files", "100",
-    )  # fmt: skip
+    # In bursts, so that the flood outlasts the kills on any machine.
+    burst = "seq $((i*500+1)) $((i*500+500)); i=$((i+1)); sleep 0.02"
+    script = f"i=0; until test -e /tmp/enough; do {burst}; done; echo end; exec sleep 100000"
+    options = ["--log-driver", form, "--log-max-size", "256k", "--log-max-files", "1000"]
+    identity = adopting.start(script, *ADOPT, *options)
     pid = adopting.pid(identity)
-    kills = 0
-    while without_a_gap_so_far(adopting.logs(identity)) < count or kills < 5:
+    for _ in range(30):
+        time.sleep(chosen.random() * 0.1)
         kill_supervisor(adopting, identity)
-        kills += 1
         adopting.ok("list")
-        time.sleep(chosen.random() * 0.05)
-    assert without_a_gap(adopting.logs(identity)) == count
+    adopting.ok("exec", identity, "touch", "/tmp/enough")
+    wait_until(lambda: adopting.logs(identity).endswith(b"end\n"), "the end of the flood")
+    count = without_a_gap(adopting.logs(identity))
+    assert count >= 30 * 500 and count % 500 == 0
     assert adopting.pid(identity) == pid
-    print(f"{kills} kills")
-
-
-def without_a_gap_so_far(log):
-    """The same of a log that is being written: its last line may not be whole."""
-    return without_a_gap(log[: log.rfind(b"\n") + 1])
 
 
 def test_killed_while_others_exec(adopting):
@@ -245,14 +245,24 @@ def test_killed_while_others_exec(adopting):
     without_a_gap(adopting.logs(identity))
 
 
-@pytest.fixture(scope="session")
-def fault(compile_c):
-    return compile_c("fault.c")
+@contextlib.contextmanager
+def fault_store(caller, fault):
+    """One for kills; a program that outlives its supervisor does not outlive its test."""
+    store = FaultStore(caller, fault)  # noqa: F811
+    try:
+        yield store
+    finally:
+        store.do("remove", "-f", "bot")
+    store.clear()
 
 
 def flood(caller, fault, number, form, gate):
     """A flood whose supervisor is killed at one of its calls. Returns how many there were, or which one was hit."""
-    store = FaultStore(caller, fault)  # noqa: F811
+    with fault_store(caller, fault) as store:  # noqa: F811
+        return flooded(store, number, form, gate)
+
+
+def flooded(store, number, form, gate):  # noqa: F811
     open_gate = gate / "open"
     open_gate.unlink(missing_ok=True)
     count = 3000
@@ -285,8 +295,6 @@ def flood(caller, fault, number, form, gate):
         wait_until(lambda: not alive(pid), "the program's end")
     text = log()
     state = store.rows()[id]["state"]
-    store.must("remove", "-f", id)
-    store.clear()
     if state == "created" or not text:
         return call  # It was killed before there was a program.
     assert without_a_gap(text) == count, (form, number, call, done.stderr)
@@ -307,6 +315,44 @@ def test_killed_at_every_call(caller, fault, folder, form):
     hit = [flood(caller, fault, number, form, gate) for number in sorted(chosen.sample(range(1, calls), min(POINTS, calls - 1)))]
     print(hit)
     assert sum(isinstance(call, str) for call in hit) > len(hit) / 2, hit
+
+
+@pytest.mark.parametrize("who", ["supervisor", "client", "both"])
+def test_killed_in_an_adoption(caller, fault, who):
+    """At every call of it, one after the other, while the program floods; and then it is adopted all the same."""
+    with fault_store(caller, fault) as store:  # noqa: F811
+        killed_in_an_adoption(store, who, f"{SEED} {who} {caller.name}")
+
+
+def killed_in_an_adoption(store, who, seed):  # noqa: F811
+    script = "i=0; while :; do seq $((i*100+1)) $((i*100+100)); i=$((i+1)); sleep 0.02; done"
+    options = [*ADOPT, "--log-max-size", "128k", "--log-max-files", "1000"]
+    id = store.create("bot", *options, command=["sh", "-c", script])
+    store.must("start", "-q", "bot")
+    pid = store.record(id)["state"]["process"]["pid"]
+
+    def attempt(number):
+        if store.supervisor(id):
+            store.kill_supervisor(id)
+        done, call = store.broken(who, number, "kill", "list", "-a")
+        assert store.rows()[id]["state"] == "running", (done.stderr, number, call)
+        assert store.supervisor(id) and store.record(id)["state"]["process"]["pid"] == pid and alive(pid)
+        return done, call
+
+    # The first one counts: it must end, so nothing is killed, and the supervisor is let go when it waits.
+    points = store.points(POINTS * 2, random.Random(seed), attempt)
+    hit = [attempt(number)[1] for number in points]
+    print(hit)
+    assert sum(isinstance(call, str) for call in hit) >= len(hit) / 2, hit
+    store.must("stop", "-t", "0", "bot")
+    done = store.do("logs", "bot")
+    assert without_a_gap_so_far(done.stdout) > 1000
+    assert done.stderr == ""
+
+
+def without_a_gap_so_far(log):
+    """The same of a program that was killed in a line."""
+    return without_a_gap(log[: log.rfind("\n") + 1])
 
 
 def test_half_a_character(adopting):

@@ -50,6 +50,20 @@ import Testing
         #expect(steps[steps.count - 4] == "no_new_privs")
     }
 
+    /// The set-up ends with codex32 up to the last steps, and a filter that knows no prctl(2) is no hindrance.
+    @Test func aProgramOutlivesItsSupervisorFromItsLastStepsOn() throws {
+        for reaper in [false, true] {
+            var outliving = request(.strict)
+            (outliving.outlives, outliving.reaper) = (true, reaper)
+            let steps = try plan(outliving, offer()).stepTexts.filter { !$0.hasPrefix("landlock") }
+            let place = try #require(steps.firstIndex(of: "outlive codex32"))
+            #expect(steps[place - 1] == "no_new_privs")
+            #expect(steps[place + 1].hasPrefix("seccomp"))
+            #expect(steps.count - place == (reaper ? 4 : 3))
+        }
+        #expect(try !plan(request(.strict), offer()).stepTexts.contains("outlive codex32"))
+    }
+
     @Test func strictRefusesAMachineWithoutCgroupsUnlessItIsWaivedByName() throws {
         #expect(throws: Problem.self) { try plan(request(.strict), offer(cgroup: nil)) }
         var waiving = request(.strict)

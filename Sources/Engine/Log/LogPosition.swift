@@ -14,28 +14,31 @@ struct LogPosition: Equatable {
     /// follow the files by their inodes; an empty file says nothing.
     func restore(in folder: borrowing Descriptor, base: String, count: UInt64) throws(KernelError) {
         guard inode != 0 else { return }
-        guard let now = try LogPosition.open(base, in: folder) else { return }
-        if try now.status().inode == inode { return try LogPosition.cut(now, to: size) }
+        if try LogPosition.inode(base, in: folder) == inode { return try LogPosition.cut(base, in: folder, to: size) }
         // One file that was turned is gone, and what stands in its place came later.
-        if count == 1 { return try LogPosition.cut(now, to: 0) }
-        guard let before = try LogPosition.open("\(base).1", in: folder), try before.status().inode == inode else {
-            // Somebody else was at work here: what it left is nobody's to take away.
-            return
-        }
-        try LogPosition.cut(now, to: 0)
-        try LogPosition.cut(before, to: size)
+        if count == 1 { return try LogPosition.cut(base, in: folder, to: 0) }
+        // Otherwise somebody else was at work here: what it left is nobody's to take away.
+        guard try LogPosition.inode("\(base).1", in: folder) == inode else { return }
+        try LogPosition.cut(base, in: folder, to: 0)
+        try LogPosition.cut("\(base).1", in: folder, to: size)
     }
 
-    private static func open(_ name: String, in folder: borrowing Descriptor) throws(KernelError) -> Descriptor? {
-        do { return try folder.open(name, [.readWrite, .noFollow, .nonblocking]) } catch {
+    /// Nil: there is no such name, as in the middle of a turn.
+    private static func inode(_ name: String, in folder: borrowing Descriptor) throws(KernelError) -> UInt64? {
+        do { return try folder.status(of: name).inode } catch {
             guard error.number == Errno.missing else { throw error }
             return nil
         }
     }
 
-    private static func cut(_ file: borrowing Descriptor, to size: UInt64) throws(KernelError) {
+    private static func cut(_ name: String, in folder: borrowing Descriptor, to size: UInt64) throws(KernelError) {
+        let file: Descriptor
+        do { file = try folder.open(name, [.readWrite, .noFollow, .nonblocking]) } catch {
+            guard error.number == Errno.missing else { throw error }
+            return
+        }
         let status = try file.status()
-        guard status.kind == .file else { throw KernelError("open", "log", number: Errno.invalid) }
+        guard status.kind == .file else { throw KernelError("open", name, number: Errno.invalid) }
         if status.size > Int64(clamping: size) { try file.truncate(Int64(clamping: size)) }
     }
 }
