@@ -144,7 +144,8 @@ extension Supervisor {
     }
 
     /// What follows an end: another start, now or later, or the end of this process.
-    private func decide(_ ending: ContainerState.Ending, lasted: Int64) {
+    /// - Parameter problem: why the start failed that somebody waits for; told when it is written down what follows.
+    private func decide(_ ending: ContainerState.Ending, lasted: Int64, problem: Problem? = nil) {
         if lasted >= 10_000_000_000 { failures = 0 }
         let again = startsAgain && !isGoingDown
         let restart =
@@ -152,7 +153,7 @@ extension Supervisor {
             && policy.restarts(status: ending.status, soFar: record.restarts, stopped: record.wasStopped)
         guard again || restart else {
             try? record.become(.exited(ending))
-            return finish(ending)
+            return finish(ending, problem)
         }
         let delay = again ? 0 : RestartPolicy.delay(after: failures)
         startsAgain = false
@@ -163,6 +164,7 @@ extension Supervisor {
         journal.append("restart", record, [.init("restarts", .number(record.restarts))])
         // Whoever waits for an end has seen one.
         answerWaiting(ending)
+        if let problem { answerRestarting(JSON.members(["problem": problem.document])) }
         try? self.again.set(nanoseconds: max(delay, 1))
     }
 
@@ -178,7 +180,6 @@ extension Supervisor {
             try begin()
             answerRestarting(Control.done)
         } catch {
-            answerRestarting(JSON.members(["problem": error.document]))
             // A start that fails is an end like any other, and the policy decides.
             program = nil
             let verdict = Verdict.notStarted(
@@ -186,12 +187,13 @@ extension Supervisor {
             journal.append(
                 "die", record,
                 [.init("exitStatus", .number(error.status)), .init("problem", .string(error.description))])
-            decide(ContainerState.Ending(status: error.status, verdict: verdict.document), lasted: 0)
+            decide(
+                ContainerState.Ending(status: error.status, verdict: verdict.document), lasted: 0, problem: error)
         }
     }
 
     /// Writes the last word, tells everybody, and ends this process.
-    private func finish(_ ending: ContainerState.Ending) {
+    private func finish(_ ending: ContainerState.Ending, _ problem: Problem? = nil) {
         record.supervisor = nil
         record.cgroup = nil
         if record.health != nil { record.health = nil }
@@ -201,8 +203,8 @@ extension Supervisor {
         // Before anybody is told: who waited for the end may start or remove the container at once.
         lock.value.release()
         answerWaiting(ending)
-        answerRestarting(
-            JSON.members(["problem": Problem("cannot restart \(record.name)", "it was stopped meanwhile").document]))
+        let problem = problem ?? Problem("cannot restart \(record.name)", "it was stopped meanwhile")
+        answerRestarting(JSON.members(["problem": problem.document]))
         isDone = true
     }
 
