@@ -72,6 +72,10 @@ int codex_link(int from, const char *old, int to, const char *name) {
     return linkat(from, old, to, name, 0) == 0 ? 0 : -errno;
 }
 
+int codex_link_followed(int from, const char *old, int to, const char *name) {
+    return linkat(from, old, to, name, AT_SYMLINK_FOLLOW) == 0 ? 0 : -errno;
+}
+
 int codex_make_pipe(int folder, const char *name, unsigned mode) {
     return mkfifoat(folder, name, mode) == 0 ? 0 : -errno;
 }

@@ -32,6 +32,8 @@ int codex_set_attribute(int descriptor, const char *name, const void *value, siz
 // name NULL: the descriptor itself. Links are not followed.
 int codex_set_times(int folder, const char *name, int64_t seconds, uint32_t nanoseconds);
 int codex_link(int from, const char *old, int to, const char *name);
+// The same for what a link stands for, as those of /proc/self/fd do: a file that has no name yet.
+int codex_link_followed(int from, const char *old, int to, const char *name);
 int codex_make_pipe(int folder, const char *name, unsigned mode);
 // lseek(2) with SEEK_DATA (data 1) or SEEK_HOLE (0): where the next one begins, or -errno.
 int64_t codex_seek_extent(int descriptor, int64_t offset, int data);

@@ -40,6 +40,8 @@ public final class TarUnpacker {
     private var members: UInt64 = 0
     private var bytes: UInt64 = 0
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
+    /// To name files that have none; nil: they are made under the temporary name.
+    private let own: OwnDescriptors?
     private let temporary = FileName(".codex32-\(Machine.randomHex(bytes: 8)).part")
 
     public init(
@@ -49,6 +51,7 @@ public final class TarUnpacker {
         self.options = options
         self.notice = notice
         self.root = Owned(root)
+        own = options.isFresh ? nil : try? OwnDescriptors()
     }
 
     deinit { buffer.deallocate() }
@@ -205,16 +208,36 @@ public final class TarUnpacker {
         var failure: Problem?
         do throws(Problem) {
             try place(entry, name, parent) { name throws(KernelError) in
-                let file = try parent.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
-                do throws(Problem) { try fill(file, entry) } catch {
+                let new = try create(name, parent)
+                do throws(Problem) { try fill(new.file, entry) } catch {
                     failure = error
                     // Half a file goes again, and nothing is put in anybody's place.
-                    try? parent.descriptor.remove(name)
+                    if new.hasName { try? parent.descriptor.remove(name) }
                     throw KernelError("write", number: Errno.canceled)
                 }
-                try settle(file: file, entry)
+                try settle(file: new.file, entry)
+                if !new.hasName { try own?.name(new.file, name, in: parent.descriptor) }
             }
         } catch { throw failure ?? error }
+    }
+
+    private struct NewFile: ~Copyable {
+        let file: Descriptor
+        let hasName: Bool
+    }
+
+    /// Where the file system can, a new file has no name before it is whole: whoever is killed meanwhile leaves nothing.
+    private func create(_ name: FileName, _ parent: Owned) throws(KernelError) -> NewFile {
+        if own != nil {
+            do throws(KernelError) {
+                return NewFile(file: try parent.descriptor.open(".", [.nameless, .write], mode: 0o600), hasName: false)
+            } catch {
+                // One that cannot says so (open(2), O_TMPFILE); one that fails otherwise will again.
+                guard [Errno.notSupported, Errno.isFolder, Errno.invalid].contains(error.number) else { throw error }
+            }
+        }
+        let file = try parent.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        return NewFile(file: file, hasName: true)
     }
 
     private func fill(_ file: borrowing Descriptor, _ entry: TarEntry) throws(Problem) {

@@ -6,7 +6,22 @@ private let emptyPath: Int32 = 0x1000
 
 /// What a name stands for, from fstatat(2).
 public struct FileStatus: Equatable, Sendable {
-    public enum Kind: Sendable { case file, folder, link, block, character, pipe, socket }
+    public enum Kind: Sendable {
+        case file, folder, link, block, character, pipe, socket
+
+        /// Of the bits of `st_mode` (inode(7)).
+        init(mode: UInt32) {
+            switch mode & S_IFMT {
+            case S_IFDIR: self = .folder
+            case S_IFLNK: self = .link
+            case S_IFBLK: self = .block
+            case S_IFCHR: self = .character
+            case S_IFIFO: self = .pipe
+            case S_IFSOCK: self = .socket
+            default: self = .file
+            }
+        }
+    }
     public let kind: Kind
     public let device: UInt64
     public let inode: UInt64
@@ -22,16 +37,7 @@ public struct FileStatus: Equatable, Sendable {
     public let modified: Int64
 
     init(_ raw: stat) {
-        kind =
-            switch raw.st_mode & S_IFMT {
-            case S_IFDIR: .folder
-            case S_IFLNK: .link
-            case S_IFBLK: .block
-            case S_IFCHR: .character
-            case S_IFIFO: .pipe
-            case S_IFSOCK: .socket
-            default: .file
-            }
+        kind = Kind(mode: raw.st_mode)
         device = UInt64(raw.st_dev)
         inode = UInt64(raw.st_ino)
         deviceNumber = UInt64(raw.st_rdev)
@@ -58,6 +64,8 @@ public struct OpenFlags: OptionSet, Sendable {
     public static let noFollow = OpenFlags(rawValue: O_NOFOLLOW)
     public static let nonblocking = OpenFlags(rawValue: O_NONBLOCK)
     public static let pathOnly = OpenFlags(rawValue: 0o10000000)  // O_PATH
+    /// A new file in the folder that is opened, without a name there (O_TMPFILE, Linux 3.11).
+    public static let nameless = OpenFlags(rawValue: 0o20000000 | O_DIRECTORY)
 }
 
 /// Where a relative path begins: the working folder, or an open one.

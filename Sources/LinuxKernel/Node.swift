@@ -24,16 +24,7 @@ public struct Node: Equatable, Sendable {
     public let mount: UInt64
 
     init(_ raw: codex_node) {
-        kind =
-            switch raw.mode & S_IFMT {
-            case S_IFDIR: .folder
-            case S_IFLNK: .link
-            case S_IFBLK: .block
-            case S_IFCHR: .character
-            case S_IFIFO: .pipe
-            case S_IFSOCK: .socket
-            default: .file
-            }
+        kind = FileStatus.Kind(mode: raw.mode)
         mode = raw.mode & 0o7777
         (uid, gid, links) = (raw.uid, raw.gid, raw.links)
         (device, inode, size) = (raw.device, raw.inode, raw.size)
@@ -148,5 +139,14 @@ public struct OwnDescriptors: ~Copyable {
     /// Opens what a descriptor stands for. The caller knows already that it is a plain file or a folder.
     public borrowing func reopen(_ place: borrowing Descriptor, _ flags: OpenFlags) throws(KernelError) -> Descriptor {
         try folder.open(String(place.number), flags.union(.nonblocking))
+    }
+
+    /// Gives a file a name that had none (``OpenFlags/nameless``). What stands there already is an error.
+    public borrowing func name(
+        _ file: borrowing Descriptor, _ name: FileName, in parent: borrowing Descriptor
+    ) throws(KernelError) {
+        let (own, to, number) = (folder.number, parent.number, String(file.number))
+        let result = name.withCString { codex_link_followed(own, number, to, $0) }
+        try KernelError.check(result, "link", name.description)
     }
 }

@@ -128,6 +128,46 @@ def test_copies_both_ways(store, running):
     assert not [path for path in os.listdir(store.folder) if path.endswith(".part")]
 
 
+@pytest.mark.parametrize("into", ["host", "container"])
+def test_a_killed_copy_leaves_nothing(store, into):
+    """Not even half a file, where the file system has files without names: a killed process can clear nothing away."""
+    name = store.run("c", "mkdir /data")
+    if into == "host":
+        store("cp", write(store, "first"), f"{name}:/data/first")
+        source, target = f"{name}:/data", store.folder / "out"
+        target.mkdir()
+        store.caller.own(target)
+        fill = "head -c 300000000 /dev/zero > /data/big"
+        store("exec", name, "sh", "-c", fill)
+        place = target
+    else:
+        place = store.folder / "volume"
+        place.mkdir()
+        place.chmod(0o777)
+        store.create("v", "sleep 10000", "-v", f"{place}:/v")
+        store("start", "-q", "v")
+        with open(store.folder / "big", "wb") as file:
+            file.truncate(300_000_000)
+        source, target = store.folder / "big", "v:/v/big"
+    process = subprocess.Popen(
+        store.words("cp", source, target), env=store.caller.environment(), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # In the middle of it: it has taken blocks of the disk, but no name.
+    before = os.statvfs(place).f_bfree
+    wait_until(lambda: process.poll() is not None or os.statvfs(place).f_bfree < before - 2000, "some of the copy")
+    process.kill()
+    process.wait(PATIENCE)
+    wait_until(lambda: not [p for p in processes_with(str(store.folder)) if b"\0inside\0" in cmdline(p)], "the helper's end")
+    assert [path for _, _, names in os.walk(place) for path in names if path.endswith(".part")] == []
+
+
+def cmdline(pid):
+    with contextlib.suppress(OSError):
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read()
+    return b""
+
+
 def test_owner_of_what_comes_in(store):
     name = store.run("c", "true")
     source = write(store, "f")
