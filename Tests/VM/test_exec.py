@@ -5,44 +5,32 @@ Runs inside the machine of run-in-vm, as test_limits.py does.
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import time
 import uuid
-from pathlib import Path
 
 import pytest
+from machine import DISK, Store, in_machine, wait_until
 
-HERE = Path(__file__).resolve().parent
-CODEX32 = str(Path(os.environ.get("CODEX32") or HERE.parents[1] / ".build/release/codex32").absolute())
-DISK = Path("/mnt/disk")
-CGROUPS = Path("/sys/fs/cgroup")
-
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not (CGROUPS / "user.codex/session").is_dir() or not DISK.is_mount(),
-    reason="for the machine of Tests/VM/run-in-vm",
-)
+pytestmark = in_machine
 
 
 class Box:
     def __init__(self, who):
-        self.prefix = [str(HERE / "as-user")] if who == "codex" else []
-        self.store = DISK / f"store-exec-{who}"
+        self.store = Store(who, "store-exec")
         self.name = f"box-{uuid.uuid4().hex[:12]}"
-
-    def line(self, verb, *words):
-        return [*self.prefix, CODEX32, verb, "--root", str(self.store), *map(str, words)]
+        self.line = self.store.line
 
     def verb(self, verb, *words):
-        return subprocess.run(self.line(verb, *words), capture_output=True, text=True, timeout=300, cwd=DISK, check=False)
+        return self.store(verb, *words, ok=False)
 
     def record(self):
-        return json.loads(self.verb("inspect", self.name).stdout)[0]
+        return self.store.record(self.name)
 
     @property
     def cgroup(self):
-        return Path(self.record()["cgroup"])
+        return self.store.cgroup(self.name)
 
     def processes(self):
         return {int(word) for word in (self.cgroup / "cgroup.procs").read_text().split()}
@@ -51,8 +39,6 @@ class Box:
 @contextlib.contextmanager
 def detached(who, *options, level="strict"):
     box = Box(who)
-    box.store.mkdir(exist_ok=True)
-    os.chown(box.store, *([1001, 1001] if who == "codex" else [0, 0]))
     made = box.verb("run", "-d", "-q", "--isolation", level, "--name", box.name, "-w", "/", *options, "--image", "template:busybox", "--", "sleep", "10000")
     assert made.returncode == 0, made.stderr
     try:
@@ -61,15 +47,6 @@ def detached(who, *options, level="strict"):
         box.verb("unpause", box.name)
         gone = box.verb("remove", "-f", box.name)
         assert gone.returncode == 0, gone.stderr
-
-
-def wait_until(condition, what, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if value := condition():
-            return value
-        time.sleep(0.05)
-    pytest.fail(f"never came: {what}")
 
 
 @pytest.fixture(params=["root", "codex"])

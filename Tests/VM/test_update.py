@@ -6,55 +6,25 @@ Runs inside the machine of run-in-vm, as root.
 import contextlib
 import json
 import os
-import subprocess
 import time
-from pathlib import Path
 
 import pytest
+from machine import DISK, Store, in_machine
 
-HERE = Path(__file__).resolve().parent
-CODEX32 = str(Path(os.environ.get("CODEX32") or HERE.parents[1] / ".build/release/codex32").absolute())
-DISK = Path("/mnt/disk")
-CGROUPS = Path("/sys/fs/cgroup")
-
-pytestmark = pytest.mark.skipif(
-    os.geteuid() != 0 or not (CGROUPS / "user.codex/session").is_dir() or not DISK.is_mount(),
-    reason="for the machine of Tests/VM/run-in-vm",
-)
-
-
-class Store:
-    def __init__(self, who):
-        self.prefix = [str(HERE / "as-user")] if who == "codex" else []
-        self.folder = DISK / f"update-{who}"
-
-    def __call__(self, verb, *words, ok=True):
-        done = subprocess.run(
-            [*self.prefix, CODEX32, verb, "--root", str(self.folder), *words],
-            capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL, cwd=DISK, check=False,
-        )  # fmt: skip
-        assert not ok or done.returncode == 0, done.stderr
-        return done
-
-    def record(self, name):
-        return json.loads(self("inspect", name).stdout)[0]
-
-    def cgroup(self, name):
-        return Path(self.record(name)["cgroup"])
-
-    def stats(self, name):
-        return json.loads(self("stats", "--no-stream", "--format", "json", name).stdout)
+pytestmark = in_machine
 
 
 @pytest.fixture(params=["root", "codex"])
 def store(request):
-    made = Store(request.param)
-    made.folder.mkdir(exist_ok=True)
-    os.chown(made.folder, *([1001] * 2 if request.param == "codex" else [0] * 2))
+    made = Store(request.param, "update")
     yield made
     for name in made("list", "-q").stdout.split():
         made("remove", "-f", "-v", name, ok=False)
     assert made("list", "-q").stdout == ""
+
+
+def stats(store, name):
+    return json.loads(store("stats", "--no-stream", "--format", "json", name).stdout)
 
 
 def start(store, name, *options, script="while :; do :; done"):
@@ -130,7 +100,7 @@ def test_update_puts_former_limits_back(store):
 def test_stats_are_the_cgroups(store):
     start(store, "seen", "-m", "128m", "--pids-limit", "100", "--cpus", "0.5", script="sleep 1000 & while :; do :; done")
     group = store.cgroup("seen")
-    row = store.stats("seen")
+    row = stats(store, "seen")
     assert (row["from"], row["memoryFrom"]) == ("cgroup", "cgroup")
     assert (row["memoryLimitBytes"], row["pidsLimit"]) == (128 << 20, 100)
     assert row["pids"] == int((group / "pids.current").read_text()) == 2
@@ -138,7 +108,7 @@ def test_stats_are_the_cgroups(store):
     used = int((group / "cpu.stat").read_text().split()[1]) / 1e6
     assert 0 < row["cpuSeconds"] <= used
     end = time.monotonic() + 120
-    while store.stats("seen")["cpuPercent"] == 0 and time.monotonic() < end:
+    while stats(store, "seen")["cpuPercent"] == 0 and time.monotonic() < end:
         pass
     with contextlib.suppress(FileNotFoundError):
         assert (row["readBytes"] is not None) == ((group / "io.stat").read_text() is not None)
