@@ -1,10 +1,11 @@
-// The child of `codex32 run`, made before Swift has begun.
+// What is done before Swift begins: the process is put in order, and the child of a `codex32 run` is made.
 //
 // To make namespaces takes the kernel about as long as Swift's runtime takes to begin and codex32 to read
 // its options, and the two need nothing of each other. So a constructor that runs before all others looks
 // at the arguments, guesses which namespaces the run will ask for, and makes a child that waits for its
 // plan (see child_main). It decides nothing: Swift takes the child when it is what the plan wants, and
-// otherwise ends it. A wrong guess costs a moment.
+// otherwise ends it. A wrong guess costs a moment. Only where there is no cgroup v2: with it, a container is
+// born in its cgroup, which is not there yet (to move it in later stops all forks of the machine for a moment).
 #define _GNU_SOURCE
 #include "codex_launch.h"
 
@@ -14,6 +15,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -28,10 +30,11 @@ static struct {
 
 // What the levels ask for, as ``Planner`` does. 0: not to be known from here.
 static uint64_t guess(int argc, char **argv) {
-    const char *level = "standard";
+    const char *given = getenv("CODEX32_ISOLATION_LEVEL");
+    const char *level = given ? given : "standard";
     for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
         // These change the namespaces, or have another process make them.
-        static const char *const others[] = {"--network", "--net", "--init", "--detach", "-d", "--help", "-h"};
+        static const char *const others[] = {"--network", "--net", "--init", "--detach", "-d", "--dry-run", "--help", "-h"};
         for (size_t other = 0; other < sizeof others / sizeof *others; other++)
             if (strncmp(argv[i], others[other], strlen(others[other])) == 0) return 0;
         static const char option[] = "--isolation";
@@ -50,12 +53,13 @@ static uint64_t guess(int argc, char **argv) {
 
 // Has the child run beside us, not after us: a scheduler that packs processes onto few CPUs, as those of
 // virtual machines may, leaves it waiting until we do. To be allowed every CPU is what a process begins
-// with; one that is allowed fewer, by whomever, stays as it is.
+// with, within its cpuset; one that was given fewer of those (taskset(1)) keeps to them.
 static void run_beside(pid_t child) {
     cpu_set_t all, before, after;
     memset(&all, 0xff, sizeof all);
-    if (sched_getaffinity(child, sizeof before, &before) < 0 || sched_setaffinity(child, sizeof all, &all) < 0) return;
-    if (sched_getaffinity(child, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after) && CPU_COUNT(&before) > 1) {
+    if (sched_getaffinity(child, sizeof before, &before) < 0 || CPU_COUNT(&before) < 2) return;
+    if (sched_setaffinity(child, sizeof all, &all) < 0) return;
+    if (sched_getaffinity(child, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after)) {
         int here = sched_getcpu();
         if (here >= 0 && here < CPU_SETSIZE) CPU_CLR((size_t)here, &all);
         (void)sched_setaffinity(child, sizeof all, &all);
@@ -66,7 +70,7 @@ static void run_beside(pid_t child) {
     }
 }
 
-__attribute__((constructor(101))) static void bear_early(int argc, char **argv) {
+static void bear_early(int argc, char **argv) {
     if (argc < 3 || strcmp(argv[1], "run") != 0) return;
     // Of descriptors that are missing codex32 thinks later, and a child may have none of its own there.
     for (int number = 0; number < 3; number++)
@@ -82,6 +86,42 @@ __attribute__((constructor(101))) static void bear_early(int argc, char **argv) 
         run_beside(early.child.pid);
     else
         codex_launch_leave_room(early.room, CODEX_LAUNCH_ROOM);
+}
+
+// Of everybody's children, /proc/PID/cmdline shows what was the parent's, to all who see the process: a container
+// would read there what its host gives it, and others' secrets. A child wipes its own copy.
+static struct {
+    char *start;
+    size_t length;
+} words;
+
+void codex_hide_words(void) {
+    if (!words.start) return;
+    static const char name[] = "codex32";
+    memset(words.start, 0, words.length);
+    memcpy(words.start, name, words.length < sizeof name ? words.length - 1 : sizeof name);
+}
+
+static void remember_words(int argc, char **argv) {
+    if (argc < 1) return;
+    // One behind the other on the stack (execve(2), elf's create_elf_tables); others are left alone.
+    char *end = argv[0];
+    for (int i = 0; i < argc && argv[i] == end; i++) end += strlen(argv[i]) + 1;
+    words.start = argv[0];
+    words.length = (size_t)(end - argv[0]);
+}
+
+__attribute__((constructor(101))) static void begin(int argc, char **argv) {
+    // Ignored, it would have the kernel reap our children for us, and how they ended would be lost (wait(2)).
+    signal(SIGCHLD, SIG_DFL);
+    remember_words(argc, argv);
+    char own[8];
+    if (readlink("/proc/self/exe", own, sizeof own) < 0) {
+        static const char text[] = "codex32: cannot begin: /proc cannot be read\nhint: mount -t proc proc /proc\n";
+        (void)!write(STDERR_FILENO, text, sizeof text - 1);
+        _exit(125);
+    }
+    bear_early(argc, argv);
 }
 
 int codex_early_take(const struct codex_birth *birth, struct codex_child *child, void **room) {

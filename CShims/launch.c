@@ -228,11 +228,13 @@ static int receive_plan(int control, const struct codex_plan *plan) {
 // The memory in which the plan comes is the only thing that both may write: the parent writes it once,
 // before its word, takes its own mapping away, and never reads from there; a child that went astray could
 // spoil its own plan and nothing else. Until the parent's first word the child must be dumpable, or its id
-// maps could not be written; that word comes as soon as they are, before there is a plan, and there is no
-// image, volume or descriptor of the container's to be had by tracing it until then.
+// maps could not be written; that word comes as soon as they are, before there is a plan. A process outside
+// that may trace it then, of the same user and in the same pid namespace, could trace codex32 itself as well;
+// no container can, for it sees neither.
 __attribute__((noreturn)) static void child_main(
     const struct codex_birth *birth, const struct codex_plan *plan, int control, int report) {
     struct codex_child_state state = {.plan = plan, .control = control, .report = report, .root = -1, .index = UINT32_MAX};
+    codex_hide_words();
     int later = (int)(birth->clone_flags & BORN_LATER);
     int result = drop_inherited_signals();
     if (result == 0 && later && unshare(later) < 0) result = -errno;

@@ -37,13 +37,13 @@ final class Newborn {
             try Child.bear(birth.namespaces, reaper: reaper)
         }
         do {
-            try birth.identity?.apply(to: child.pid)
+            if let identity = birth.identity { try Start.map(child, identity) }
             // Opened before the child is closed to tracing: afterwards that takes a right over all processes.
             let isNeeded = birth.identity != nil && Machine.isRoot
             userNamespace = try explaining(what) { () throws(KernelError) in
                 isNeeded ? Owned(try Descriptor.open("/proc/\(child.pid)/ns/user", [.read])) : nil
             }
-            try explaining(what) { () throws(KernelError) in try child.go() }
+            try Start.tell { () throws(KernelError) in try child.go() }
         } catch {
             child.kill()
             throw error

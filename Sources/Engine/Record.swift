@@ -7,20 +7,24 @@ struct Record {
     let id: String
     let name: String?
     let image: String
-    let command: [String]
     let isolation: String
     let started: Int64
-    let cgroupParent: String?
-    let waived: [String]
+    private(set) var command: [String] = []
+    private(set) var cgroupParent: String?
+    private(set) var waived: [String] = []
     var pid: Int32?
 
-    init(id: String, configuration: RunConfiguration, image: String, started: Int64, plan: LaunchPlan) {
+    init(id: String, configuration: RunConfiguration, image: String, started: Int64) {
         self.id = id
         self.image = image
         self.started = started
         name = configuration.name
+        isolation = configuration.request.level.rawValue
+    }
+
+    /// Adds what the plan says.
+    mutating func describe(_ plan: LaunchPlan) {
         command = plan.arguments
-        isolation = plan.level.rawValue
         cgroupParent = plan.cgroup?.place.path
         waived = plan.notices.filter(\.waived).map(\.item.rawValue)
     }

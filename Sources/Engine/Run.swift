@@ -55,7 +55,17 @@ public enum Run {
         let base = ContainerID.identityBase(id)
         let newborn = Newborn.bear(request, offer: offer, identityBase: base)
 
-        let layer = try makeLayer(id, request, configuration)
+        var record = Record(id: id, configuration: configuration, image: image, started: started)
+        // What is owned outside of the program's own processes is written down before it is made. Where
+        // there is nothing, the entry waits until the child is busy with its mounts.
+        var entry: RunningEntry?
+        if configuration.name != nil || own > 0 || needsLayer(request) {
+            entry = try RunningEntry(
+                id: id, name: configuration.name, storage: configuration.storage, record: record.document)
+        }
+        // The entry last: what is left when this is interrupted, the next sweep finds by it.
+        defer { remove(entry) }
+        let layer = try needsLayer(request) ? Layer(id: id, storage: configuration.storage) : nil
         defer { remove(layer) }
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
@@ -64,18 +74,13 @@ public enum Run {
         try volumes.give(own, to: plan)
         if !configuration.quiet { warn(plan.notices, report) }
 
-        var record = Record(id: id, configuration: configuration, image: image, started: started, plan: plan)
-        // What is owned outside of the program's own processes is written down before it is made. Where
-        // there is nothing, the entry waits until the child is busy with its mounts.
-        var entry: RunningEntry?
-        if plan.cgroup != nil || configuration.name != nil || ownsLayer(layer) || own > 0 {
-            entry = try RunningEntry(
-                id: id, name: configuration.name, storage: configuration.storage, record: record.document)
-        }
-        defer {
-            // The entry last: what is left when this is interrupted, the next sweep finds by it.
-            remove(layer)
-            remove(entry)
+        record.describe(plan)
+        if plan.cgroup != nil {
+            if entry == nil {
+                entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
+            } else {
+                try entry?.replace(record.document)
+            }
         }
         let cgroup = try makeCgroup(id, plan)
         defer { clear(cgroup) }
@@ -93,7 +98,7 @@ public enum Run {
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
             } else {
-                entry?.update(record.document)
+                try? entry?.replace(record.document)
             }
         }
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
@@ -167,24 +172,14 @@ public enum Run {
 
     // MARK: What a run owns
 
-    private static func makeLayer(
-        _ id: String, _ request: SandboxRequest, _ configuration: RunConfiguration
-    ) throws(Problem) -> Layer? {
-        guard case .folder = request.root, !request.readOnly else { return nil }
-        return try Layer(id: id, storage: configuration.storage)
+    private static func needsLayer(_ request: SandboxRequest) -> Bool {
+        if case .folder = request.root { !request.readOnly } else { false }
     }
 
     private static func writable(_ layer: borrowing Layer?) -> WritableLayer? {
         switch layer {
         case .some(let layer): WritableLayer(layer.host)
         case .none: nil
-        }
-    }
-
-    private static func ownsLayer(_ layer: borrowing Layer?) -> Bool {
-        switch layer {
-        case .some: true
-        case .none: false
         }
     }
 

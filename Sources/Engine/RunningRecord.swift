@@ -9,9 +9,9 @@ struct RunningEntry: ~Copyable {
     private let folder: Descriptor
     /// The record's open file, for its lock.
     private let record: Descriptor
-    /// The file that took its place. It was locked before it did, and the first stays locked too:
-    /// whoever opened that one a moment earlier finds the owner alive.
-    private var replacement: Descriptor?
+    /// The files that took its place. Each was locked before it did, and those before it stay locked too:
+    /// whoever opened one of them a moment earlier finds the owner alive.
+    private var replacements: [Owned<Descriptor>] = []
     private let nameLock: NameClaim?
     static let recordName = "record.json"
 
@@ -43,20 +43,20 @@ struct RunningEntry: ~Copyable {
         self.nameLock = nameLock
         self.containers = containers
         self.id = id
-        replacement = nil
     }
 
-    /// Puts another record in the place of the present one, whole (rename(2)), and keeps both locked.
-    mutating func update(_ record: JSON) {
+    /// Puts another record in the place of the present one, whole (rename(2)), and keeps all of them locked.
+    mutating func replace(_ record: JSON) throws(Problem) {
         let temporary = ".record"
         do {
             let file = try folder.open(temporary, [.write, .create, .truncate, .noFollow])
             _ = try file.lock(wait: true)
             try file.write(record.text())
             try folder.rename(temporary, to: Self.recordName)
-            replacement = consume file
+            replacements.append(Owned(file))
         } catch {
             try? folder.remove(temporary)
+            throw Problem("cannot record the container \(id)", error)
         }
     }
 

@@ -62,7 +62,7 @@ enum Start {
         if !Machine.isRoot { Machine.setDumpable(false) }
         do {
             if let identity = plan.identity {
-                try identity.apply(to: child.pid)
+                try map(child, identity)
                 plan.notices += try sources.mapOwners(plan, child: child.pid)
             }
             try tell { () throws(KernelError) in try child.go() }
@@ -73,10 +73,23 @@ enum Start {
         }
     }
 
+    /// Writes the child's id maps. Where that fails because the child could not be born, this is the reason told.
+    static func map(_ child: borrowing Child, _ identity: IdentityMap) throws(Problem) {
+        do throws(Problem) { try identity.apply(to: child.pid) } catch {
+            // What it said before is kept by the socket; ended, it says no more.
+            try? child.signal(Signal.kill)
+            if let message = try? child.receive(), case .unborn(let reason) = message { throw unborn(reason) }
+            throw error
+        }
+    }
+
     /// Says a word to the child. One that is gone already has left its reason, which is read next.
     static func tell(_ word: () throws(KernelError) -> Void) throws(Problem) {
         do throws(KernelError) { try word() } catch {
-            guard error.number == Errno.brokenPipe else { throw Problem("cannot start the sandbox", error) }
+            // Reset: it went with a word of ours unread.
+            guard error.number == Errno.brokenPipe || error.number == Errno.connectionReset else {
+                throw Problem("cannot start the sandbox", error)
+            }
         }
     }
 
@@ -96,6 +109,8 @@ enum Start {
     static func unborn(_ error: KernelError) -> Problem {
         let hint: String
         switch error.number {
+        case Errno.noSpace where error.call == "unshare":
+            hint = "one kind of namespaces is used up or switched off: sysctl user, the max_*_namespaces"
         case Errno.noSpace, Errno.userLimit:
             hint = "user namespaces are used up or switched off: sysctl -w user.max_user_namespaces=65536"
         case Errno.permission:

@@ -33,7 +33,10 @@ struct Supervision: ~Copyable {
     private let stop: Timer
     private let cpu: Timer
     private var outputBytes: UInt64 = 0
-    private var pending: [UInt8] = []
+    private var typed = TypedInput()
+    /// The terminal's master is waited for, and nobody has its other end any more.
+    private var isTerminalWatched = false
+    private var isTerminalClosed = false
     private var output: Flow
     private var error: Flow
     /// Somebody wants an end of it: a reader that takes nothing is not waited for any more.
@@ -74,7 +77,7 @@ struct Supervision: ~Copyable {
             switch terminal {
             case .some(let master):
                 try master.setNonblocking(true)
-                try events.add(master.number, token: Token.terminal.rawValue)
+                try watchTerminal(master.number)
                 if configuration.interactive { try addInput() }
             case .none: break
             }
@@ -93,8 +96,10 @@ struct Supervision: ~Copyable {
                     case .stop:
                         try stop.set(nanoseconds: 0)
                         try? child.signal(Signal.kill)
-                    case .terminal: try copyOut(terminal)
-                    case .input: copyIn(terminal)
+                    case .terminal:
+                        if event.writable { try writeTyped(terminal) }
+                        if event.readable || event.hungUp { try copyOut(terminal) }
+                    case .input: try copyIn(terminal)
                     case .output: try copyPipe(pipes, .output)
                     case .error: try copyPipe(pipes, .error)
                     case .outputRoom: try pass(.output, from: source(.output, terminal, pipes))
@@ -210,7 +215,10 @@ struct Supervision: ~Copyable {
     private mutating func copyOut(_ terminal: borrowing Descriptor?) throws(KernelError) {
         switch terminal {
         case .some(let master):
-            guard let bytes = Supervision.read(master.number) else { return events.remove(master.number) }
+            guard let bytes = Supervision.read(master.number) else {
+                isTerminalClosed = true
+                return try watchTerminal(master.number)
+            }
             take(bytes, for: .output)
             try pass(.output, from: (master.number, .terminal))
         case .none: break
@@ -241,27 +249,45 @@ struct Supervision: ~Copyable {
         let outlet = stream == .output ? output.outlet.number : error.outlet.number
         if all {
             events.remove(outlet)
-            if let source { try events.add(source.number, token: source.token.rawValue) }
-        } else {
-            if let source { events.remove(source.number) }
+        } else if let source, source.token != .terminal {
+            events.remove(source.number)
+        }
+        if let source, source.token == .terminal {
+            try watchTerminal(source.number)
+        } else if all, let source {
+            try events.add(source.number, token: source.token.rawValue)
+        }
+        if !all {
             try events.add(outlet, token: (stream == .output ? Token.outputRoom : .errorRoom).rawValue, write: true)
         }
     }
 
-    private mutating func copyIn(_ terminal: borrowing Descriptor?) {
-        guard let bytes = Supervision.read(StandardStream.input.rawValue) else { return }
-        if bytes.isEmpty { events.remove(StandardStream.input.rawValue) }
-        // The end of the input is the terminal's end-of-file character to the program (termios(3)).
-        pending += bytes.isEmpty ? [4] : bytes
+    /// Waits for what the terminal is to be waited for now. Not at all, where that is nothing: a closed one would be
+    /// told again and again.
+    private mutating func watchTerminal(_ master: Int32) throws(KernelError) {
+        let (reads, writes) = (!isTerminalClosed && !output.isWaiting, !isTerminalClosed && !typed.isEmpty)
+        guard reads || writes else {
+            if isTerminalWatched { events.remove(master) }
+            return isTerminalWatched = false
+        }
+        if !isTerminalWatched { try events.add(master, token: Token.terminal.rawValue) }
+        isTerminalWatched = true
+        events.change(master, token: Token.terminal.rawValue, read: reads, write: writes)
+    }
+
+    private mutating func copyIn(_ terminal: borrowing Descriptor?) throws(KernelError) {
+        if !typed.read() { events.remove(StandardStream.input.rawValue) }
+        try writeTyped(terminal)
+    }
+
+    private mutating func writeTyped(_ terminal: borrowing Descriptor?) throws(KernelError) {
         switch terminal {
         case .some(let master):
-            // A program that never reads fills its terminal: what does not fit is dropped rather than
-            // kept without bound, as a real terminal drops what is typed then.
-            if let count = pending.withUnsafeBytes({ try? master.write(some: $0) }) {
-                pending.removeFirst(count)
-            }
-            if pending.count > 65536 { pending.removeAll() }
-        case .none: pending.removeAll()
+            typed.write(to: master)
+            events.change(
+                StandardStream.input.rawValue, token: Token.input.rawValue, read: typed.isEmpty, write: false)
+            try watchTerminal(master.number)
+        case .none: break
         }
     }
 

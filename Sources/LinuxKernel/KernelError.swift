@@ -68,6 +68,7 @@ public enum Errno {
     public static let crossDevice = EXDEV
     public static let stale = ESTALE
     public static let brokenPipe = EPIPE
+    public static let connectionReset = ECONNRESET
     public static let userLimit = EUSERS
     public static let overflow = EOVERFLOW
     public static let canceled = ECANCELED

@@ -104,12 +104,14 @@ def test_missing_streams(caller, missing):
         assert set(map(int, os.listdir(f"/proc/{pid}/fd"))) == {0, 1, 2} - set(missing)
 
 
-def test_killed_at_any_moment(caller, orphans):
-    """kill -9 of codex32 at a random moment of its start: the child, with or without a plan, ends too."""
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_killed_at_any_moment(caller, orphans, level):
+    """kill -9 of codex32 at a random moment of its start: the child, with or without a plan, ends too, and the next
+    run finds what it made on disk."""
     chosen = random.Random(20261124)
     for _ in range(60):
         process = subprocess.Popen(
-            caller.words(command=["sleep", "1000"]), env=caller.environment(), cwd=caller.home,
+            caller.words(command=["sleep", "1000"], level=level), env=caller.environment(), cwd=caller.home,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         time.sleep(chosen.random() * 0.012)
@@ -121,3 +123,65 @@ def test_killed_at_any_moment(caller, orphans):
     assert caller.run(command=["true"]).returncode == 0  # sweeps what was left
     # An entry that was only half made has a name of another kind, and goes a minute later.
     assert [entry for entry in caller.entries() if re.fullmatch("[0-9a-f]{16}", entry.rpartition("/")[2])] == []
+
+
+def ignoring_children(caller, *words):
+    """A caller that ignores SIGCHLD, as some daemons do: exec passes that on (signal(7))."""
+    return subprocess.run(
+        [*caller.become(), "sh", "-c", "trap '' CHLD; exec \"$@\"", "sh", str(caller.binary), *words],
+        env=caller.environment({"CODEX32_STORAGE_DIR": str(caller.storage)}), cwd=caller.home, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+
+
+def test_a_caller_that_ignores_its_children(caller):
+    image = ["--image", BUSYBOX]
+    for options in ([], ["--init"], ["--network", "host"], ["--isolation", "minimal"]):
+        done = ignoring_children(caller, "run", "-q", *options, *image, "--", "sh", "-c", "exit 3")
+        assert (done.returncode, done.stderr) == (3, "")
+    # Its program has the signal as it should be, too.
+    done = ignoring_children(caller, "run", "-q", *image, "--", "sed", "-n", "s/SigIgn:.//p", "/proc/self/status")
+    assert int(done.stdout, 16) == 0
+    made = ignoring_children(caller, "run", "-q", "-d", "--name", "box", *image, "--", "sleep", "1000")
+    try:
+        assert made.returncode == 0, made.stderr
+        done = ignoring_children(caller, "exec", "box", "sh", "-c", "exit 5")
+        assert (done.returncode, done.stderr) == (5, "")
+        done = ignoring_children(caller, "cp", "box:/bin/busybox", str(caller.home / "copied"))
+        assert (done.returncode, done.stderr) == (0, "")
+    finally:
+        gone = ignoring_children(caller, "remove", "-f", "box")
+    assert gone.returncode == 0, gone.stderr
+
+
+def test_the_hosts_command_line_is_not_seen(caller):
+    """/proc/PID/cmdline has no check of rights: what codex32 was given must not be in a process that a container sees."""
+    script = "cat /proc/[0-9]*/cmdline | tr '\\0' ' '"
+    done = caller.sh(script, "--init", "-e", "PASSWORD=hunter2", "-v", f"{caller.home}:/x:ro", level="standard")
+    assert done.returncode == 0 and "codex32" in done.stdout and "cat" in done.stdout
+    assert "hunter2" not in done.stdout and str(caller.home) not in done.stdout
+    spy = "while :; do cat /proc/[0-9]*/cmdline | tr '\\0' ' '; done > /tmp/seen 2> /dev/null"
+    root = ["--root", str(caller.storage)]
+    made = caller.execute(
+        [*caller.become(), str(caller.binary), "run", *root, "-q", "-d", "--name", "spied", "--image", BUSYBOX, "--", "sh", "-c", spy]
+    )
+    try:
+        assert made.returncode == 0, made.stderr
+        run = [*caller.become(), str(caller.binary), "exec", *root]
+        for _ in range(40):
+            assert caller.execute([*run, "-e", "TOKEN=hunter2", "spied", "true"]).returncode == 0
+        # The spy is at work: it sees the one who waits to be seen.
+        seen = caller.execute([*run, "spied", "sh", "-c", "until grep -q 'until grep' /tmp/seen; do sleep 0.02; done; cat /tmp/seen"])
+        assert seen.returncode == 0 and "until grep" in seen.stdout
+        assert "hunter2" not in seen.stdout and str(caller.storage) not in seen.stdout
+    finally:
+        caller.execute([*caller.become(), str(caller.binary), "remove", *root, "-f", "spied"])
+
+
+def test_without_proc(caller):
+    if caller.name != "root":
+        pytest.skip("an ordinary user cannot take /proc away")
+    words = ["unshare", "-m", "sh", "-c", 'umount -l /proc && exec "$@"', "sh", *start(caller), "--image", BUSYBOX, "--", "true"]
+    done = caller.execute(words)
+    assert done.returncode == 125
+    assert done.stderr.startswith("codex32: ") and "hint: mount -t proc" in done.stderr

@@ -9,7 +9,7 @@ struct ExecSession: ~Copyable {
     private let events: EventQueue
     private let signals: SignalQueue
     private let timer: Timer
-    private var typed: [UInt8] = []
+    private var typed = TypedInput()
     private(set) var isLate = false
 
     /// Begins to collect signals, before there is a program to pass them to.
@@ -112,27 +112,21 @@ struct ExecSession: ~Copyable {
 
     /// Takes what was typed. False: that was all.
     private mutating func copyIn(_ exec: borrowing Exec) -> Bool {
-        guard let bytes = StandardStream.input.readSome(4096) else { return true }
-        if bytes.isEmpty { events.remove(StandardStream.input.rawValue) }
-        // The end of the input is the terminal's end-of-file character to the program (termios(3), VEOF).
-        typed += bytes.isEmpty ? [4] : bytes
+        let goesOn = typed.read()
+        if !goesOn { events.remove(StandardStream.input.rawValue) }
         writeTyped(exec)
-        return !bytes.isEmpty
+        return goesOn
     }
 
-    /// What does not fit waits for room, and the input with it.
     private mutating func writeTyped(_ exec: borrowing Exec) {
         switch exec.terminal {
         case .some(let master):
-            while !typed.isEmpty {
-                guard let count = try? master.write(some: typed), count > 0 else { break }
-                typed.removeFirst(count)
-            }
+            typed.write(to: master)
             let waits = !typed.isEmpty
             events.change(master.number, token: Token.terminal.rawValue, read: true, write: waits)
             events.change(
                 StandardStream.input.rawValue, token: Token.input.rawValue, read: !waits, write: false)
-        case .none: typed = []
+        case .none: break
         }
     }
 }

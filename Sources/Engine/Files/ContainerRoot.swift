@@ -128,14 +128,14 @@ final class HeldRoot {
         let root: Owned<Descriptor>
         do {
             if let identity = plan.identity {
-                try identity.apply(to: child.pid)
+                try Start.map(child, identity)
                 plan.notices += try sources.mapOwners(plan, child: child.pid)
                 namespace = Owned(
                     try explaining(what) { () throws(KernelError) in
                         try Descriptor.open("/proc/\(child.pid)/ns/user", [.read])
                     })
             }
-            try explaining(what) { () throws(KernelError) in try child.go() }
+            try Start.tell { () throws(KernelError) in try child.go() }
             root = try receive(child, plan, what)
         } catch {
             child.kill()
@@ -187,6 +187,7 @@ final class HeldRoot {
         let message = try explaining(what) { () throws(KernelError) in try child.receive() }
         switch consume message {
         case .root(let root): return Owned(root)
+        case .unborn(let error): throw Start.unborn(error)
         case .failed(let step, let error, let detail):
             throw LaunchFailure.problem(plan, step: step, error, detail: detail)
         default: throw Problem(what, "the process that was to hold it ended")
