@@ -268,7 +268,8 @@ struct Supervision: ~Copyable {
         let (reads, writes) = (!isTerminalClosed && !output.isWaiting, !isTerminalClosed && !typed.isEmpty)
         guard reads || writes else {
             if isTerminalWatched { events.remove(master) }
-            return isTerminalWatched = false
+            isTerminalWatched = false
+            return
         }
         if !isTerminalWatched { try events.add(master, token: Token.terminal.rawValue) }
         isTerminalWatched = true

@@ -25,7 +25,8 @@ import Testing
                     )
                     // Not an expectation for each of the millions: only for those that fail.
                     if old == nil || old != new {
-                        Issue.record("\(architecture) \(number) \(arguments): \(String(describing: old)), \(String(describing: new))")
+                        Issue.record(
+                            "\(architecture) \(number) \(arguments): \(old.debugDescription), \(new.debugDescription)")
                         return
                     }
                 }
@@ -36,7 +37,9 @@ import Testing
     @Test(arguments: [IsolationLevel.standard, .strict])
     func ownProfilesBecomeHalfAsLong(level: IsolationLevel) throws {
         let profile = try SeccompProfile(try JSONReader.read(level.seccompProfile))
-        guard let builder = SeccompBuilder(defaultAction: 0x0005_0001) else { throw KernelError("seccomp_init", number: 22) }
+        guard let builder = SeccompBuilder(defaultAction: 0x0005_0001) else {
+            throw KernelError("seccomp_init", number: 22)
+        }
         for name in ["x86_64", "x86", "x32"] where Machine.architecture == "x86_64" {
             try builder.add(architecture: try #require(SeccompBuilder.architecture(named: name)))
         }
