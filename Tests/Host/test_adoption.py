@@ -110,7 +110,8 @@ def test_adopt(adopting, level, options):
     assert "its own status" in verdict["note"]
     # And it begins anew like any other.
     adopting.ok("start", "-q", "bot")
-    adopting.ok("stop", "-t", "0", "bot")
+    adopting.ok("kill", "bot")
+    adopting.until("bot", "exited")
     assert adopting.record("bot")["state"]["exitStatus"] == 137
     assert "note" not in adopting.record("bot")["state"]["verdict"]
 
@@ -175,8 +176,9 @@ def test_clients_go_on(adopting):
     with (
         adopting.popen("logs", "-f", "bot") as follower,
         adopting.popen("wait", "bot") as waiter,
-        adopting.popen("attach", "bot", stdout=subprocess.DEVNULL) as watcher,
+        adopting.popen("attach", "bot") as watcher,
     ):
+        assert watcher.stdout.readline()
         text = bytearray()
         reader = threading.Thread(target=lambda: text.extend(follower.stdout.read()))
         reader.start()
@@ -185,7 +187,7 @@ def test_clients_go_on(adopting):
             wait_until(lambda: without_a_gap(adopting.logs("bot")) > seen + 10, "more numbers")
             kill_supervisor(adopting, identity)
         assert watcher.wait(PATIENCE) == 125
-        assert b"has another" in watcher.stderr.read() and alive(adopting.pid("bot"))
+        assert b"has another" in watcher.stderr.read() and watcher.stdout.read() and alive(adopting.pid("bot"))
         adopting.ok("stop", "bot")
         assert waiter.wait(PATIENCE) == 0 and waiter.stdout.read() == b"143\n"
         assert follower.wait(PATIENCE) == 0
@@ -469,6 +471,23 @@ def test_ended_while_nobody_watched(adopting, adopted):
     assert adopting.ok("wait", "bot") == "125\n"
     assert adopting.ok("system", "recover") == "all is in order\n"
     assert adopting.logs(identity) == b"up\n"
+
+
+def test_ended_in_a_flood_while_nobody_watched(adopting):
+    """What was taken from it by then is in the log, once and in order; the rest went with its pipe."""
+    script = "i=0; while :; do seq $((i*500+1)) $((i*500+500)); i=$((i+1)); sleep 0.01; done"
+    identity = adopting.start(script, *ADOPT, "--log-max-size", "256k", "--log-max-files", "1000")
+    for _ in range(5):
+        wait_until(lambda: adopting.logs(identity, "--tail", "1"), "a number")
+        pid = adopting.pid(identity)
+        kill_supervisor(adopting, identity)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not alive(pid), "the program's end")
+        assert row(adopting, identity)["exitStatus"] == 125
+        assert without_a_gap_so_far(adopting.logs(identity).decode()) > 0
+        for file in (adopting.folder(identity) / "log").iterdir():
+            file.unlink()
+        adopting.ok("start", "-q", identity)
 
 
 def test_truth_of_a_store_that_cannot_be_written(adopting):

@@ -90,6 +90,44 @@ import Testing
         }
     }
 
+    private func text(of log: String) -> [String] {
+        log.split(separator: "\n").compactMap { LogReader.parse(Array($0.utf8)) }
+            .map { String(decoding: $0.bytes, as: UTF8.self) }
+    }
+
+    /// A program that ended: what its supervisor had taken, and what it had not, is in the log, once.
+    @Test(arguments: [false, true])
+    func theRestOfTheOutputIsWritten(isLogged: Bool) throws {
+        let path = "/tmp/codex32-unit.\(Machine.randomHex(bytes: 8))"
+        let folder = try makeFolders(path)
+        defer { try? Descriptor.open("/tmp", [.read, .folder]).removeTree(String(path.dropFirst(5))) }
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 16)
+        defer { buffer.deallocate() }
+        let program: [Owned<Descriptor>]
+        do {
+            let log = try LogWriter(LogPolicy(), in: try folder.duplicate())
+            let spool = try OutputSpool(makeIn: path, LogPolicy(), at: log.position)
+            program = try spool.programEnds(in: path)
+            try program[0].value.write("safe\n")
+            let safe = try spool.take(.output, into: buffer)
+            log.append(UnsafeRawBufferPointer(rebasing: buffer[..<safe]), .output)
+            spool.commit(.output, safe, at: log.position, outputBytes: UInt64(safe))
+            try program[0].value.write("taken\n")
+            let taken = try spool.take(.output, into: buffer)
+            // Killed here, before or after it is in the log.
+            if isLogged { log.append(UnsafeRawBufferPointer(rebasing: buffer[..<taken]), .output) }
+            try program[0].value.write("not taken\n")
+            try program[1].value.write("error\n")
+        }
+        for _ in 0..<2 {
+            let spool = try OutputSpool(openIn: path, LogPolicy())
+            let log = try LogWriter(LogPolicy(), in: try folder.duplicate(), from: spool.position)
+            OutputRest(spool, log, limit: 24).write()
+            #expect(try text(of: folder.contents(of: "log.json")) == ["safe\n", "taken\n", "not taken\n", "err"])
+        }
+        _ = program
+    }
+
     @Test func onlyTheFirstOfANamespaceIsAContainers() {
         #expect(ProcessStatus(text: "NSpid:\t4711\t1\n").isFirstOfNamespace)
         #expect(ProcessStatus(text: "NSpid:\t4711\t12\t1\n").isFirstOfNamespace)

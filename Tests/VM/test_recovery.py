@@ -99,3 +99,71 @@ def test_cgroup_goes_with_a_supervisor_killed_in_its_start(who):
         assert not place.exists()
         assert store.do("system", "recover") == "all is in order\n"
     store.do("remove", id)
+
+
+@pytest.mark.parametrize("who", ["root", "codex"])
+def test_adopted_with_its_cgroup(who):
+    """Another supervisor finds the cgroup again: figures, live limits, freezing, and an end of all that is in it."""
+    store = Store(who)
+    script = "sleep 1000 & i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+    words = ["--name", "bot", "--orphan", "adopt", "-m", "64m", "template:busybox", "--", "sh", "-c", script]
+    id = store.do("create", *words).strip()
+    store.do("start", "-q", id)
+    before = store.record(id)
+    cgroup = Path(before["cgroup"])
+    members = set((cgroup / "cgroup.procs").read_text().split())
+    for _ in range(3):
+        store.kill_supervisor(id)
+        (row,) = json.loads(store.do("list", "-a", "--format", "json"))
+        assert row["state"] == "running"
+    now = store.record(id)
+    assert (now["cgroup"], now["state"]) == (before["cgroup"], before["state"])
+    assert str(now["state"]["process"]["pid"]) in members & set((cgroup / "cgroup.procs").read_text().split())
+    (figures,) = [json.loads(line) for line in store.do("stats", "--no-stream", "--format", "json", id).splitlines()]
+    assert figures["memoryLimitBytes"] == 64 << 20 and figures["memoryBytes"] > 0
+    store.do("update", "-m", "48m", id)
+    assert (cgroup / "memory.max").read_text().strip() == str(48 << 20)
+    # Frozen it stays, under a supervisor that has yet to come.
+    store.do("pause", id)
+    store.kill_supervisor(id)
+    assert store.do("system", "recover") == "bot was paused without a supervisor, and is adopted\n"
+    assert "frozen 1" in (cgroup / "cgroup.events").read_text()
+    store.do("unpause", id)
+    assert store.do("exec", id, "echo", "inside") == "inside\n"
+    assert (cgroup / "memory.max").read_text().strip() == str(48 << 20)
+    log = [int(line) for line in store.do("logs", id).split()]
+    assert log == list(range(1, len(log) + 1))
+    store.do("stop", "-t", "0", id)
+    assert not cgroup.exists()
+    verdict = store.record(id)["state"]["verdict"]
+    assert verdict["peakMemoryBytes"] > 0 and verdict["cpuUserSeconds"] is not None and verdict["oomKills"] == 0
+    store.do("remove", id)
+
+
+def test_oom_of_an_adopted_program():
+    """Its status nobody could wait for; what its cgroup counted tells it all the same."""
+    store = Store("root")
+    script = "until test -e /tmp/go; do sleep 0.1; done; tail /dev/zero"
+    words = ["--name", "bot", "--orphan", "adopt", "-m", "32m", "template:busybox", "--", "sh", "-c", script]
+    id = store.do("create", *words).strip()
+    store.do("start", "-q", id)
+    store.kill_supervisor(id)
+    store.do("exec", id, "touch", "/tmp/go")
+    assert store.do("wait", id) == "137\n"
+    verdict = store.record(id)["state"]["verdict"]
+    assert verdict["reason"] == "oom" and verdict["oomKills"] > 0
+    store.do("remove", id)
+
+
+def test_cpu_time_of_an_adopted_program():
+    """What it used before counts too."""
+    store = Store("root")
+    words = ["--name", "bot", "--orphan", "adopt", "--cpu-time", "3s", "template:busybox", "--", "sh", "-c", "while :; do :; done"]
+    id = store.do("create", *words).strip()
+    store.do("start", "-q", id)
+    store.kill_supervisor(id)
+    store.do("list")
+    assert store.do("wait", id) in {"143\n", "137\n"}
+    verdict = store.record(id)["state"]["verdict"]
+    assert verdict["reason"] == "cpu-time" and verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"] >= 2
+    store.do("remove", id)

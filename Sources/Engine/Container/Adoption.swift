@@ -8,11 +8,10 @@ internal import OCISpec
 /// again. A program that cannot be adopted for good (its pipes are gone, its record makes no sense) is ended, as under
 /// ``OrphanPolicy/end``, and its verdict says why.
 enum Adoption {
-    /// Whether there is a program to adopt. The supervisor's own identity decides, not its number.
+    /// Whether there is a program to adopt, where its supervisor is gone. That it is, the caller knows: who has the
+    /// container's lock need not ask, for a process that is being killed gives it up before it is a zombie.
     static func isDue(_ record: ContainerRecord) -> Bool {
-        guard record.isAdoptable, record.supervisor?.isAlive != true, let process = record.state.life?.process else {
-            return false
-        }
+        guard record.isAdoptable, let process = record.state.life?.process else { return false }
         return process.isAlive && (try? ProcessStatus(pid: process.pid).isFirstOfNamespace) == true
     }
 

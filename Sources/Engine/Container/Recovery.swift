@@ -88,9 +88,12 @@ enum Recovery {
         guard isNeeded(record) || note != nil else { return record }
         var why = record.isAdoptable && record.state.isActive ? why ?? OrphanPolicy.ended : nil
         if why != nil, record.state.life?.process.isAlive != true { why = OrphanPolicy.unseen }
+        // Opened before the program's end takes its pipes away.
+        let rest = isOfThisBoot(record) ? OutputRest(container, record) : nil
         for process in [record.state.life?.process, container.notedProcess()] {
             if let process { try end(process, of: record.name) }
         }
+        rest?.write()
         // A cgroup of another boot is gone, and one of that path now is somebody else's.
         let written = isOfThisBoot(record) ? record.cgroup : nil
         let noted = note?.isOfThisBoot == true ? note?.cgroup : nil

@@ -78,7 +78,7 @@ extension Supervisor {
 extension Verdict {
     /// What can be said of a program that was adopted: that it ended, what was done to it, and what its cgroup tells.
     /// Its status was for its parent alone (wait(2)).
-    mutating func settleUnseen(_ program: Program) {
+    mutating func settleUnseen(_ program: Program, _ limits: RunConfiguration) {
         if !program.hasCgroup { (cpuUserSeconds, cpuSystemSeconds, peakMemoryBytes) = (nil, nil, nil) }
         if let carried = program.carriedOut {
             (reason, signal) = (program.ending ?? .signaled, carried)
@@ -86,6 +86,11 @@ extension Verdict {
             (reason, signal) = (program.ending ?? .killed, Signal.kill)
         } else if let kills = oomKills, kills > 0 {
             (reason, signal) = (program.ending ?? .oom, Signal.kill)
+        } else if let seconds = limits.request.cpuSeconds,
+            (cpuUserSeconds ?? 0) + (cpuSystemSeconds ?? 0) >= Double(seconds) * 0.95
+        {
+            // RLIMIT_CPU, which the kernel keeps by ticks, was a moment before the supervisor.
+            (reason, signal) = (program.ending ?? .cpuTime, Signal.kill)
         } else if let asked = program.stopSignal {
             (reason, signal) = (program.ending ?? .signaled, asked)
             note = "it ended after the signal that it was sent; its own status was for the supervisor that started it"
