@@ -170,13 +170,22 @@ def test_start_and_remove_say_that_it_runs(adopting):
         assert "it is running" in adopting.fails(verb, "bot")
 
 
+@contextlib.contextmanager
+def killed_at_last(process):
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_clients_go_on(adopting):
     """wait and logs -f see the end of a program through three supervisors; attach says where its own went."""
     identity = adopting.start(COUNTER, "--name", "bot", *ADOPT)
     with (
-        adopting.popen("logs", "-f", "bot") as follower,
-        adopting.popen("wait", "bot") as waiter,
-        adopting.popen("attach", "bot") as watcher,
+        killed_at_last(adopting.popen("logs", "-f", "bot")) as follower,
+        killed_at_last(adopting.popen("wait", "bot")) as waiter,
+        killed_at_last(adopting.popen("attach", "bot")) as watcher,
     ):
         assert watcher.stdout.readline()
         text = bytearray()
@@ -475,7 +484,7 @@ def test_ended_while_nobody_watched(adopting, adopted):
 
 def test_ended_in_a_flood_while_nobody_watched(adopting):
     """What was taken from it by then is in the log, once and in order; the rest went with its pipe."""
-    script = "i=0; while :; do seq $((i*500+1)) $((i*500+500)); i=$((i+1)); sleep 0.01; done"
+    script = "i=0; while :; do seq $((i*200+1)) $((i*200+200)); i=$((i+1)); sleep 0.05; done"
     identity = adopting.start(script, *ADOPT, "--log-max-size", "256k", "--log-max-files", "1000")
     for _ in range(5):
         wait_until(lambda: adopting.logs(identity, "--tail", "1"), "a number")

@@ -122,7 +122,7 @@ struct Attachment: ~Copyable {
             }
             let record = try engine.view(container)
             if let ending = record.state.ending { return .program(status: ending.status) }
-            if record.isAdoptable, record.supervisor != supervisor {
+            if record.isAdoptable, record.supervisor != supervisor || isGone(supervisor) {
                 throw Problem(
                     "the supervisor is gone", "the program runs on, and has another",
                     hint: "codex32 attach \(record.name), and codex32 logs \(record.name) for what was missed")
@@ -140,6 +140,12 @@ struct Attachment: ~Copyable {
         default: break
         }
         return nil
+    }
+
+    /// Whether a supervisor has died: its socket closes a moment before that shows.
+    private func isGone(_ supervisor: ProcessIdentity?) -> Bool {
+        for _ in 0..<20 where supervisor?.isAlive == true { Clock.sleep(milliseconds: 5) }
+        return supervisor?.isAlive != true
     }
 
     private func passOn(_ signals: borrowing SignalQueue, _ container: borrowing ContainerFolder) {
