@@ -27,7 +27,7 @@ public enum Run {
         do { return try carryOut(configuration, id: id, started: started, outputs, report) } catch {
             // Whoever waits for the verdict learns of this end too; the reason itself goes to the caller.
             let verdict = Verdict.notStarted(
-                id: id, name: configuration.name, tried: started, isolation: configuration.request.level)
+                id: id, name: configuration.name, tried: started, isolation: configuration.request.level.rawValue)
             try? outputs.write(verdict: verdict.document)
             guard error.hint == nil, Machine.isRootOfNamespace else { throw error }
             throw Problem(

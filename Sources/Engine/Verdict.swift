@@ -33,10 +33,13 @@ public struct Verdict: Sendable {
     public var note: String?
 
     /// Of a program that codex32 could not start: nothing ran, so there is no end and no figure.
-    static func notStarted(id: String, name: String?, tried: Int64, isolation: IsolationLevel) -> Verdict {
+    /// - Parameter tried: when (nanoseconds since 1970).
+    static func notStarted(
+        id: String, name: String?, tried: Int64 = Clock.realtime, isolation: String
+    ) -> Verdict {
         Verdict(
-            id: id, name: name, reason: .engine, startedAt: tried, finishedAt: Clock.realtime,
-            isolation: isolation.rawValue)
+            id: id, name: name, reason: .engine, startedAt: tried, finishedAt: max(tried, Clock.realtime),
+            isolation: isolation)
     }
 
     /// The exit status of `run`.
@@ -46,13 +49,6 @@ public struct Verdict: Sendable {
         case .engine: 125
         default: exitCode ?? 128 + (signal ?? 0)
         }
-    }
-
-    /// What is said of a program that could not be started.
-    static func notStarted(id: String, name: String?, at time: Int64, isolation: String) -> Verdict {
-        Verdict(
-            id: id, name: name, reason: .engine, exitCode: nil, signal: nil, wallSeconds: 0, startedAt: time,
-            finishedAt: time, isolation: isolation)
     }
 
     public var document: JSON {

@@ -326,3 +326,9 @@ def compile_c(place):
 def probe(compile_c):
     """The folder of a program that tries what must not work (see probe.c)."""
     return compile_c("probe.c").parent
+
+
+@pytest.fixture(scope="session")
+def fault(compile_c):
+    """The program that meets a verb's calls with errors and kills (see fault.c)."""
+    return compile_c("fault.c")

@@ -13,6 +13,24 @@ SUPERVISED = {"running", "paused", "stopping", "restarting"}
 SLEEP = ["sleep", "100000"]
 
 
+def created(store):
+    """What is there before a verb is broken: a container that was made."""
+    return store.create("bot")
+
+
+def running(store):
+    id = created(store)
+    store.must("start", "-q", id)
+    return id
+
+
+def abandoned(store):
+    """One that runs, as far as its record knows."""
+    id = running(store)
+    store.kill_supervisor(id)
+    return id
+
+
 class Store:
     """A storage folder of its own, whose processes can be told from all others by its path."""
 

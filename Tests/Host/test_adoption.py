@@ -34,11 +34,6 @@ def adopting(store):  # noqa: F811
         store.call("remove", "-f", identity)
 
 
-@pytest.fixture(scope="session")
-def fault(compile_c):
-    return compile_c("fault.c")
-
-
 def kill_supervisor(store, identity):  # noqa: F811
     """SIGKILL, and its end waited for. Returns who it was."""
     record = json.loads((store.folder(identity) / "container.json").read_text())

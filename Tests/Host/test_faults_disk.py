@@ -11,16 +11,11 @@ import subprocess
 
 import pytest
 from conftest import PATIENCE, USERS, processes_with, wait_until
-from faults import SUPERVISED, Store
+from faults import SUPERVISED, Store, abandoned, created, running
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 # How many calls of a scenario fail in one run; which ones, the seed says.
 POINTS = int(os.environ.get("CODEX32_FAULT_POINTS", "6"))
-
-
-@pytest.fixture(scope="session")
-def fault(compile_c):
-    return compile_c("fault.c")
 
 
 def refused(done):
@@ -28,22 +23,6 @@ def refused(done):
     lines = [line for line in done.stderr.splitlines() if "warning: " not in line]
     assert lines and lines[0].startswith("codex32: "), done.stderr
     assert all(line.startswith(("codex32: ", "hint: ")) for line in lines) and len(lines) <= 4, done.stderr
-
-
-def created(store):
-    return store.create("bot")
-
-
-def running(store):
-    id = created(store)
-    store.must("start", "-q", id)
-    return id
-
-
-def abandoned(store):
-    id = running(store)
-    store.kill_supervisor(id)
-    return id
 
 
 # name: what is there before, the verb, who meets the error, whether the container may be gone afterwards

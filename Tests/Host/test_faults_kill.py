@@ -12,31 +12,15 @@ import random
 
 import pytest
 from conftest import USERS, alive, wait_until
-from faults import Store
+from faults import Store, abandoned, created, running
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 POINTS = int(os.environ.get("CODEX32_FAULT_POINTS", "10"))
 
 
-def created(store):
-    return store.create("bot")
-
-
-def running(store):
-    id = created(store)
-    store.must("start", "-q", id)
-    return id
-
-
 def ended(store):
     id = running(store)
     store.must("stop", "-t", "0", id)
-    return id
-
-
-def abandoned(store):
-    id = running(store)
-    store.kill_supervisor(id)
     return id
 
 
@@ -130,11 +114,6 @@ def walk(caller, fault, name, who):
     points = store.points(POINTS, chosen, attempt)
     # A run may take a call less than another: then nobody was killed.
     return sum(isinstance(attempt(number)[1], str) for number in points)
-
-
-@pytest.fixture(scope="session")
-def fault(compile_c):
-    return compile_c("fault.c")
 
 
 @pytest.mark.parametrize("user", USERS)

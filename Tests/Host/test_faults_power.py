@@ -8,17 +8,11 @@ import random
 import shutil
 import threading
 
-import pytest
 from faults import Store
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 COPIES = int(os.environ.get("CODEX32_FAULT_COPIES", "12"))
 BOOT = "00000000-0000-4000-8000-000000000000"
-
-
-@pytest.fixture(scope="session")
-def fault(compile_c):
-    return compile_c("fault.c")
 
 
 def copy(store, fault, place):

@@ -403,6 +403,10 @@ def test_relative_paths_are_settled_at_create(store):
     store.ok("start", "-q", identity.strip(), cwd="/")
     store.ok("wait", identity.strip())
     assert store.logs(identity.strip()).decode().strip() == str(work)
+    # But an image has folders of its own.
+    identity = store.ok("run", "-d", "-q", "--isolation", "minimal", BUSYBOX, "--", "pwd", cwd=work).strip()
+    store.ok("wait", identity)
+    assert store.logs(identity) == b"/\n"
 
 
 def test_rename(store):

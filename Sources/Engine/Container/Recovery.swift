@@ -59,12 +59,8 @@ enum Recovery {
     /// The end of a program that nobody waited for. It was killed with its supervisor, or after it; where the machine
     /// went down, not even that is known.
     private static func unseenEnd(_ record: ContainerRecord, _ why: String?) -> ContainerState.Ending {
-        var verdict = Verdict.notStarted(
-            id: record.id, name: record.name, at: Clock.realtime, isolation: record.isolation)
-        if let life = record.state.life {
-            verdict.startedAt = life.startedAt
-            verdict.wallSeconds = nil
-        }
+        var verdict = Verdict.notStarted(id: record.id, name: record.name, isolation: record.isolation)
+        if let life = record.state.life { verdict.startedAt = life.startedAt }
         if isOfThisBoot(record) { verdict.note = why }
         // How a program ended that outlived its supervisor, nobody knows.
         guard isOfThisBoot(record), why != OrphanPolicy.unseen else {

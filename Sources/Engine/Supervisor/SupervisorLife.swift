@@ -183,7 +183,7 @@ extension Supervisor {
             // A start that fails is an end like any other, and the policy decides.
             program = nil
             let verdict = Verdict.notStarted(
-                id: record.id, name: record.name, at: Clock.realtime, isolation: limits.request.level.rawValue)
+                id: record.id, name: record.name, isolation: limits.request.level.rawValue)
             journal.append(
                 "die", record,
                 [.init("exitStatus", .number(error.status)), .init("problem", .string(error.description))])
