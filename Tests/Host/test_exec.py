@@ -347,7 +347,7 @@ def test_no_host_file_is_seen(caller):
 
 
 def test_nothing_stays(caller):
-    """Two hundred execs leave no process, descriptor, mount or cgroup."""
+    """A thousand execs leave no process, descriptor, mount or cgroup."""
     with detached(caller) as box:
         supervisor = box.record["supervisor"]["pid"]
 
@@ -360,7 +360,7 @@ def test_nothing_stays(caller):
             )  # fmt: skip
 
         before = state()
-        for _ in range(20):
+        for _ in range(100):
             clients = [box.start(command=["true"]) for _ in range(10)]
             assert [(client.communicate(timeout=PATIENCE), client.returncode) for client in clients] == [(("", ""), 0)] * 10
         end = time.monotonic() + PATIENCE

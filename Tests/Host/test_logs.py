@@ -139,13 +139,15 @@ def own_memory(pid):
 
 
 def test_bounds_of_a_flood(root_store):
-    """Far more than the bound: disk and memory stay within theirs, and what is kept is the end, whole."""
+    """A gigabyte, far more than the bound: disk and memory stay within theirs, and what is kept is the end, whole."""
     store = root_store
     line = "0123456789abcdef" * 3 + "012345678"
     place = store.place / "shared"
     place.mkdir()
     place.chmod(0o777)
-    script = f"yes {line} | head -c 300000000; touch /shared/done; exec sleep 1000"
+    # Twenty megabytes, fifty times: written as fast as it can be read.
+    (place / "lines").write_text(f"{line}\n" * (20_000_000 // (len(line) + 1) + 1))
+    script = "i=0; while [ $i -lt 50 ]; do cat /shared/lines; i=$((i+1)); done; touch /shared/done; exec sleep 1000"
     identity = store.create(script, "-v", f"{place}:/shared")
     store.ok("start", "-q", identity)
     supervisor = store.supervisor(identity)
