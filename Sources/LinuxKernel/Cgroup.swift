@@ -108,6 +108,7 @@ public struct Cgroup: ~Copyable {
 
     /// Writes a limit and reads it back: a limit that the kernel did not take as asked is an error.
     public borrowing func set(_ file: String, _ value: String) throws(KernelError) {
+        let value = spelled(file, value)
         do { try folder.open(file, [.write]).write(value) } catch {
             throw KernelError("write", file, number: error.number)
         }
@@ -115,6 +116,15 @@ public struct Cgroup: ~Copyable {
         guard Cgroup.holds(file: file, asked: value, now: now) else {
             throw KernelError("read back", file, number: EINVAL)
         }
+    }
+
+    /// A value as the file takes it now. A cgroup that has processes in it may not lose its set of CPUs (ENOSPC, since
+    /// cgroup v2's cpuset): to have no set of its own then is to have all that the cgroup above has.
+    public borrowing func spelled(_ file: String, _ value: String) -> String {
+        guard file == "cpuset.cpus", value == "\n", (try? read(file))?.isEmpty == false,
+            let all = try? parent.contents(of: "cpuset.cpus.effective", limit: 1 << 16), all != "\n"
+        else { return value }
+        return String(all.prefix { $0 != "\n" })
     }
 
     /// Whether a file's present text means what was asked. Memory is rounded down to whole pages;

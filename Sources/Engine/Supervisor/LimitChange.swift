@@ -33,7 +33,7 @@ struct LimitChange {
     func undo(_ group: borrowing Cgroup) -> String {
         var lost: [String] = []
         for (file, value) in former.reversed() {
-            if (try? group.folder.open(file, [.write]).write(value)) == nil { lost.append(file) }
+            if (try? group.folder.open(file, [.write]).write(group.spelled(file, value))) == nil { lost.append(file) }
         }
         return lost.isEmpty
             ? "the other limits stay as they were"
