@@ -45,6 +45,8 @@ int codex_rename_to(int from, const char *old, int to, const char *name, unsigne
 // has no rights and few means beside, and nothing to say. Returns its pid and fills *pidfd, or -errno.
 int codex_spawn_helper(const char *path, char *const *argv, char *const *envp, int input, int output,
                        const int *keep, int count, int is_filter, int *pidfd);
+// This process leaves its terminal and its standard streams, and does not end with its parent any more.
+void codex_go_on_alone(void);
 // This process becomes a filter, between fork and execve: 0, or -errno.
 int codex_become_filter(void);
 // Copies what would be read next, and leaves it there to be read: of a file, pipe or socket. Returns how

@@ -9,9 +9,11 @@ public final class HelperProcess {
 
     /// Starts this program again with these words. It inherits two streams, the standard error, and `keep`, under
     /// their numbers.
-    public init(words: [String], input: Int32, output: Int32, keep: [Int32]) throws(KernelError) {
+    public init(
+        words: [String], input: Int32, output: Int32, keep: [Int32],
+        environment: [String] = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+    ) throws(KernelError) {
         var pidfd: Int32 = -1
-        let environment = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
         let result = withCStrings(["codex32"] + words) { argv in
             withCStrings(environment) { envp in
                 codex_spawn_helper("/proc/self/exe", argv, envp, input, output, keep, Int32(keep.count), 0, &pidfd)
@@ -43,6 +45,11 @@ public final class HelperProcess {
         return signal == 0 ? (usage.status >> 8) & 0xff : 128 + signal
     }
 
+    public func signal(_ number: Int32) { _ = codex_pidfd_send_signal(pidfd.number, number) }
+
+    /// It goes on when this process ends.
+    public func letGo() { isReaped = true }
+
     deinit {
         if isReaped { return }
         _ = codex_pidfd_send_signal(pidfd.number, SIGKILL)
@@ -72,6 +79,9 @@ extension Machine {
     public static func dieWith(parent: Int32) throws(KernelError) {
         try KernelError.check(codex_die_with(parent), "prctl")
     }
+
+    /// Leaves the terminal and the standard streams, and does not end with the parent any more.
+    public static func goOnAlone() { codex_go_on_alone() }
 
     public static func ignorePipeSignal() { _ = signal(SIGPIPE, SIG_IGN) }
 }

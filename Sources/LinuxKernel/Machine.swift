@@ -92,6 +92,17 @@ public enum Machine {
         try KernelError.check(codex_run_from_sealed_copy(CommandLine.unsafeArgv), "memfd_create", "/proc/self/exe")
     }
 
+    /// All of it, as "NAME=VALUE".
+    public static var environment: [String] {
+        var list: [String] = []
+        var at = environ
+        while let text = at.pointee {
+            list.append(String(cString: text))
+            at += 1
+        }
+        return list
+    }
+
     public static func environment(_ name: String) -> String? {
         guard let value = getenv(name) else { return nil }
         let text = String(cString: value)

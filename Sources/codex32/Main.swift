@@ -20,6 +20,7 @@ enum Main {
         switch verb {
         case "run": return try RunVerb.run(words)
         case "exec": return try ExecVerb.run(words)
+        case ExecKeeper.verb: return try ExecVerb.runKept(words)
         case SupervisorProcess.verb: return SupervisorProcess.main(words)
         case HealthProcess.verb: return HealthProcess.main(words)
         case InsideProcess.verb: return InsideProcess.main(words)

@@ -1,5 +1,6 @@
 """Attached clients: start -a, start -i, attach; several, slow ones, dead ones."""
 
+import contextlib
 import fcntl
 import os
 import pathlib
@@ -12,7 +13,7 @@ import termios
 import time
 
 import pytest
-from conftest import PATIENCE, alive, wait_until
+from conftest import PATIENCE, alive, processes_with, wait_until
 from containers import root_store, store  # noqa: F401
 
 
@@ -202,6 +203,40 @@ def test_detach(store, terminal):
     second.type(b"\x01d")
     assert second.process.wait(60) == 0
     assert store.state(identity) == "running"
+
+
+def test_detach_from_exec(store, terminal):
+    """The program goes on with its terminal, and with nobody there; until the keys are typed it ends with its client."""
+    identity = store.start("exec sleep 1000")
+    script = 'echo ready; read -r word; echo "word: $word"; while [ ! -e /tmp/over ]; do echo more; sleep 0.02; done; echo $word > /tmp/said'
+    client = terminal("exec", "-i", "-t", "--detach-keys", "ctrl-a,d", identity, "sh", "-c", script)
+    client.until(b"ready")
+    client.type(b"\x01x\r")
+    client.until(b"word: ")
+    client.until(b"more")
+    client.type(b"\x01d")
+    assert client.process.wait(60) == 0
+    assert termios.tcgetattr(client.slave) == client.before
+    # It writes on: were it not read, its terminal would be full at some time.
+    assert b"sh -c" in store.ok("top", identity).encode()
+    store.ok("exec", identity, "touch", "/tmp/over")
+    wait_until(lambda: store.call("exec", identity, "cat", "/tmp/said").stdout == "\x01x\n", "its last word")
+    wait_until(lambda: len(store.ok("top", "-q", identity).split()) == 1, "its end")
+    wait_until(lambda: not [pid for pid in processes_with(str(store.path)) if b"exec-kept" in cmdline(pid)], "the keeper's end")
+    killed = terminal("exec", "-i", "-t", "--detach-keys", "ctrl-a,d", identity, "sleep", "777")
+    wait_until(lambda: len(store.ok("top", "-q", identity).split()) == 2, "the program")
+    killed.process.kill()
+    wait_until(lambda: len(store.ok("top", "-q", identity).split()) == 1, "its end with the client")
+    ended = terminal("exec", "-i", "-t", "--detach-keys", "ctrl-a,d", "-e", "CODE=7", identity, "sh", "-c", "exit $CODE")
+    assert ended.process.wait(60) == 7
+    refused = store.fails("exec", "-i", "--detach-keys", "ctrl-a", identity, "true")
+    assert "hint: codex32 exec -i -t" in refused
+
+
+def cmdline(pid):
+    with contextlib.suppress(OSError):
+        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
 
 
 def test_interrupt_on_the_terminal(store, terminal):

@@ -7,13 +7,16 @@ extension Containers {
     /// number; 0 as soon as it has begun when it is detached.
     ///
     /// - Throws: what kept it from starting: 126 not executable, 127 not found, 125 all else.
-    public func exec(_ reference: String, _ configuration: ExecConfiguration) throws(Problem) -> Int32 {
+    /// - Parameter keeper: where there is one, `detachKeys` end it; see ``ExecKeeper``.
+    public func exec(
+        _ reference: String, _ configuration: ExecConfiguration, keeper: consuming ExecKeeper.Link? = nil
+    ) throws(Problem) -> Int32 {
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
         let container = try findRunning(reference)
         let seen = if let record = container.record { record } else { try container.folder.written() }
         let ground = try Exec.Ground(seen, storage)
-        return try run(configuration, in: try view(container.folder, seen: seen), ground)
+        return try run(configuration, in: try view(container.folder, seen: seen), ground, keeper)
     }
 
     /// A foreground run has no record of what it was asked for: its restrictions could not be made again.
@@ -27,7 +30,8 @@ extension Containers {
     }
 
     func run(
-        _ configuration: ExecConfiguration, in record: ContainerRecord, _ ground: Exec.Ground
+        _ configuration: ExecConfiguration, in record: ContainerRecord, _ ground: Exec.Ground,
+        _ keeper: consuming ExecKeeper.Link? = nil
     ) throws(Problem) -> Int32 {
         let null = try explaining("cannot set up the standard streams") { () throws(KernelError) in
             try Descriptor.open("/dev/null", [.readWrite])
@@ -40,8 +44,15 @@ extension Containers {
         let exec = try Exec.start(configuration, in: record, ground, storage: storage, standard: standard)
         if configuration.detach { return 0 }
         let raw = configuration.terminal && configuration.interactive ? RawTerminal(.input) : nil
-        let end = try session.run(exec, input: configuration.interactive, timeLimit: configuration.timeLimit)
+        let watched = try session.run(
+            exec, input: configuration.interactive, timeLimit: configuration.timeLimit,
+            detachKeys: configuration.detachKeys)
         _ = consume raw
+        guard let end = watched else {
+            keeper?.part()
+            _ = try session.goOn(exec)
+            return 0
+        }
         return status(end, session.isLate, record)
     }
 

@@ -15,6 +15,8 @@ public struct ExecConfiguration: Sendable {
     public var terminal = false
     /// It goes on when this command ends, and has no streams.
     public var detach = false
+    /// Keys that end this command and leave the program alone; empty: none do.
+    public var detachKeys: [UInt8] = []
     /// Nanoseconds until its process group is killed; nil: none.
     var timeLimit: Int64?
 

@@ -28,9 +28,12 @@ struct ExecSession: ~Copyable {
         self.timer = timer
     }
 
-    /// Waits for the program's end.
+    /// Waits for the program's end; nil: the keys were typed before.
     /// - Parameter timeLimit: nanoseconds until its process group is killed.
-    mutating func run(_ exec: borrowing Exec, input: Bool, timeLimit: Int64?) throws(Problem) -> ProcessEnd {
+    mutating func run(
+        _ exec: borrowing Exec, input: Bool, timeLimit: Int64?, detachKeys: [UInt8] = []
+    ) throws(Problem) -> ProcessEnd? {
+        typed = TypedInput(detachKeys: detachKeys)
         do {
             try events.add(exec.child.pidfd.number, token: Token.process.rawValue)
             try events.add(signals.descriptor.number, token: Token.signals.rawValue)
@@ -51,7 +54,14 @@ struct ExecSession: ~Copyable {
         } catch { throw Problem("cannot watch the program", error) }
     }
 
-    private mutating func loop(_ exec: borrowing Exec, _ readsFile: Bool) throws(KernelError) -> ProcessEnd {
+    /// Waits for the end of a program that nobody watches.
+    mutating func goOn(_ exec: borrowing Exec) throws(Problem) -> ProcessEnd {
+        do {
+            while true { if let end = try loop(exec, false) { return end } }
+        } catch { throw Problem("cannot watch the program", error) }
+    }
+
+    private mutating func loop(_ exec: borrowing Exec, _ readsFile: Bool) throws(KernelError) -> ProcessEnd? {
         var readsFile = readsFile
         while true {
             if readsFile, typed.isEmpty { readsFile = copyIn(exec) }
@@ -66,7 +76,9 @@ struct ExecSession: ~Copyable {
                 case .terminal:
                     if event.writable { writeTyped(exec) }
                     if event.readable || event.hungUp { _ = copyOut(exec) }
-                case .input: _ = copyIn(exec)
+                case .input:
+                    _ = copyIn(exec)
+                    if typed.isDetached { return nil }
                 case .time:
                     try timer.set(nanoseconds: 0)
                     isLate = true
@@ -99,7 +111,7 @@ struct ExecSession: ~Copyable {
             do {
                 let bytes = try master.readPrefix(65536)
                 if bytes.isEmpty { return false }
-                StandardStream.output.write(bytes[...])
+                if !typed.isDetached { StandardStream.output.write(bytes[...]) }
                 return true
             } catch {
                 // EIO: nobody has the other end open (pty(7)).

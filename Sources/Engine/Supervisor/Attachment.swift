@@ -13,9 +13,8 @@ struct Attachment: ~Copyable {
     /// What is typed goes to the container's terminal as it is, and only there do keys detach.
     private let isTerminal: Bool
     private let passesSignals: Bool
-    /// The bytes that end the attachment and leave the program alone; empty: none do.
-    private let detachKeys: [UInt8]
-    private var matched = 0
+    /// The bytes that end the attachment and leave the program alone.
+    private var detachKeys: DetachWatch
     /// Who was there at the beginning.
     fileprivate var supervisor: ProcessIdentity?
 
@@ -38,7 +37,7 @@ struct Attachment: ~Copyable {
         sendsInput = input && answer["input"] == .bool(true)
         isTerminal = answer["terminal"] == .bool(true)
         passesSignals = signals
-        self.detachKeys = StandardStream.input.isTerminal ? detachKeys : []
+        self.detachKeys = DetachWatch(StandardStream.input.isTerminal ? detachKeys : [])
     }
 
     /// Copies until the program has ended or the keys are typed.
@@ -98,17 +97,7 @@ struct Attachment: ~Copyable {
             try? connection.send([Control.Frame.inputEnd])
             return .ended
         }
-        var typed: [UInt8] = []
-        for byte in bytes {
-            guard !detachKeys.isEmpty, byte == detachKeys[matched] else {
-                typed += detachKeys[..<matched]
-                matched = !detachKeys.isEmpty && byte == detachKeys[0] ? 1 : 0
-                if matched == 0 { typed.append(byte) }
-                continue
-            }
-            matched += 1
-            if matched == detachKeys.count { return .detached }
-        }
+        guard let typed = detachKeys.pass(bytes) else { return .detached }
         if !typed.isEmpty { try? connection.send([Control.Frame.input] + typed) }
         return .more
     }

@@ -16,7 +16,8 @@ enum ExecVerb {
         details: """
             It has what the container's own program has: namespaces, cgroup, limits, seccomp filter, capabilities and
             Landlock. Its exit status is this command's; 125 codex32 could not do it, 126 not executable, 127 not
-            found. When this command ends, however it ends, so does the program, unless it was started with -d.
+            found. When this command ends, however it ends, so does the program, unless it was started with -d, or the
+            keys of --detach-keys were typed.
             """,
         groups: [
             (
@@ -28,6 +29,11 @@ enum ExecVerb {
                     },
                     .flag("-d", "--detach", help: "return when it has begun; it has no input and no output") {
                         $0.exec.detach = true
+                    },
+                    .option(
+                        "--detach-keys", value: "KEYS", help: "with -i -t: leave the program alone, as in ctrl-p,ctrl-q"
+                    ) { draft, text throws(Problem) in
+                        draft.exec.detachKeys = try DetachKeys.parse(text)
                     },
                     .option("-e", "--env", value: "NAME[=VALUE]", help: "a variable; without a value, this command's") {
                         draft, text throws(Problem) in try setEnvironment(text, in: &draft)
@@ -55,7 +61,12 @@ enum ExecVerb {
 
     static let verb = Verb(command) { words throws(Problem) in try run(words) }
 
-    static func run(_ words: [String]) throws(Problem) -> Int32 {
+    /// As the process that keeps the program: see ``ExecKeeper``.
+    static func runKept(_ words: [String]) throws(Problem) -> Int32 {
+        try run(Array(words.dropFirst(2)), keeper: try ExecKeeper.Link(words))
+    }
+
+    static func run(_ words: [String], keeper: consuming ExecKeeper.Link? = nil) throws(Problem) -> Int32 {
         var draft = Draft()
         let rest = try command.parse(words, into: &draft) { draft, word throws(Problem) in
             draft.container = word
@@ -77,6 +88,14 @@ enum ExecVerb {
                 "cannot use -d with \(draft.exec.terminal ? "-t" : "-i")",
                 "a program without this command has nobody to talk to", hint: "leave one of them out")
         }
-        return try CommonOptions.containers(draft).exec(container, draft.exec)
+        if !draft.exec.detachKeys.isEmpty {
+            guard draft.exec.terminal, draft.exec.interactive, StandardStream.input.isTerminal else {
+                throw Problem(
+                    "cannot use --detach-keys", "nothing is typed on a terminal of the program's",
+                    hint: "codex32 exec -i -t, on a terminal; -d leaves a program alone from its start")
+            }
+            if keeper == nil { return try ExecKeeper.run(words) }
+        }
+        return try CommonOptions.containers(draft).exec(container, draft.exec, keeper: keeper)
     }
 }
