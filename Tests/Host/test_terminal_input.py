@@ -56,7 +56,7 @@ def test_slow_reader_of_the_output(caller):
     """A caller that does not take the output for a while, with input on its way: neither is lost."""
     words = caller.words("-i", "-t", command=["sh", "-c", "stty raw -echo; echo READY; exec 3<&0; (head -c 20000 <&3 | sha256sum) & seq 1 60000; wait"])
     process = subprocess.Popen(
-        words, env=caller.environment(), cwd=caller.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        words, env=caller.environment(), cwd=caller.home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
     )
     assert process.stdout.readline() == b"READY\n"
     process.stdin.write(PASTED[:20000])
