@@ -6,6 +6,7 @@ internal import Sandbox
 extension Supervisor {
     /// Starts the program; the record then says that it runs.
     func begin() throws(Problem) {
+        let before = record
         let layer = LayerStore(id: record.id, storage: storage)
         let started = try Program.start(
             limits, id: record.id, layer: layer, size: attachedSize ?? TerminalSize(rows: 24, columns: 80),
@@ -23,9 +24,14 @@ extension Supervisor {
         program = started
         grownPipes = []
         do { try announce(started) } catch {
+            // Running and not written down, or not watched, nobody would know of it.
+            endHealth()
             started.child.kill()
+            drain(started)
             Run.clear(started.cgroup)
             program = nil
+            record = before
+            save()
             throw error
         }
         if let stop = stopBeforeStart {
@@ -38,14 +44,7 @@ extension Supervisor {
         record.notices = Receipt.notices(started.notices)
         record.health = configuration.health == nil ? nil : "starting"
         try record.become(.running(.init(process: started.identity, startedAt: started.startedAt)))
-        do throws(Problem) { try place.value.write(record, holding: lock.value) } catch {
-            // Running and not written down, nobody would know of it.
-            started.child.kill()
-            drain(started)
-            Run.clear(started.cgroup)
-            program = nil
-            throw error
-        }
+        try place.value.write(record, holding: lock.value)
         journal.append("start", record)
         beginHealth()
         do throws(KernelError) { try watch(started) } catch { throw Problem("cannot watch \(record.name)", error) }
