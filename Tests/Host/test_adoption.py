@@ -409,8 +409,13 @@ def test_health(adopting):
     assert adopting.record(identity)["health"] == "healthy"
     adopting.ok("exec", identity, "rm", "/tmp/well")
     wait_until(lambda: adopting.record(identity)["health"] == "unhealthy", "unhealthy")
-    told = [event["status"] for event in adopting.events() if event["type"] == "health"]
-    assert told == ["healthy", "unhealthy"]
+
+    def told():
+        return [event["status"] for event in adopting.events() if event["type"] == "health"]
+
+    # The record says it a moment before the journal does.
+    wait_until(lambda: len(told()) == 2, "the events")
+    assert told() == ["healthy", "unhealthy"]
 
 
 def test_restart_policy(adopting):
