@@ -16,6 +16,9 @@ internal import LinuxKernel
 ///
 /// One thing can be lost: what stands in a pipe when nobody has it open any more, which is when the program ends, or
 /// closes its output, while it has no supervisor.
+///
+/// The program can read the pipes' names on the host (`/proc/self/fd`, proc_pid_fd(5)), and so its container's id and
+/// where the store is; it cannot go there.
 final class OutputSpool {
     private struct Side {
         /// Nonblocking; open for both directions, so that the pipe has a reader and a writer whoever else is there.
