@@ -163,7 +163,6 @@ public struct Planner {
         limits.cpus = asked.cpus
         limits.io = asked.io
         limits.ioWeight = asked.ioWeight
-        limits = limits.limiting
         plan.resourceLimits = request.resourceLimits
         if let seconds = request.cpuSeconds {
             limit(ResourceLimit(resource: 0, soft: seconds, hard: seconds))
@@ -172,6 +171,8 @@ public struct Planner {
             plan.unsharesCgroup = false
             return
         }
+        // One whose limits were taken away has a cgroup all the same: it can be frozen, and limited again.
+        limits = limits.limiting
         let missing: Set<String>
         let reason: (why: String, hint: String)
         switch offer.cgroup {

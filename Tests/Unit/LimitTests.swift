@@ -39,6 +39,23 @@ import Testing
         #expect(limits.limiting.cpuQuota == limits.cpuQuota)
     }
 
+    @Test func noneStillHasACgroup() throws {
+        var request = SandboxRequest()
+        request.root = .assembled([])
+        request.command = ["/bin/true"]
+        let none = CgroupLimits.none
+        (request.limits.memoryMax, request.limits.swapMax, request.limits.cpuQuota) = (none, none, none)
+        request.limits.pidsMax = none
+        let place = CgroupPlace(path: "/sys/fs/cgroup/codex32", controllers: [])
+        let offer = Offer(
+            isRoot: true, uid: 0, gid: 0, kernel: KernelVersion(6, 1), architecture: Machine.architecture,
+            landlockABI: nil, cgroup: .success(place), subordinateUIDs: nil, subordinateGIDs: nil,
+            callerCapabilities: .all, ownProgramIsWritable: false)
+        let plan = try Planner.plan(request, offer: offer, cache: SeccompCache(folder: nil))
+        #expect(plan.cgroup?.limits == CgroupLimits())
+        #expect(!plan.notices.contains { $0.item == .cgroupMemory || $0.item == .cgroupPids })
+    }
+
     @Test func readBackMeansTheSame() {
         let same: [(file: String, asked: String, now: String)] = [
             ("cpuset.cpus", "0-3,7", "0-3,7"), ("cpuset.cpus", "3,1,2,0", "0-3"), ("cpuset.cpus", "0-1,1-2", "0-2"),

@@ -154,6 +154,10 @@ public struct ContainerStore: Sendable {
             throw Problem("no container", "the name is empty", hint: "codex32 list shows the names")
         }
         if let found = named(reference) { return found }
+        // A whole id needs no look at the others, of which there may be thousands.
+        if ContainerID.isValid(reference), let folder = try? open(id: reference) {
+            return Found(folder: folder, record: nil)
+        }
         let ids = try ids()
         if ids.contains(reference) { return Found(folder: try open(id: reference), record: nil) }
         let matches = reference.utf8.count >= 2 ? ids.filter { $0.hasPrefix(reference) } : []
