@@ -51,7 +51,8 @@ import Testing
             isRoot: true, uid: 0, gid: 0, kernel: KernelVersion(6, 1), architecture: Machine.architecture,
             landlockABI: nil, cgroup: .success(place), subordinateUIDs: nil, subordinateGIDs: nil,
             callerCapabilities: .all, ownProgramIsWritable: false)
-        let plan = try Planner.plan(request, offer: offer, cache: SeccompCache(folder: nil))
+        let plan = try Planner.plan(
+            request, offer: offer, cache: SeccompCache(folder: nil), identityBase: 1_073_741_824)
         #expect(plan.cgroup?.limits == CgroupLimits())
         #expect(!plan.notices.contains { $0.item == .cgroupMemory || $0.item == .cgroupPids })
     }
