@@ -10,8 +10,7 @@ enum Preparation {
         var request = configuration.request
         // Minimal shows the host's tree, so that a script needs no image around it.
         let image = try configuration.image.resolve(store: configuration.storage.data, progress: progress)
-        request.command = image.entrypoint + configuration.arguments
-        if configuration.arguments.isEmpty { request.command += image.command }
+        request.command = command(configuration, image)
         request.readOnly = configuration.readOnly ?? (request.level == .strict)
         request.workingFolder = configuration.workingFolder ?? image.workingFolder
         switch image.root {
@@ -19,6 +18,7 @@ enum Preparation {
         case .folder(let path, let status):
             let folder = HostPath(absolute(path), status)
             request.root = .folder(folder, present: try present(folder, Planner.mountPoints(of: request)))
+        case .layers(let layers): request.root = .layers(layers.map { HostPath(absolute($0.path), $0.1) })
         }
         if request.level == .minimal, case .assembled = request.root {
             (request.root, request.command) = try hostTree(configuration, image)
@@ -27,12 +27,19 @@ enum Preparation {
         return (request, image.reference)
     }
 
+    /// As Docker does: an entrypoint of the caller's takes the image's command away too.
+    private static func command(_ configuration: RunConfiguration, _ image: Image) -> [String] {
+        if let entrypoint = configuration.entrypoint { return entrypoint + configuration.arguments }
+        return image.entrypoint + (configuration.arguments.isEmpty ? image.command : configuration.arguments)
+    }
+
     /// At minimal a script, or `template:host`, runs on the host's own tree: the script is where it is.
     private static func hostTree(_ configuration: RunConfiguration, _ image: Image) throws(Problem) -> (
         RootSource, [String]
     ) {
         var command = image.entrypoint
         if case .path(let path) = configuration.image, !command.isEmpty { command[command.count - 1] = absolute(path) }
+        if let entrypoint = configuration.entrypoint { return (.host, entrypoint + configuration.arguments) }
         command += configuration.arguments
         if configuration.arguments.isEmpty { command += image.command }
         return (.host, command)

@@ -42,6 +42,8 @@ public enum Run {
         _ report: (String) -> Void
     ) throws(Problem) -> Int32 {
         var configuration = configuration
+        let imageHold = try configuration.image.hold(data: configuration.storage.data)
+        defer { withExtendedLifetime(imageHold) {} }
         let volumes = OwnVolumes(id: id, storage: configuration.storage)
         let own = configuration.ownVolumes.count
         defer { if own > 0 { try? volumes.remove() } }

@@ -6,6 +6,8 @@ public import Sandbox
 public struct RunConfiguration: Sendable {
     public var image: ImageReference
     public var arguments: [String] = []
+    /// Instead of the image's own (`--entrypoint`); empty: none. Nil: the image's.
+    public var entrypoint: [String]?
     /// All but what the image decides: its root, command and folders.
     public var request = SandboxRequest()
     /// Where inside the container has volumes of its own, in the order in which they were asked for.

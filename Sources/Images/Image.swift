@@ -13,6 +13,8 @@ public struct Image: Sendable {
     public enum Root: Sendable {
         case folder(path: String, FileStatus)
         case assembled([ImageEntry])
+        /// An overlay's folders, top first, two or more.
+        case layers([(path: String, FileStatus)])
     }
 
     /// What was asked for, as it was asked.
@@ -25,10 +27,11 @@ public struct Image: Sendable {
     public let workingFolder: String
 }
 
-/// What `--image` may be: `template:NAME`, a folder, or a script or program file.
+/// What `--image` may be: `template:NAME`, a folder, a script or program file, or an image of the store.
 public enum ImageReference: Equatable, Sendable {
     case template(String)
     case path(String)
+    case stored(StoredImage)
 
     public init(_ text: String) throws(Problem) {
         if text.isEmpty {
@@ -52,6 +55,7 @@ public enum ImageReference: Equatable, Sendable {
         switch self {
         case .template(let name): "template:\(name)"
         case .path(let path): path
+        case .stored(let image): image.name
         }
     }
 
@@ -61,6 +65,7 @@ public enum ImageReference: Equatable, Sendable {
         case .template(let name):
             return try TemplateStore(folder: store).image(Template.named(name), progress: progress)
         case .path(let path): return try ImageReference.file(path)
+        case .stored(let image): return try ImageStore(data: store).runnable(image)
         }
     }
 

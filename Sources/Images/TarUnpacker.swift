@@ -20,6 +20,8 @@ public final class TarUnpacker {
         public var mostMembers: UInt64 = .max
         public var mostBytes: UInt64 = .max
         public var deepest = 256
+        /// "/bin" is "bin": some tools write layers so.
+        public var takesAbsolute = false
         public init() {}
     }
 
@@ -31,6 +33,8 @@ public final class TarUnpacker {
         var pending: TarEntry?
     }
 
+    /// Set for a layer of an image: its whiteouts are put in overlayfs's form.
+    var layer: LayerMarks?
     private let reader: TarReader
     private let options: Options
     private let notice: (String) -> Void
@@ -83,7 +87,8 @@ public final class TarUnpacker {
                 "cannot unpack the archive", "its files are larger than \(options.mostBytes) bytes together",
                 hint: "--max-size raises the limit")
         }
-        let parts = rename(try TarEntry.parts(of: entry.path))
+        let parts = rename(try parts(of: entry.path))
+        if try layer?.isPassedOver(parts) == true { return }
         guard parts.count <= options.deepest else {
             throw Problem("cannot unpack \(entry.path)", "it is deeper than \(options.deepest) folders")
         }
@@ -96,6 +101,7 @@ public final class TarUnpacker {
         }
         try enter(Array(parts.dropLast()), for: entry)
         let parent = levels.last?.folder ?? root
+        if let layer, try layer.mark(name, Array(parts.dropLast()), in: parent.descriptor) { return }
         switch entry.kind {
         case .folder: try makeFolder(entry, name, parent)
         case .file: try makeFile(entry, name, parent)
@@ -114,6 +120,11 @@ public final class TarUnpacker {
         }
     }
 
+    private func parts(of path: FileName) throws(Problem) -> [FileName] {
+        guard options.takesAbsolute, path.bytes.first == 0x2f else { return try TarEntry.parts(of: path) }
+        return try TarEntry.parts(of: FileName(path.bytes.drop { $0 == 0x2f }) ?? path)
+    }
+
     // MARK: Folders
 
     /// Goes to a folder, from where the last member was; missing ones are made.
@@ -123,14 +134,17 @@ public final class TarUnpacker {
         while levels.count > common { try leave() }
         for part in parts[common...] {
             let parent = levels.last?.folder ?? root
-            let folder = try explainingWalk(entry, part) { () throws(KernelError) -> Owned in
-                do throws(KernelError) { return Owned(try open(part, in: parent.descriptor)) } catch {
+            let isOpaque = try layer?.replaces(part, levels.map(\.name), in: parent.descriptor) == true
+            let (folder, isNew) = try explainingWalk(entry, part) { () throws(KernelError) -> (Owned, Bool) in
+                do throws(KernelError) { return (Owned(try open(part, in: parent.descriptor)), false) } catch {
                     guard error.number == Errno.missing else { throw error }
                     try parent.descriptor.makeFolder(part, mode: 0o755)
-                    return Owned(try open(part, in: parent.descriptor))
+                    return (Owned(try open(part, in: parent.descriptor)), true)
                 }
             }
-            levels.append(Level(name: part, folder: folder))
+            if isOpaque { try layer?.makeOpaque(folder.descriptor) }
+            let pending = isNew && !isOpaque ? layer?.entry(for: levels.map(\.name) + [part]) : nil
+            levels.append(Level(name: part, folder: folder, pending: pending))
         }
     }
 
@@ -157,6 +171,7 @@ public final class TarUnpacker {
     }
 
     private func makeFolder(_ entry: TarEntry, _ name: FileName, _ parent: Owned) throws(Problem) {
+        let isOpaque = try layer?.replaces(name, levels.map(\.name), in: parent.descriptor) == true
         let (folder, isNew) = try explainingWalk(entry, name) { () throws(KernelError) -> (Owned, Bool) in
             do throws(KernelError) {
                 try parent.descriptor.makeFolder(name, mode: 0o700)
@@ -166,6 +181,7 @@ public final class TarUnpacker {
                 return (Owned(try open(name, in: parent.descriptor)), false)
             }
         }
+        if isOpaque { try layer?.makeOpaque(folder.descriptor) }
         // One that was there before keeps its owner, mode and time, as with cp(1).
         levels.append(Level(name: name, folder: folder, pending: isNew || options.isFresh ? entry : nil))
     }
@@ -269,7 +285,7 @@ public final class TarUnpacker {
     private func makeHardLink(
         _ entry: TarEntry, _ name: FileName, _ parent: Owned, _ rename: ([FileName]) -> [FileName]
     ) throws(Problem) {
-        let parts = rename(try TarEntry.parts(of: entry.target))
+        let parts = rename(try parts(of: entry.target))
         guard let old = parts.last else { throw Problem("cannot write \(entry.path)", "it is a link to a folder") }
         var folder = root
         for part in parts.dropLast() {

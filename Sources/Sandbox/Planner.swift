@@ -148,7 +148,7 @@ public struct Planner {
         guard request.userNamespace == .automatic else { return request.userNamespace }
         if request.level == .minimal { return .single }
         if offer.isRoot { return .subordinate }
-        guard case .folder = request.root, request.level == .standard else { return .single }
+        guard request.root.isImage, request.level == .standard else { return .single }
         return offer.subordinateUIDs != nil && offer.subordinateGIDs != nil ? .subordinate : .single
     }
 

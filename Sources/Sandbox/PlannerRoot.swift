@@ -65,7 +65,11 @@ extension Planner {
                 add(.useRoot(tree))
                 return Root(mount: tree, becomesReadOnly: false)
             }
-            return overlay(folder, layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
+            return overlay([folder], layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
+        case .layers(let folders):
+            var attributes: MountAttributes = [.noDevices]
+            if request.level == .strict { attributes.insert(.noSetuid) }
+            return overlay(folders, layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
         }
     }
 
@@ -92,18 +96,21 @@ extension Planner {
         return points.filter { !$0.hasPrefix("/dev/") && !$0.hasPrefix("/tmp/") }
     }
 
-    /// The folder under an overlay: it is never written to. In a user namespace the overlay keeps its
+    /// The folders under an overlay, top first: they are never written to. In a user namespace the overlay keeps its
     /// marks in user.* attributes (Linux 5.11).
-    private mutating func overlay(_ folder: HostPath, layer: WritableLayer?, attributes: MountAttributes) -> Root {
-        let lower = bind(folder, attributes: attributes.union(.readOnly), owners: imageOwners, recursive: false)
+    private mutating func overlay(_ folders: [HostPath], layer: WritableLayer?, attributes: MountAttributes) -> Root {
+        let lowers = folders.map {
+            bind($0, attributes: attributes.union(.readOnly), owners: imageOwners, recursive: false)
+        }
+        let names = folders.count == 1 ? ["lower"] : (0..<folders.count).map(Planner.layerName)
         let upper = layer.map { bind($0.folder, attributes: attributes, recursive: false) }
         let staging = slot()
         let merged = slot()
         add(temporary(size: 64 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: staging))
         add(.enterHost(staging))
         add(.useRoot(staging))
-        for name in ["/lower", "/layer", "/root"] { add(.makeFolder(name, mode: 0o755)) }
-        add(.attach(lower, at: "/lower", .folder))
+        for name in names + ["layer", "root"] { add(.makeFolder("/\(name)", mode: 0o755)) }
+        for (name, lower) in zip(names, lowers) { add(.attach(lower, at: "/\(name)", .folder)) }
         if let upper {
             add(.attach(upper, at: "/layer", .folder))
         } else {
@@ -111,7 +118,7 @@ extension Planner {
             add(.makeFolder("/layer/work", mode: 0o755))
         }
         var options = [
-            MountOption("lowerdir", "lower"), MountOption("upperdir", "layer/upper"),
+            MountOption("lowerdir", names.joined(separator: ":")), MountOption("upperdir", "layer/upper"),
             MountOption("workdir", "layer/work"),
         ]
         if hasUserNamespace { options.append(MountOption("userxattr")) }
@@ -121,6 +128,14 @@ extension Planner {
         add(.attach(merged, at: "/root", .folder))
         add(.useRoot(merged))
         return Root(mount: merged, becomesReadOnly: plan.readOnlyRoot)
+    }
+
+    /// One letter or digit as long as there are any: fsconfig(2) takes 255 bytes of one option, and before Linux 6.5
+    /// overlayfs takes its layers in no other way.
+    private static func layerName(_ index: Int) -> String {
+        let letters = Array("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+        if index < letters.count { return String(letters[index]) }
+        return "z" + String(letters[index - letters.count])
     }
 
     private mutating func assemble(_ entry: RootEntry) {

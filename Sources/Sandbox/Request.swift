@@ -65,8 +65,18 @@ public enum RootSource: Equatable, Sendable {
     case host
     /// A folder of the host, with those of the asked-about paths that it has.
     case folder(HostPath, present: Set<String>)
+    /// The layers of an image, top first, at least two.
+    case layers([HostPath])
     /// A new, empty tree, and what is put into it.
     case assembled([RootEntry])
+
+    /// A root file system that is there already, and may have programs that change their user.
+    var isImage: Bool {
+        switch self {
+        case .folder, .layers: true
+        case .host, .assembled: false
+        }
+    }
 }
 
 /// A host path, with what it was when it was looked at: it is used only while it still is that.

@@ -8,6 +8,10 @@ struct RunDraft: Sendable {
     var request = SandboxRequest()
     var levelWasChosen = false
     var image: String?
+    /// What it means; see ``meetImage()``.
+    var reference: ImageReference?
+    var imageConfig: ImageConfig?
+    var entrypoint: [String]?
     var name: String?
     var storage: String?
     var hostname: String?
@@ -16,7 +20,7 @@ struct RunDraft: Sendable {
     var wallTime: Int64?
     var cpuTime: Int64?
     var outputLimit: UInt64?
-    var stopSignal = Signal.terminate
+    var stopSignal: Int32?
     var stopTimeout: Int64 = 10_000_000_000
     var interactive = false
     var resultFile: String?
@@ -46,8 +50,9 @@ struct RunDraft: Sendable {
         if formatWasChosen && !dryRun {
             throw Problem("cannot use --format", "it is the form of --dry-run's plan", hint: "add --dry-run")
         }
-        var configuration = RunConfiguration(
-            image: try ImageReference(image), storage: try Storage.current(option: storage))
+        let meant: ImageReference
+        if let reference { meant = reference } else { meant = try ImageReference(image) }
+        var configuration = RunConfiguration(image: meant, storage: try Storage.current(option: storage))
         var request = request
         if !levelWasChosen { request.level = try RunDraft.levelFromEnvironment() ?? .standard }
         request.hostname = hostname ?? name ?? "codex32"
@@ -56,11 +61,12 @@ struct RunDraft: Sendable {
             request.hostname = String(request.hostname.map { $0 == "_" ? "-" : $0 })
         }
         try applySwap(&request)
-        if let user { request.user = try UserValue.parse(user, image: image, store: configuration.storage.data) }
+        if let user { request.user = try parse(user, of: configuration) }
         request.environment = environmentWords(request)
         if let cpuTime { request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
         configuration.request = request
         configuration.arguments = arguments
+        configuration.entrypoint = entrypoint
         configuration.name = name
         configuration.ownVolumes = ownVolumes
         configuration.workingFolder = workingFolder
@@ -68,7 +74,7 @@ struct RunDraft: Sendable {
         configuration.wallTime = wallTime
         configuration.cpuTime = cpuTime
         configuration.outputLimit = outputLimit
-        configuration.stopSignal = stopSignal
+        configuration.stopSignal = stopSignal ?? Signal.terminate
         configuration.stopTimeout = stopTimeout
         configuration.interactive = interactive
         configuration.resultFile = resultFile
@@ -76,6 +82,14 @@ struct RunDraft: Sendable {
         configuration.quiet = quiet
         try checkTargets(request)
         return configuration
+    }
+
+    private func parse(_ user: String, of configuration: RunConfiguration) throws(Problem) -> UserIdentity {
+        guard case .stored(let stored) = configuration.image else {
+            return try UserValue.parse(user, image: configuration.image.text, store: configuration.storage.data)
+        }
+        let roots = try ImageStore(data: configuration.storage.data).layerFolders(stored.digest)
+        return try UserValue.parse(user, roots: roots, hint: UserValue.hint)
     }
 
     private static func levelFromEnvironment() throws(Problem) -> IsolationLevel? {
@@ -152,7 +166,14 @@ enum UserValue {
     static func parse(_ text: String, image: String, store: String) throws(Problem) -> UserIdentity {
         let isTemplate = image.hasPrefix("template:")
         let image = isTemplate ? "\(store)/templates/\(image.dropFirst(9))" : image
-        let hint = "use the number: -u 1000:1000" + (isTemplate ? ", or let the template be built first" : "")
+        return try parse(
+            text, roots: [image], hint: hint + (isTemplate ? ", or let the template be built first" : ""))
+    }
+
+    static let hint = "use the number: -u 1000:1000"
+
+    /// - Parameter roots: the folders of the root, top first.
+    static func parse(_ text: String, roots image: [String], hint: String) throws(Problem) -> UserIdentity {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }) else {
             throw Value.wrong("-u", text, "UID[:GID] or NAME[:GROUP]")
@@ -188,19 +209,31 @@ enum UserValue {
         return user
     }
 
+    /// Where a user is at home; nil: the image does not know.
+    static func home(_ uid: UInt32, _ roots: [String]) -> String? {
+        guard let entry = lookup(roots, "etc/passwd", where: { $0.count > 5 && $0[2] == String(uid) }) else {
+            return nil
+        }
+        return entry[5].hasPrefix("/") && !entry[5].utf8.contains(0) ? entry[5] : nil
+    }
+
     /// A line of the image's own file, walked inside the image; a script's sandbox knows root and nobody.
-    private static func lookup(_ image: String, _ file: String, where matches: ([String]) -> Bool) -> [String]? {
+    private static func lookup(_ roots: [String], _ file: String, where matches: ([String]) -> Bool) -> [String]? {
         let own =
             file == "etc/passwd"
             ? "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n"
             : "root:x:0:\nnogroup:x:65534:\n"
         var text = own
-        if let root = try? Descriptor.open(image, [.pathOnly, .folder]) {
+        for path in roots {
+            guard let root = try? Descriptor.open(path, [.pathOnly, .folder]) else { continue }
+            // What a layer does not have may be in one below; what it hides is there as a device.
+            if roots.count > 1, (try? root.open(inRoot: file, [.pathOnly])) == nil { continue }
             guard let opened = try? root.open(inRoot: file, [.read]), let status = try? opened.status(),
                 status.kind == .file,
                 let bytes = try? opened.readAll(limit: 1 << 20)
             else { return nil }
             text = String(decoding: bytes, as: UTF8.self)
+            break
         }
         for line in text.split(separator: "\n") {
             let fields = line.split(separator: ":", omittingEmptySubsequences: false).map(String.init)

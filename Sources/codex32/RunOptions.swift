@@ -9,7 +9,8 @@ enum RunOptions {
         synopsis: "codex32 run [OPTIONS] IMAGE [COMMAND...]\n       codex32 run [OPTIONS] --image IMAGE -- COMMAND...",
         summary: "run a program in a sandbox and wait for its end",
         details: """
-            IMAGE is a script or program (./bot.py), a folder with a root file system, or template:NAME.
+            IMAGE is a script or program (./bot.py), a folder with a root file system, template:NAME, or the NAME[:TAG]
+            of a loaded image (codex32 image load).
             The exit status is the program's own; 128+n: ended by signal n; 124: the wall-time limit;
             125: codex32 could not do it; 126: not executable; 127: not found.
             """,
@@ -30,7 +31,12 @@ enum RunOptions {
         ] + LifecycleOptions.all
 
     private static let what: [Option<RunDraft>] = [
-        .option("--image", value: "IMAGE", help: "a script, a program, a folder, or template:NAME") { $0.image = $1 },
+        .option("--image", value: "IMAGE", help: "a script, a program, a folder, template:NAME, or a loaded image") {
+            $0.image = $1
+        },
+        .option("--entrypoint", value: "PROGRAM", help: "instead of the image's own; '' for none") {
+            $0.entrypoint = $1.isEmpty ? [] : [$1]
+        },
         .option("--name", value: "NAME", help: "a name for it, unique while it runs") { draft, text throws(Problem) in
             draft.name = try Value.name(text, option: "--name")
         },

@@ -17,9 +17,10 @@ extension ContainerConfiguration {
         } catch {
             throw DocumentError("configuration.image", "\(error)")
         }
-        var run = RunConfiguration(image: image, storage: storage)
+        var run = RunConfiguration(image: try image.pinned(by: top), storage: storage)
         run.name = name
         run.arguments = try top.strings("arguments")
+        if top.value("entrypoint") != nil { run.entrypoint = try top.strings("entrypoint") }
         run.workingFolder = try top.string("workingFolder")
         run.readOnly = try top.bool("readOnly")
         run.wallTime = try top.integer("wallTime")

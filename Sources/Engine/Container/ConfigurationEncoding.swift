@@ -35,7 +35,8 @@ extension ContainerConfiguration {
 extension RunConfiguration {
     fileprivate var members: [JSON.Member] {
         [
-            .init("image", .string(image.text)), .init("arguments", .list(arguments)),
+            .init("image", .string(image.text)), .init("imageDigest", image.digestDocument),
+            .init("arguments", .list(arguments)), .init("entrypoint", entrypoint.map { .list($0) } ?? .null),
             .init("isolation", .string(request.level.rawValue)),
             .init("waived", .list(request.waived.map(\.rawValue).sorted())),
             .init("required", .list(request.required.map(\.rawValue).sorted())),

@@ -1,3 +1,4 @@
+internal import Images
 public import LinuxKernel
 public import OCISpec
 public import Sandbox
@@ -136,6 +137,8 @@ public struct Containers: Sendable {
 
     public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
         // What cannot be started is told now; what the machine lacks may be there at the start.
+        let held = try configuration.run.image.hold(data: storage.data)
+        defer { withExtendedLifetime(held) {} }
         _ = try Run.plan(configuration.run)
         return try store.create(configuration)
     }

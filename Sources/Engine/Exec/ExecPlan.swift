@@ -42,6 +42,7 @@ enum ExecPlan {
     /// around that is the higher one.
     private static func isScript(_ image: ImageReference) -> Bool {
         switch image {
+        case .stored: return false
         case .path(let path):
             guard let kind = try? Descriptor.status(ofPath: path).kind else { return false }
             return kind != .folder

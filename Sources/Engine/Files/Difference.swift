@@ -21,6 +21,11 @@ extension Containers {
         let what = "cannot compare \(record.name)"
         let upper = Owned(
             try explaining(what) { () throws(KernelError) in try Descriptor.open(path, [.read, .folder, .noFollow]) })
+        if case .layers = request.root {
+            throw Problem(
+                what, "its image has several layers, which cannot be compared with yet",
+                hint: "codex32 export \(record.name) has all of its files")
+        }
         var lower: Owned<Descriptor>?
         if case .folder(let folder, _) = request.root {
             lower = Owned(

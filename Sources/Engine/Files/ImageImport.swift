@@ -137,14 +137,14 @@ extension Containers {
 }
 
 /// The file that an export writes: it has its name when it is whole.
-private final class ExportFile {
-    let stream: ByteStream
+public final class ExportFile {
+    public let stream: ByteStream
     private let parent: Owned<Descriptor>?
     private let temporary: FileName
     private let name: FileName
     private var isDone = false
 
-    init(_ path: String) throws(Problem) {
+    public init(_ path: String) throws(Problem) {
         let what = "cannot write \(path)"
         let cut = CopyPath(path)
         name = FileName(cut.name)
@@ -170,7 +170,7 @@ private final class ExportFile {
         parent = opened
     }
 
-    func finish() throws(Problem) {
+    public func finish() throws(Problem) {
         if let parent {
             try explaining("cannot write \(name)") { () throws(KernelError) in
                 try stream.sync()

@@ -33,7 +33,8 @@ enum CreateVerb {
         summary: "make a container without starting it",
         details: """
             Prints the container's id. codex32 start begins it; it runs without a terminal, a daemon or this command.
-            IMAGE is a script or program (./bot.py), a folder with a root file system, or template:NAME.
+            IMAGE is a script or program (./bot.py), a folder with a root file system, template:NAME, or the NAME[:TAG]
+            of a loaded image (codex32 image load).
             """,
         groups: RunOptions.sandboxGroups + [("Life", LifecycleOptions.all), RunOptions.planGroup])
 
@@ -156,6 +157,7 @@ extension RunDraft {
         }
         arguments += rest
         if arguments.first == "--" { arguments.removeFirst() }
+        try draft.meetImage()
         return (draft, arguments)
     }
 
@@ -169,7 +171,8 @@ extension RunDraft {
         configuration.restart = life.restart ?? .no
         configuration.log = life.log
         configuration.removesItself = life.removesItself
-        if let health = life.health {
+        withImage(&configuration)
+        if let health {
             guard !health.command.isEmpty else {
                 throw Problem("no health check", "there is nothing to check with", hint: "--health-cmd COMMAND")
             }

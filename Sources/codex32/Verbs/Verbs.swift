@@ -45,6 +45,7 @@ enum Verbs {
             Entry("update") { UpdateVerb.verb },
             Entry("port") { PortVerb.verb },
             Entry("prune") { PruneVerb.verb },
+            Entry("image") { ImageVerb.verb },
             Entry("system") { SystemVerb.verb },
             Entry("doctor") { DoctorCommand.verb },
             Entry("version") { VersionCommand.verb },

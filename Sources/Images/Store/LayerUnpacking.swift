@@ -1,0 +1,200 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// Unpacked layers: made once, shared by all images that have them on top of the same layers.
+extension ImageStore {
+    /// Bounds for one layer from anybody.
+    public struct Limits: Sendable {
+        /// Bytes of a layer's files together, their holes too.
+        public var bytes: UInt64 = 32 << 30
+        public var files: UInt64 = 1_000_000
+        public init() {}
+    }
+
+    func layerPath(_ chain: Digest) -> String { "\(folder)/layers/\(chain.hex)" }
+
+    /// Unpacks those of an image's layers that are not there yet, bottom first. Whoever else wants one meanwhile waits
+    /// and has it too.
+    func unpack(
+        _ image: Stored, _ limits: Limits, progress: (String) -> Void, notice: @escaping (String) -> Void
+    ) throws(Problem) {
+        for (index, chain) in image.chain.enumerated() where !Descriptor.exists(layerPath(chain)) {
+            let what = "cannot unpack layer \(index + 1) of \(image.chain.count)"
+            let place = try explaining(what) { () throws(KernelError) in
+                Owned(try Descriptor.open("\(folder)/ingest", [.read, .folder]))
+            }
+            let name = "layer-\(chain.hex)"
+            let lock = try explaining(what) { () throws(KernelError) in
+                Owned(try place.descriptor.open("\(name).lock", [.readWrite, .create, .noFollow]))
+            }
+            try explaining(what) { () throws(KernelError) in
+                if try !lock.descriptor.lock(wait: false) {
+                    progress("waiting for another codex32 that unpacks layer \(index + 1)")
+                    _ = try lock.descriptor.lock(wait: true)
+                }
+            }
+            if Descriptor.exists(layerPath(chain)) { continue }
+            progress("unpacking layer \(index + 1) of \(image.chain.count)")
+            // A killed one's.
+            try place.descriptor.removeContainerTree(name)
+            do throws(Problem) {
+                try unpack(image, index, into: name, place, limits, notice)
+                try explaining(what) { () throws(KernelError) in
+                    try Descriptor.open(folder, [.read, .folder]).rename("ingest/\(name)", to: "layers/\(chain.hex)")
+                }
+            } catch {
+                try? place.descriptor.removeContainerTree(name)
+                throw Problem(what, "\(error.what): \(error.why)", hint: error.hint)
+            }
+        }
+    }
+
+    private func unpack(
+        _ image: Stored, _ index: Int, into name: String, _ place: Owned, _ limits: Limits,
+        _ notice: @escaping (String) -> Void
+    ) throws(Problem) {
+        let layer = image.manifest.layers[index]
+        let what = "cannot unpack \(layer.digest)"
+        let file = try openBlob(layer.digest)
+        let inflating = InflatingSource(ByteStream(file))
+        let summing = try explaining(what) { () throws(KernelError) in try SummingSource(inflating) }
+        let target = try explaining(what) { () throws(KernelError) -> Descriptor in
+            try place.descriptor.makeFolder(name, mode: 0o700)
+            let target = try place.descriptor.open(name, [.read, .folder, .noFollow])
+            try target.setMode(0o755)
+            return target
+        }
+        var below: [Owned] = []
+        for chain in image.chain[..<index].reversed() {
+            below.append(
+                Owned(
+                    try explaining(what) { () throws(KernelError) in
+                        try Descriptor.open(layerPath(chain), [.read, .folder])
+                    }))
+        }
+        // A layer need not have an entry for its own root, which hides the one below all the same.
+        if let under = below.first {
+            try explaining(what) { () throws(KernelError) in
+                let status = try under.descriptor.status()
+                if Machine.isRoot { try target.setOwner(uid: status.uid, gid: status.gid) }
+                try target.setMode(status.mode)
+            }
+        }
+        var options = TarUnpacker.Options()
+        options.isFresh = true
+        (options.owners, options.setIDs, options.capabilities) = (Machine.isRoot, Machine.isRoot, Machine.isRoot)
+        options.attributes = true
+        options.takesAbsolute = true
+        (options.mostBytes, options.mostMembers) = (limits.bytes, limits.files)
+        let unpacker = TarUnpacker(TarReader(summing), into: target, options: options, notice: notice)
+        unpacker.layer = LayerMarks(below)
+        do throws(Problem) { try unpacker.unpack() } catch {
+            guard let failure = inflating.failure else { throw error }
+            throw Problem(what, failure)
+        }
+        let sum: Digest
+        do throws(KernelError) { sum = try summing.finish() } catch {
+            throw Problem(what, inflating.failure ?? error.description)
+        }
+        guard sum == image.config.diffIDs[index] else {
+            throw Problem(
+                what, "unpacked its sum is \(sum), and the image's config has \(image.config.diffIDs[index])",
+                hint: "the image was put together wrongly, or changed: fetch it again")
+        }
+    }
+}
+
+/// A layer's marks for what it takes away from those below (image-spec, layer.md, "Whiteouts"), in overlayfs's form.
+final class LayerMarks {
+    /// Top first.
+    private let below: [Owned]
+    private var gone: Set<[FileName]> = []
+
+    init(_ below: [Owned]) { self.below = below }
+
+    static let prefix: [UInt8] = Array(".wh.".utf8)
+    /// Docker's marks for a storage of long ago, without a meaning here.
+    static let reserved: [UInt8] = Array(".wh..wh.".utf8)
+    static let opaque = FileName(".wh..wh..opq")
+
+    /// Whether a member lies in a folder of marks that mean nothing here.
+    func isPassedOver(_ parts: [FileName]) throws(Problem) -> Bool {
+        for part in parts.dropLast() where part.bytes.starts(with: LayerMarks.prefix) {
+            if part.bytes.starts(with: LayerMarks.reserved) { return true }
+            throw Problem("cannot unpack \(part)", "a whiteout is no folder")
+        }
+        guard let name = parts.last, name != LayerMarks.opaque else { return false }
+        return name.bytes.starts(with: LayerMarks.reserved)
+    }
+
+    /// Puts the mark that a name stands for. False: it stands for itself.
+    func mark(_ name: FileName, _ parents: [FileName], in folder: borrowing Descriptor) throws(Problem) -> Bool {
+        guard name.bytes.starts(with: LayerMarks.prefix) else { return false }
+        let what = "cannot unpack \(name)"
+        if name == LayerMarks.opaque {
+            if !below.isEmpty { try makeOpaque(folder) }
+            return true
+        }
+        guard let hidden = FileName(name.bytes.dropFirst(4)), !hidden.isEmpty, hidden.bytes != [0x2e],
+            hidden.bytes != [0x2e, 0x2e]
+        else { throw Problem(what, "it hides no name") }
+        if below.isEmpty { return true }
+        if let own = try? folder.node(hidden) {
+            // A whiteout speaks of the layers below: what the layer itself has of that name stays.
+            if own.kind == .folder {
+                let inside = try explaining(what) { () throws(KernelError) in
+                    Owned(try folder.open(hidden, [.read, .folder, .noFollow]))
+                }
+                try makeOpaque(inside.descriptor)
+            }
+            return true
+        }
+        try explaining(what) { () throws(KernelError) in try folder.makeWhiteout(hidden) }
+        gone.insert(parents + [hidden])
+        return true
+    }
+
+    /// A folder takes the place of something that the layer hid: true where it has to be opaque.
+    func replaces(_ name: FileName, _ parents: [FileName], in folder: borrowing Descriptor) throws(Problem) -> Bool {
+        guard !gone.isEmpty, gone.remove(parents + [name]) != nil else { return false }
+        if (try? folder.node(name).kind) == .character {
+            try explaining("cannot unpack \(name)") { () throws(KernelError) in try folder.remove(name) }
+        }
+        return true
+    }
+
+    /// overlayfs reads trusted.* where its mounter is the machine's root, user.* in a user namespace; a store's
+    /// layers serve both.
+    func makeOpaque(_ folder: borrowing Descriptor) throws(Problem) {
+        let yes: [UInt8] = [0x79]
+        try explaining(
+            "cannot mark a folder of the layer as opaque",
+            hint: "the storage folder must be on a file system with user.* attributes, as ext4, xfs and btrfs are"
+        ) { () throws(KernelError) in try folder.setAttribute("user.overlay.opaque", yes) }
+        if Machine.isRoot { try? folder.setAttribute("trusted.overlay.opaque", yes) }
+    }
+
+    /// What a folder that the layer has things in, but no entry for, is in the layers below: in the overlay it hides
+    /// theirs, with owner, mode and time.
+    func entry(for parts: [FileName]) -> TarEntry? {
+        for tree in below {
+            guard let node = node(parts, in: tree) else { continue }
+            guard node.kind == .folder else { return nil }
+            return TarEntry(
+                path: parts.last ?? FileName("."), kind: .folder, mode: node.mode, uid: node.uid, gid: node.gid,
+                size: 0,
+                modified: node.modified)
+        }
+        return nil
+    }
+
+    private func node(_ parts: [FileName], in tree: Owned) -> Node? {
+        guard let last = parts.last else { return nil }
+        var folder = tree
+        for part in parts.dropLast() {
+            guard let next = try? folder.descriptor.open(part, [.read, .folder, .noFollow]) else { return nil }
+            folder = Owned(next)
+        }
+        return try? folder.descriptor.node(last)
+    }
+}

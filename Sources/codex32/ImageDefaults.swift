@@ -1,0 +1,86 @@
+internal import Engine
+internal import Images
+internal import LinuxKernel
+internal import Sandbox
+
+/// What an image of the store says of how it runs stands where the caller said nothing, as with Docker.
+extension RunDraft {
+    /// Finds out what `--image` means, once all options are read.
+    mutating func meetImage() throws(Problem) {
+        guard let image else { return }
+        let data = try Storage.current(option: storage).data
+        let reference = try ImageReference.asked(image, data: data)
+        self.reference = reference
+        guard case .stored(let stored) = reference else { return }
+        let store = ImageStore(data: data)
+        let config = try store.image(stored.digest).config
+        imageConfig = config
+        workingFolder = workingFolder ?? config.workingFolder
+        let roots = try store.layerFolders(stored.digest)
+        if user == nil, !config.user.isEmpty {
+            do throws(Problem) {
+                request.user = try UserValue.parse(config.user, roots: roots, hint: UserValue.hint)
+            } catch {
+                throw Problem(
+                    "cannot use the image's own user \(config.user)", error.why,
+                    hint: "-u 0 runs it as root, -u 1000:1000 as a number")
+            }
+        }
+        var merged: [(name: String, value: String)] = []
+        for word in config.environment {
+            let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+            merged.removeAll { $0.name == parts[0] }
+            merged.append((parts[0], parts[1]))
+        }
+        var person = request.user
+        if let user { person = try UserValue.parse(user, roots: roots, hint: UserValue.hint) }
+        if !merged.contains(where: { $0.name == "HOME" }), request.level != .minimal || levelWasChosen,
+            let home = UserValue.home(person.uid, roots)
+        {
+            merged.append(("HOME", home))
+        }
+        for (name, value) in environment {
+            merged.removeAll { $0.name == name }
+            merged.append((name, value))
+        }
+        environment = merged
+        for volume in config.volumes {
+            let target = try Value.inside(volume, option: "the image's volume")
+            let taken = request.volumes.map(\.target) + request.temporary.map(\.target) + ownVolumes
+            if !taken.contains(target) { ownVolumes.append(target) }
+        }
+        if stopSignal == nil, let text = config.stopSignal {
+            guard let number = Signal.number(text) else {
+                throw Problem(
+                    "cannot use the image's stop signal \(text)", "it is no signal",
+                    hint: "--stop-signal chooses another")
+            }
+            stopSignal = number
+        }
+    }
+
+    /// Labels and health check of the image, for a container that outlives its command.
+    func withImage(_ configuration: inout ContainerConfiguration) {
+        guard let imageConfig else { return }
+        let own = Set(configuration.labels.map(\.key))
+        configuration.labels =
+            imageConfig.labels.filter { !own.contains($0.name) }.map { ($0.name, $0.value) } + configuration.labels
+    }
+
+    /// The caller's times with the image's command; the image's own where the caller has none.
+    var health: HealthCheck? {
+        guard let check = imageConfig?.health, !check.command.isEmpty else { return life.health }
+        if let asked = life.health {
+            guard asked.command.isEmpty else { return asked }
+            var health = asked
+            health.command = check.command
+            return health
+        }
+        var health = HealthCheck(command: check.command)
+        health.interval = check.interval ?? health.interval
+        health.timeout = check.timeout ?? health.timeout
+        health.startPeriod = check.startPeriod ?? health.startPeriod
+        health.retries = check.retries ?? health.retries
+        return health
+    }
+}

