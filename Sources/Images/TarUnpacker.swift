@@ -31,6 +31,8 @@ public final class TarUnpacker {
         let folder: Owned
         /// Set when it is left, because what is put into it changes its time, and its mode may keep us out.
         var pending: TarEntry?
+        /// Of a folder that was made earlier and is entered again: what is put into it must not change its time.
+        var modified: (seconds: Int64, nanoseconds: UInt32)?
     }
 
     /// Set for a layer of an image: its whiteouts are put in overlayfs's form.
@@ -144,7 +146,8 @@ public final class TarUnpacker {
             }
             if isOpaque { try layer?.makeOpaque(folder.descriptor) }
             let pending = isNew && !isOpaque ? layer?.entry(for: levels.map(\.name) + [part]) : nil
-            levels.append(Level(name: part, folder: folder, pending: pending))
+            let modified = options.isFresh && !isNew ? try? folder.descriptor.node().modified : nil
+            levels.append(Level(name: part, folder: folder, pending: pending, modified: modified))
         }
     }
 
@@ -167,7 +170,8 @@ public final class TarUnpacker {
 
     private func leave() throws(Problem) {
         let level = levels.removeLast()
-        if let pending = level.pending { try settle(level.folder.descriptor, pending) }
+        if let pending = level.pending { return try settle(level.folder.descriptor, pending) }
+        if let time = level.modified { try? level.folder.descriptor.setModified(time.seconds, time.nanoseconds) }
     }
 
     private func makeFolder(_ entry: TarEntry, _ name: FileName, _ parent: Owned) throws(Problem) {

@@ -140,6 +140,14 @@ def test_setuid_and_owners_are_kept_by_root_alone(shop):
         assert mode == 0o755 and group == "0"
 
 
+def test_times_of_folders_are_the_archives(shop):
+    """Also of those that are filled later than they were made, and that a layer has no entry for."""
+    layout = Layout()
+    layout.image(STACK, "stack:1")
+    shop.load(layout)
+    assert shop.sh("stack:1", "stat -c %Y /bin /old /private /data /swap").split() == ["1000000000"] * 5
+
+
 def test_changes_stay_with_the_container(shop):
     layout = Layout()
     layout.image(STACK, "stack:1")

@@ -224,9 +224,9 @@ public struct ImageStore: Sendable {
 
     /// What is near to a name that there is not.
     func hint(_ text: String) throws(Problem) -> String {
+        let asked = ImageName(text)?.repository ?? text
         let near = try names().map(\.name).filter {
-            $0.repository == ImageName(text)?.repository || $0.repository.hasPrefix(text)
-                || $0.repository.split(separator: "/").last.map(String.init) == ImageName(text)?.repository
+            $0.repository == asked || $0.repository.hasPrefix(text) || $0.repository.hasSuffix("/\(asked)")
         }
         if let first = near.first { return "did you mean \(first)?" }
         return "codex32 image load FILE brings one in, and codex32 image list shows them; registries come later"
