@@ -60,6 +60,8 @@ int codex_step_join(struct codex_child_state *state, const struct codex_step *st
 int codex_step_enter(struct codex_child_state *state);
 int codex_step_open_devpts(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_outlive(void);
+int codex_step_await(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_capability_sets(const struct codex_step *step);
 int codex_step_exec(struct codex_child_state *state);
 
 // Asks again for what a change of ids or of the user namespace takes away: to end with the parent,

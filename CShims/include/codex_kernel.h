@@ -127,6 +127,10 @@ long codex_socket_send(int number, const void *bytes, size_t size);
 // Returns the packet's size, 0 at the end, -EMSGSIZE for one that did not fit.
 long codex_socket_receive(int number, void *bytes, size_t size);
 
+// --- OCI (oci.c) ---
+// Sends a pty's master to the stream socket `name` in a folder, as --console-socket asks.
+int codex_console_send(int folder, const char *name, int master);
+
 // --- terminal ---
 int codex_terminal_is(int descriptor);
 int codex_terminal_raw(int descriptor, void *saved, size_t size);

@@ -53,6 +53,8 @@ enum codex_step_kind {
     CODEX_STEP_ENTER,            // a process in the pid namespace joined goes on; this one names it to the parent and ends
     CODEX_STEP_OPEN_DEVPTS,      // path, which must be a devpts -> slot
     CODEX_STEP_OUTLIVE,          // the parent's end no longer ends this process
+    CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; the parent lets go and may end
+    CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
     CODEX_STEP_EXEC,             // the last step: execve of the candidates in turn
     CODEX_STEP_COUNT
 };

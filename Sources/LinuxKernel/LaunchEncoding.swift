@@ -146,6 +146,8 @@ extension LaunchRoom {
         case .enter: return form(CODEX_STEP_ENTER)
         case .openTerminals(let path, let slot): return form(CODEX_STEP_OPEN_DEVPTS, slot: slot, path: path)
         case .outlive: return form(CODEX_STEP_OUTLIVE)
+        case .awaitStart(let pipe): return form(CODEX_STEP_AWAIT, source: pipe)
+        case .capabilitySets(let sets): return form(CODEX_STEP_CAPABILITY_SETS, bytes: sets.bytes)
         case .execute: return form(CODEX_STEP_EXEC)
         }
     }

@@ -100,6 +100,9 @@ public enum LaunchStep: Hashable, Sendable {
     case enter
     case openTerminals(String, into: Slot)
     case outlive
+    /// Tells the parent that all is done but execve, lets it end, and waits for a byte on a pipe.
+    case awaitStart(Slot)
+    case capabilitySets(CapabilitySets)
     case execute
 }
 
@@ -156,6 +159,8 @@ extension LaunchStep {
         case .enter: "cannot start a process in the container"
         case .openTerminals(let path, _): "cannot open a terminal in \(path)"
         case .outlive: "cannot leave the program alone"
+        case .awaitStart: "cannot wait for start"
+        case .capabilitySets: "cannot set the capabilities"
         case .execute: "cannot run"
         }
     }

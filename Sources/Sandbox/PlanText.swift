@@ -95,6 +95,8 @@ extension LaunchStep {
         case .enter: "clone into the pid namespace"
         case .openTerminals(let path, _): "open the terminals at \(path)"
         case .outlive: "outlive codex32"
+        case .awaitStart: "wait for start"
+        case .capabilitySets(let sets): "capabilities \(sets.effective.names.count)"
         case .execute: "execve"
         }
     }

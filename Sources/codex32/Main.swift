@@ -9,6 +9,8 @@ enum Main {
     static func main() {
         StandardStream.fillGaps()
         var words = Array(CommandLine.arguments.dropFirst())
+        let name = CommandLine.arguments.first.map { $0.split(separator: "/").last ?? "" } ?? ""
+        if name == "codex32-oci" || name == "runc" { Machine.exit(RuntimeVerb.run(words)) }
         let verb = words.isEmpty ? "" : words.removeFirst()
         do { Machine.exit(try dispatch(verb, words)) } catch {
             StandardStream.error.print("codex32: \(error)\n")
@@ -19,6 +21,7 @@ enum Main {
     private static func dispatch(_ verb: String, _ words: [String]) throws(Problem) -> Int32 {
         switch verb {
         case "run": return try RunVerb.run(words)
+        case "oci": return RuntimeVerb.run(words)
         case "exec": return try ExecVerb.run(words)
         case ExecKeeper.verb: return try ExecVerb.runKept(words)
         case SupervisorProcess.verb: return SupervisorProcess.main(words)

@@ -47,6 +47,7 @@ enum Verbs {
             Entry("prune") { PruneVerb.verb },
             Entry("image") { ImageVerb.verb },
             Entry("system") { SystemVerb.verb },
+            Entry("oci") { RuntimeVerb.verb },
             Entry("doctor") { DoctorCommand.verb },
             Entry("version") { VersionCommand.verb },
             Entry("completion") { CompletionCommand.verb },

@@ -1,0 +1,333 @@
+public import LinuxKernel
+public import OCISpec
+internal import Sandbox
+
+/// The verbs of an OCI runtime (runtime.md, "Operations") over one folder of states.
+///
+/// Each container has a folder with its state, a lock that every verb that changes something takes, and, until
+/// `start`, the pipe on which its process waits. No process of codex32's stays.
+public struct BundleRuntime: Sendable {
+    public struct Creation: Sendable {
+        public var bundle = ""
+        public var pidFile: String?
+        public var consoleSocket: String?
+        public var keyring = true
+        public var cgroups = true
+        public init() {}
+    }
+
+    let root: String
+
+    public init(root: String?) {
+        self.root =
+            root
+            ?? (Machine.isRoot
+                ? "/run/codex32-oci" : (Machine.environment("XDG_RUNTIME_DIR") ?? "/tmp") + "/codex32-oci")
+    }
+
+    // MARK: create
+
+    /// Makes the container; its process has done everything but execve(2). Returns it as this process's child.
+    public func create(_ id: String, _ creation: Creation) throws(Problem) -> Child {
+        try BundleRuntime.check(id)
+        // `/proc/self/exe` of the waiting child must not be a way to codex32's own file (CVE-2019-5736).
+        if (try? Machine.runFromReadOnlyMount()) == nil {
+            try explaining("cannot protect codex32's own file") { () throws(KernelError) in
+                try Machine.runFromSealedCopy()
+            }
+        }
+        let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
+        let spec = try BundleRuntime.spec(in: bundle)
+        if spec.process.terminal != (creation.consoleSocket != nil) {
+            throw Problem(
+                "cannot make the terminal",
+                spec.process.terminal ? "--console-socket is missing" : "--console-socket without process.terminal",
+                hint: "process.terminal and --console-socket go together")
+        }
+        let plan = try BundlePlan(
+            spec, bundle: bundle, rights: .effective, cgroups: creation.cgroups, keyring: creation.keyring)
+        let state = BundleState(spec: spec, id: id, bundle: bundle)
+        let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
+        do throws(KernelError) { try states.makeFolder(id) } catch {
+            guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
+            throw Problem("cannot make the container \(id)", "container with id exists already: \(id)")
+        }
+        do throws(Problem) {
+            let folder = try explaining("cannot make the container \(id)") { () throws(KernelError) in
+                try states.open(id, [.read, .folder, .noFollow])
+            }
+            return try launch(plan, state, spec, creation, folder)
+        } catch {
+            try? states.removeTree(id)
+            throw error
+        }
+    }
+
+    private func launch(
+        _ bundle: BundlePlan, _ state: BundleState, _ spec: RuntimeSpec, _ creation: Creation,
+        _ folder: borrowing Descriptor
+    ) throws(Problem) -> Child {
+        var state = state
+        let what = "cannot make the container \(state.id)"
+        var sources = try BundleSources(bundle)
+        let lock = try BundleRuntime.lock(folder, what)
+        try explaining(what) { () throws(KernelError) in
+            try folder.replace(BundleState.file, with: state.json.text(), durable: false)
+            try folder.makePipe(BundleState.pipe)
+            sources.take(try folder.open(BundleState.pipe, [.readWrite, .noFollow]), in: bundle.pipe)
+        }
+        let plan = bundle.plan
+        let input = LaunchInput(
+            namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount, standard: (0, 1, 2),
+            terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
+            environment: plan.environment)
+        Machine.setDumpable(true)  // As in ``Start``: its maps could not be written else.
+        let child = try BundleRuntime.clone(input, sources)
+        do throws(Problem) {
+            try plan.identity?.apply(to: child.pid)
+            try Start.tell { () throws(KernelError) in try child.go() }
+            try BundleRuntime.converse(child, plan, &state, spec, creation, folder)
+        } catch {
+            child.kill()
+            throw error
+        }
+        _ = consume lock
+        return child
+    }
+
+    private static func clone(_ input: LaunchInput, _ sources: borrowing BundleSources) throws(Problem) -> Child {
+        do throws(KernelError) { return try Child.launch(input, sources: sources.numbers, cgroup: nil) } catch {
+            throw Start.unborn(error)
+        }
+    }
+
+    /// Answers the child until it waits for `start` and needs this process no longer.
+    private static func converse(
+        _ child: borrowing Child, _ plan: LaunchPlan, _ state: inout BundleState, _ spec: RuntimeSpec,
+        _ creation: Creation, _ folder: borrowing Descriptor
+    ) throws(Problem) {
+        let what = "cannot make the container \(state.id)"
+        while true {
+            let message = try explaining(what) { () throws(KernelError) in try child.receive() }
+            switch consume message {
+            case .failed(let step, let error, let detail): throw failure(plan, step, error, detail)
+            case .unborn(let error): throw Start.unborn(error)
+            case .terminal(let master): try hand(master, to: creation.consoleSocket ?? "", spec.process.consoleSize)
+            case .held:
+                state.process = ProcessIdentity(of: child.pid)
+                let text = state.json.text()
+                try explaining(what) { () throws(KernelError) in
+                    try folder.replace(BundleState.file, with: text, durable: false)
+                }
+                if let file = creation.pidFile { try write(child.pid, to: file) }
+            case .finished:
+                guard state.process?.isAlive ?? false else { throw Problem(what, "its process has ended") }
+                return
+            case .entered: break
+            case .root: break
+            }
+            try explaining(what) { () throws(KernelError) in try child.go() }
+        }
+    }
+
+    /// The callers know some failures by their words.
+    private static func failure(_ plan: LaunchPlan, _ step: Int?, _ error: KernelError, _ detail: String) -> Problem {
+        guard let step, plan.steps.indices.contains(step), case .awaitStart = plan.steps[step] else {
+            return LaunchFailure.problem(plan, step: step, error, detail: detail)
+        }
+        let program = plan.arguments[0]
+        switch error.number {
+        case Errno.missing:
+            return Problem(
+                "cannot run \(program)",
+                program.utf8.contains(0x2f)
+                    ? "no such file or directory" : "executable file not found in $PATH: no such file or directory",
+                status: 127)
+        case Errno.denied: return Problem("cannot run \(program)", "permission denied", status: 126)
+        default: return LaunchFailure.problem(plan, step: step, error, detail: detail)
+        }
+    }
+
+    private static func hand(
+        _ master: consuming Descriptor, to path: String, _ size: (rows: UInt16, columns: UInt16)?
+    ) throws(Problem) {
+        if let size { TerminalSize(rows: size.rows, columns: size.columns).apply(to: master) }
+        let (folder, name) = split(path)
+        try explaining("cannot use the console socket \(path)") { () throws(KernelError) in
+            try Descriptor.open(folder, [.pathOnly, .folder]).sendConsole(master, to: name)
+        }
+    }
+
+    /// Whole before anybody sees it: the callers read it when `create` ends, and some before.
+    private static func write(_ pid: Int32, to path: String) throws(Problem) {
+        let (folder, name) = split(path)
+        try explaining("cannot write \(path)") { () throws(KernelError) in
+            try Descriptor.open(folder, [.read, .folder]).replace(name, with: String(pid), mode: 0o644, durable: false)
+        }
+    }
+
+    private static func split(_ path: String) -> (folder: String, name: String) {
+        guard let slash = path.lastIndex(of: "/") else { return (".", path) }
+        return (slash == path.startIndex ? "/" : String(path[..<slash]), String(path[path.index(after: slash)...]))
+    }
+
+    private static func spec(in bundle: String) throws(Problem) -> RuntimeSpec {
+        let path = "\(bundle)/config.json"
+        let bytes = try explaining("cannot read \(path)") { () throws(KernelError) in
+            // Regular, before it is read: a pipe would never end.
+            let file = try Descriptor.open(path, [.read, .nonblocking])
+            guard try file.status().kind == .file else { throw KernelError("open", path, number: Errno.invalid) }
+            return try file.readAll(limit: 16 << 20)
+        }
+        do { return try RuntimeSpec(try JSONReader.read(bytes)) } catch {
+            throw Problem("cannot use \(path)", error.description)
+        }
+    }
+
+    /// 1 to 1024 of the characters that runc takes: a name is a folder's name too.
+    private static func check(_ id: String) throws(Problem) {
+        let isGood = id.utf8.allSatisfy {
+            switch $0 {
+            case 0x30...0x39, 0x41...0x5a, 0x61...0x7a, 0x2e, 0x5f, 0x2b, 0x2d: true
+            default: false
+            }
+        }
+        guard isGood, (1...255).contains(id.utf8.count), id != ".", id != ".." else {
+            throw Problem("cannot use the id \(id)", "an id is of letters, digits and _+-. , at most 255")
+        }
+    }
+
+    // MARK: the others
+
+    private func open(_ id: String) throws(Problem) -> Descriptor {
+        try BundleRuntime.check(id)
+        do throws(KernelError) { return try Descriptor.open("\(root)/\(id)", [.read, .folder, .noFollow]) } catch {
+            throw Problem(
+                "no container \(id)", error.number == Errno.missing ? "container does not exist" : error.reason)
+        }
+    }
+
+    private static func lock(_ folder: borrowing Descriptor, _ what: String) throws(Problem) -> Descriptor {
+        try explaining(what) { () throws(KernelError) in
+            let file = try folder.open("lock", [.readWrite, .create, .noFollow])
+            _ = try file.takeLock(wait: true)
+            return file
+        }
+    }
+
+    private static func load(_ id: String, _ folder: borrowing Descriptor) throws(Problem) -> (
+        BundleState, BundleState.Status
+    ) {
+        let text = try explaining("cannot read the state of \(id)") { () throws(KernelError) in
+            try folder.contents(of: BundleState.file)
+        }
+        do {
+            let state = try BundleState(text)
+            return (state, state.status(waits: (try? folder.status(of: BundleState.pipe)) != nil))
+        } catch { throw Problem("cannot read the state of \(id)", error.description) }
+    }
+
+    public func state(_ id: String) throws(Problem) -> JSON {
+        let folder = try open(id)
+        let (state, status) = try BundleRuntime.load(id, folder)
+        return state.shown(status)
+    }
+
+    /// All of them; one whose state cannot be read is left out, as it may be going away.
+    public func list() throws(Problem) -> [JSON] {
+        guard Descriptor.exists(root) else { return [] }
+        let names = try explaining("cannot read \(root)") { () throws(KernelError) in
+            try Descriptor.open(root, [.read, .folder]).entries()
+        }
+        return names.sorted().compactMap { try? state($0) }
+    }
+
+    /// Lets the process go. Of two callers one wins: the pipe is gone for the second.
+    public func start(_ id: String) throws(Problem) {
+        let folder = try open(id)
+        let what = "cannot start \(id)"
+        let lock = try BundleRuntime.lock(folder, what)
+        let (_, status) = try BundleRuntime.load(id, folder)
+        guard status == .created else {
+            throw Problem(what, "the container is \(status.rawValue), and only a created one can be started")
+        }
+        try explaining(what) { () throws(KernelError) in
+            try folder.open(BundleState.pipe, [.write, .nonblocking, .noFollow]).write("g")
+            try folder.remove(BundleState.pipe)
+        }
+        _ = consume lock
+    }
+
+    public func kill(_ id: String, signal: Int32, all: Bool) throws(Problem) {
+        let folder = try open(id)
+        let (state, status) = try BundleRuntime.load(id, folder)
+        if all, signal != Signal.kill {
+            throw Problem("cannot signal \(id)", "kill --all is supported for SIGKILL only, yet")
+        }
+        guard status == .created || status == .running, let process = state.process?.open() else {
+            throw Problem("cannot signal \(id)", "container not running")
+        }
+        // Pid 1 of its namespace takes all others with it (pid_namespaces(7)).
+        do throws(KernelError) { try process.signal(signal) } catch {
+            throw Problem(
+                "cannot signal \(id)", error.number == Errno.noProcess ? "container not running" : error.reason)
+        }
+    }
+
+    /// Leaves nothing. With `force` a process that is still there is ended first, and what is not there is no error.
+    public func delete(_ id: String, force: Bool) throws(Problem) {
+        if force, !Descriptor.exists("\(root)/\(id)") { return try BundleRuntime.check(id) }
+        let folder = try open(id)
+        let what = "cannot delete \(id)"
+        let lock = try BundleRuntime.lock(folder, what)
+        // A create that was killed before it had written anything left a folder without a state.
+        if let (state, status) = force ? try? BundleRuntime.load(id, folder) : try BundleRuntime.load(id, folder) {
+            if status != .stopped, !force {
+                throw Problem(
+                    what, "the container is \(status.rawValue), and only a stopped one can be deleted",
+                    hint: "codex32 oci delete --force \(id)")
+            }
+            if let process = state.process?.open() {
+                try explaining(what) { () throws(KernelError) in try process.signal(Signal.kill) }
+                guard process.waitReadable(milliseconds: 10_000) else {
+                    throw Problem(what, "its process does not end")
+                }
+            }
+        }
+        try explaining(what) { () throws(KernelError) in
+            try Descriptor.open(root, [.read, .folder]).removeTree(id)
+        }
+        _ = consume lock
+    }
+}
+
+/// What the parent opens for a bundle's child.
+private struct BundleSources: ~Copyable {
+    private(set) var numbers: [Slot: Int32] = [:]
+
+    init(_ bundle: BundlePlan) throws(Problem) {
+        do {
+            for clone in bundle.clones {
+                let tree = try explaining("cannot use \(clone.path)") { () throws(KernelError) in
+                    let tree = try Descriptor.open(clone.path, [.pathOnly]).cloneMount(recursive: clone.recursive)
+                    if !clone.attributes.isEmpty { try tree.setMountAttributes(clone.attributes, recursive: false) }
+                    return tree
+                }
+                numbers[clone.slot] = tree.release()
+            }
+            for space in bundle.joined {
+                let opened = try explaining("cannot open the namespace \(space.path)") { () throws(KernelError) in
+                    try Descriptor.open(space.path, [.read, .nonblocking])
+                }
+                numbers[space.slot] = opened.release()
+            }
+        } catch {
+            for number in numbers.values { _ = Descriptor(owning: number) }
+            throw error
+        }
+    }
+
+    mutating func take(_ descriptor: consuming Descriptor, in slot: Slot) { numbers[slot] = descriptor.release() }
+
+    deinit { for number in numbers.values { _ = Descriptor(owning: number) } }
+}

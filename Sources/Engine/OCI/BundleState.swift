@@ -1,0 +1,66 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// What is written down of a container that came by `oci create` (runtime.md, "State").
+struct BundleState: Equatable {
+    enum Status: String { case creating, created, running, stopped }
+
+    let version: String
+    let id: String
+    let bundle: String
+    /// Nil until the child is there.
+    var process: ProcessIdentity?
+    let createdAt: Int64
+    let annotations: [JSON.Member]
+
+    static let file = "state.json"
+    /// It is there from `create` to `start`.
+    static let pipe = "exec.fifo"
+
+    var json: JSON {
+        .members([
+            "ociVersion": .string(version), "id": .string(id), "bundle": .string(bundle),
+            "pid": .number(process?.pid), "startTime": .number(process?.startTime), "boot": .text(process?.boot),
+            "createdAt": .number(createdAt), "annotations": .object(annotations),
+        ])
+    }
+
+    init(spec: RuntimeSpec, id: String, bundle: String) {
+        version = spec.version
+        self.id = id
+        self.bundle = bundle
+        createdAt = Clock.realtime
+        annotations = spec.annotations
+    }
+
+    init(_ text: String) throws(DocumentError) {
+        let top = try JSONObject(try JSONReader.read(Array(text.utf8)), at: "")
+        version = try top.required("ociVersion")
+        id = try top.required("id")
+        bundle = try top.required("bundle")
+        createdAt = try top.integer("createdAt") ?? 0
+        guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
+        annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }
+        if let pid = try top.integer("pid"), let number = Int32(exactly: pid), let start = try top.unsigned("startTime")
+        {
+            process = ProcessIdentity(pid: number, startTime: start, boot: try top.required("boot"))
+        }
+    }
+
+    /// - Parameter waits: whether the pipe is there on which it waits for `start`.
+    func status(waits: Bool) -> Status {
+        guard let process else { return .creating }
+        guard process.isAlive else { return .stopped }
+        return waits ? .created : .running
+    }
+
+    /// As `state` prints it.
+    func shown(_ status: Status) -> JSON {
+        let isThere = status == .created || status == .running
+        return .members([
+            "ociVersion": .string("1.3.0"), "id": .string(id), "status": .string(status.rawValue),
+            "pid": .number(isThere ? process?.pid ?? 0 : 0), "bundle": .string(bundle),
+            "created": .string(Timestamp.text(createdAt)), "annotations": .object(annotations),
+        ])
+    }
+}

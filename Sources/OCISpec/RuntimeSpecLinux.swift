@@ -1,0 +1,107 @@
+/// config-linux.md, as far as it is understood here.
+public struct SpecLinux: Equatable, Sendable {
+    /// config-linux.md, "Namespaces": the types by the names of the specification.
+    public struct Space: Equatable, Sendable {
+        public let type: String
+        /// One that is there already; nil: a new one.
+        public let path: String?
+    }
+
+    /// config-linux.md, "User namespace mappings".
+    public struct Mapping: Equatable, Sendable {
+        public let inside: UInt32
+        public let outside: UInt32
+        public let count: UInt32
+    }
+
+    public let namespaces: [Space]
+    public let uidMappings: [Mapping]
+    public let gidMappings: [Mapping]
+    public let cgroupsPath: String?
+    /// Limits that need a cgroup, by name: what was asked and must be enforced or refused.
+    public let resources: [String]
+    public let seccomp: SeccompProfile?
+    /// The same as text, for the cache of compiled filters.
+    public let seccompText: [UInt8]
+    public let sysctl: [(name: String, value: String)]
+    public let maskedPaths: [String]
+    public let readOnlyPaths: [String]
+
+    init(_ object: JSONObject) throws(DocumentError) {
+        try object.refuse([
+            "netDevices", "timeOffsets", "devices", "mountLabel", "personality", "memoryPolicy", "intelRdt",
+        ])
+        try object.allow(only: [
+            "namespaces", "uidMappings", "gidMappings", "devices", "cgroupsPath", "resources", "seccomp", "sysctl",
+            "maskedPaths", "readonlyPaths", "rootfsPropagation", "netDevices", "timeOffsets", "mountLabel",
+            "personality",
+            "memoryPolicy", "intelRdt",
+        ])
+        var namespaces: [Space] = []
+        for entry in try object.objects("namespaces") {
+            try entry.allow(only: ["type", "path"])
+            let type = try entry.required("type")
+            guard ["pid", "network", "mount", "ipc", "uts", "user", "cgroup", "time"].contains(type) else {
+                throw DocumentError("\(entry.place).type", "\(type) is not a namespace")
+            }
+            guard !namespaces.contains(where: { $0.type == type }) else {
+                throw DocumentError(entry.place, "\(type) stands twice")
+            }
+            let path = try entry.text("path").flatMap { $0.isEmpty ? nil : $0 }
+            namespaces.append(Space(type: type, path: path))
+        }
+        self.namespaces = namespaces
+        uidMappings = try SpecLinux.mappings(object, "uidMappings")
+        gidMappings = try SpecLinux.mappings(object, "gidMappings")
+        cgroupsPath = try object.text("cgroupsPath").flatMap { $0.isEmpty ? nil : $0 }
+        let limits = [
+            "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified", "devices",
+        ]
+        let asked = try object.part("resources")
+        try asked.allow(only: Set(limits))
+        resources = limits.filter {
+            switch asked.value($0) {
+            case nil, .object([]), .array([]): false
+            default: true
+            }
+        }
+        if let seccomp = object.value("seccomp") {
+            do throws(DocumentError) { self.seccomp = try SeccompProfile(seccomp) } catch {
+                throw DocumentError("linux.seccomp.\(error.place)", error.why)
+            }
+            seccompText = Array(seccomp.text().utf8)
+        } else {
+            seccomp = nil
+            seccompText = []
+        }
+        sysctl = try object.part("sysctl").pairs()
+        for (name, value) in sysctl where name.utf8.contains(0) || value.utf8.contains(0) || name.hasPrefix(".") {
+            throw DocumentError("linux.sysctl", "a name or value that no sysctl has")
+        }
+        maskedPaths = try object.texts("maskedPaths")
+        readOnlyPaths = try object.texts("readonlyPaths")
+        switch try object.string("rootfsPropagation") ?? "" {
+        case "", "private", "rprivate": break
+        default: throw DocumentError("linux.rootfsPropagation", "only private is supported yet")
+        }
+    }
+
+    private static func mappings(_ object: JSONObject, _ name: String) throws(DocumentError) -> [Mapping] {
+        var list: [Mapping] = []
+        for entry in try object.objects(name) {
+            try entry.allow(only: ["containerID", "hostID", "size"])
+            guard let inside = try entry.identity("containerID"), let outside = try entry.identity("hostID"),
+                let count = try entry.identity("size"), count > 0,
+                UInt64(inside) + UInt64(count) <= UInt64(UInt32.max),
+                UInt64(outside) + UInt64(count) <= UInt64(UInt32.max), list.count < 340
+            else { throw DocumentError(entry.place, "is no range of ids") }
+            list.append(Mapping(inside: inside, outside: outside, count: count))
+        }
+        return list
+    }
+
+    public static func == (a: SpecLinux, b: SpecLinux) -> Bool {
+        a.namespaces == b.namespaces && a.seccompText == b.seccompText && a.maskedPaths == b.maskedPaths
+            && a.uidMappings == b.uidMappings
+    }
+}

@@ -1,0 +1,105 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// The mounts of a bundle (config.md, "Mounts"). Every option is one that is known, or an error.
+extension BundlePlan {
+    private struct Options {
+        var attributes: MountAttributes = []
+        var recursive: Bool?
+        var data: [MountOption] = []
+    }
+
+    /// The options with a value, or without, that are the file system's own, by its type.
+    private static let own: [String: Set<String>] = [
+        "tmpfs": ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"],
+        "devpts": ["newinstance", "ptmxmode", "mode", "gid", "uid"], "proc": ["hidepid", "subset"],
+        "sysfs": [], "mqueue": [], "cgroup": [], "cgroup2": [],
+    ]
+
+    private func options(_ mount: SpecMount) throws(Problem) -> Options {
+        var result = Options()
+        for option in mount.options {
+            switch option {
+            case "bind": if result.recursive == nil { result.recursive = false }
+            case "rbind": result.recursive = true
+            case "ro": result.attributes.insert(.readOnly)
+            case "rw": result.attributes.remove(.readOnly)
+            case "nosuid": result.attributes.insert(.noSetuid)
+            case "nodev": result.attributes.insert(.noDevices)
+            case "noexec": result.attributes.insert(.noExecute)
+            case "suid": result.attributes.remove(.noSetuid)
+            case "dev": result.attributes.remove(.noDevices)
+            case "exec": result.attributes.remove(.noExecute)
+            case "noatime": result.attributes.insert(.noAccessTime)
+            case "strictatime": result.attributes.insert(MountAttributes(rawValue: 0x20))  // MOUNT_ATTR_STRICTATIME
+            case "nodiratime": result.attributes.insert(MountAttributes(rawValue: 0x80))  // MOUNT_ATTR_NODIRATIME
+            case "defaults", "relatime", "atime", "private", "rprivate": break
+            default:
+                let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                guard BundlePlan.own[mount.type]?.contains(String(parts[0])) ?? false, parts.count < 2 || parts[1] != ""
+                else {
+                    throw BundlePlan.wrong("\(mount.place).options", "\(option) is not supported for this mount yet")
+                }
+                result.data.append(MountOption(String(parts[0]), parts.count > 1 ? String(parts[1]) : ""))
+            }
+        }
+        return result
+    }
+
+    mutating func mountSteps(_ mount: SpecMount) throws(Problem) {
+        let parts = mount.destination.split(separator: "/").filter { $0 != "." }
+        guard let first = parts.first.map(String.init) else {
+            throw BundlePlan.wrong("\(mount.place).destination", "nothing can be mounted over the root")
+        }
+        // A fake file there would take what is written for the kernel (CVE-2019-16884, CVE-2019-19921).
+        if first == "proc", parts.count > 1 {
+            throw BundlePlan.wrong("\(mount.place).destination", "nothing may be mounted below /proc")
+        }
+        let target = "/" + parts.joined(separator: "/")
+        let options = try options(mount)
+        let isSystem = ["proc", "sys", "dev"].contains(first)
+        let within = parts.count > 1 ? outer[first] : nil
+        let tree: Slot
+        var isFile = false
+        if options.recursive != nil || mount.type == "bind" {
+            guard options.data.isEmpty else {
+                throw BundlePlan.wrong("\(mount.place).options", "\(options.data[0].key) says nothing for a bind mount")
+            }
+            guard mount.source.hasPrefix("/") else {
+                throw BundlePlan.wrong("\(mount.place).source", "must be an absolute path")
+            }
+            let status = try explaining("cannot mount \(mount.source)") { () throws(KernelError) in
+                try Descriptor.status(ofPath: mount.source)
+            }
+            isFile = status.kind != .folder
+            tree = bind(mount.source, recursive: options.recursive ?? false, options.attributes)
+            if target == "/dev" { devicesGiven = true }
+        } else {
+            tree = slot()
+            try fileSystem(mount, options, into: tree)
+            if target == "/dev/pts", mount.type == "devpts" { terminals = tree }
+        }
+        let kind: MountTarget = isSystem ? (isFile ? .systemFile : .systemFolder) : (isFile ? .file : .folder)
+        plan.steps.append(.attach(tree, at: target, kind, within: within))
+        if parts.count == 1 { outer[first] = tree }
+    }
+
+    private mutating func fileSystem(_ mount: SpecMount, _ options: Options, into tree: Slot) throws(Problem) {
+        guard BundlePlan.own[mount.type] != nil else {
+            throw BundlePlan.wrong("\(mount.place).type", "\(mount.type) is not supported yet")
+        }
+        var (type, attributes, data) = (mount.type, options.attributes, options.data)
+        if type == "cgroup" || type == "cgroup2" {
+            // Without a cgroup namespace the machine's whole tree would be shown.
+            attributes.formUnion([.readOnly, .noSetuid, .noDevices, .noExecute])
+            let isUnified = Descriptor.exists("/sys/fs/cgroup/cgroup.controllers")
+            if isUnified, !spec.linux.namespaces.contains(where: { $0.type == "cgroup" }) {
+                throw BundlePlan.wrong("\(mount.place).type", "a cgroup mount needs a cgroup namespace")
+            }
+            // A container without a cgroup of its own has nothing there to see: an empty folder.
+            (type, data) = isUnified ? ("cgroup2", []) : ("tmpfs", [MountOption("size", "4096")])
+        }
+        plan.steps.append(
+            .newFileSystem(type, options: data, attributes: attributes, workingFolder: nil, into: tree))
+    }
+}

@@ -1,0 +1,208 @@
+public import LinuxKernel
+public import OCISpec
+
+/// A bundle's configuration as a launch plan: the same steps as a run's, chosen by the caller instead of a level.
+public struct BundlePlan: Sendable {
+    public var plan = LaunchPlan(level: .minimal)
+    /// What the parent opens: mounts that it clones, and namespaces that are joined.
+    public var clones: [(slot: Slot, path: String, recursive: Bool, attributes: MountAttributes)] = []
+    public var joined: [(slot: Slot, path: String)] = []
+    /// The pipe on which the child waits for `start`.
+    public private(set) var pipe = Slot(0)
+
+    let spec: RuntimeSpec
+    let rights: CapabilitySet
+    /// Mounts of our own directly below the root, from which what stands below them is walked.
+    var outer: [String: Slot] = [:]
+    var terminals: Slot?
+    var devicesGiven = false
+
+    /// - Parameters:
+    ///   - bundle: the folder from which a relative root is taken.
+    ///   - rights: the capabilities of the caller.
+    ///   - cgroups: false: the caller said that the container has none of its own.
+    /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
+    public init(
+        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool
+    ) throws(Problem) {
+        self.spec = spec
+        self.rights = rights
+        if cgroups {
+            if let path = spec.linux.cgroupsPath { throw BundlePlan.unsupported("linux.cgroupsPath", path) }
+            if let name = spec.linux.resources.first { throw BundlePlan.unsupported("linux.resources.\(name)", "") }
+        }
+        pipe = slot()
+        try chooseNamespaces()
+        try beginSteps()
+        let root = bind(
+            spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)", recursive: true, [])
+        plan.steps += [.enterHost(root), .useRoot(root)]
+        for mount in spec.mounts { try mountSteps(mount) }
+        try sysctlSteps()
+        try deviceSteps()
+        plan.steps.append(.pivot)
+        if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
+        try programSteps(keyring: keyring)
+    }
+
+    static func unsupported(_ place: String, _ value: String) -> Problem {
+        Problem(
+            "cannot use \(place)\(value.isEmpty ? "" : " \(value)")", "cgroups are not supported here yet",
+            hint: "podman run --cgroups=disabled, or the option --cgroup-manager disabled, asks for none")
+    }
+
+    static func wrong(_ place: String, _ why: String) -> Problem {
+        Problem("cannot use config.json", "\(place): \(why)")
+    }
+
+    mutating func slot() -> Slot {
+        plan.slotCount += 1
+        return Slot(plan.slotCount - 1)
+    }
+
+    private mutating func chooseNamespaces() throws(Problem) {
+        let names: [String: Namespace] = [
+            "pid": .pid, "network": .network, "mount": .mount, "ipc": .ipc, "uts": .uts, "user": .user,
+            "cgroup": .cgroup, "time": .time,
+        ]
+        for entry in spec.linux.namespaces {
+            guard let kind = names[entry.type] else { continue }
+            guard let path = entry.path else {
+                plan.namespaces.insert(kind)
+                continue
+            }
+            guard [.network, .ipc, .uts, .cgroup].contains(kind) else {
+                throw BundlePlan.wrong("linux.namespaces", "a \(entry.type) namespace by path is not supported yet")
+            }
+            guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
+            let place = slot()
+            joined.append((place, path))
+            plan.steps.append(.join(place, namespaces: [kind]))
+        }
+        // Without these nothing could be ended or cleaned up for certain.
+        for (kind, name) in [(Namespace.pid, "pid"), (.mount, "mount")] where !plan.namespaces.contains(kind) {
+            throw BundlePlan.wrong("linux.namespaces", "a container without a \(name) namespace is not supported yet")
+        }
+        let maps = !spec.linux.uidMappings.isEmpty || !spec.linux.gidMappings.isEmpty
+        guard plan.namespaces.contains(.user) else {
+            if maps { throw BundlePlan.wrong("linux.uidMappings", "there is no user namespace for them") }
+            return
+        }
+        guard !spec.linux.uidMappings.isEmpty, !spec.linux.gidMappings.isEmpty else {
+            throw BundlePlan.wrong("linux.uidMappings", "a new user namespace needs maps")
+        }
+        let ranges = { (list: [SpecLinux.Mapping]) in
+            list.map { IdentityRange(inside: $0.inside, outside: $0.outside, count: $0.count) }
+        }
+        let (uids, gids) = (ranges(spec.linux.uidMappings), ranges(spec.linux.gidMappings))
+        let mayMap = rights.isSuperset(of: [.setuid, .setgid])
+        let single = uids.count == 1 && uids[0].count == 1 && gids.count == 1 && gids[0].count == 1
+        plan.identity = IdentityMap(
+            uids: uids, gids: gids, byHelper: !mayMap && !single, deniesGroups: !mayMap && single)
+    }
+
+    private mutating func beginSteps() throws(Problem) {
+        if let identity = plan.identity {
+            let uid = identity.hostUID(0) != nil ? 0 : identity.uids[0].inside
+            let gid = identity.hostGID(0) != nil ? 0 : identity.gids[0].inside
+            plan.steps.append(.becomeRoot(uid: uid, gid: gid, dropGroups: !identity.deniesGroups))
+        } else {
+            plan.steps += [.becomeRoot(uid: 0, gid: 0, dropGroups: true), .privateMounts]
+        }
+        if let name = spec.hostname, !name.isEmpty {
+            guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
+                throw BundlePlan.wrong("hostname", "there is no uts namespace for it")
+            }
+            guard name.utf8.count <= 64 else { throw BundlePlan.wrong("hostname", "is longer than 64 bytes") }
+            plan.steps.append(.hostname(name))
+        }
+        if plan.namespaces.contains(.network) { plan.steps.append(.loopback) }
+    }
+
+    /// Root's private folders may be closed to the container's ids, so that the parent clones where it may.
+    mutating func bind(_ path: String, recursive: Bool, _ attributes: MountAttributes) -> Slot {
+        let tree = slot()
+        if plan.identity != nil, rights.contains(.systemAdministration) {
+            clones.append((tree, path, recursive, attributes))
+            return tree
+        }
+        let place = slot()
+        plan.steps += [
+            .open(hostPath: path, device: 0, inode: 0, into: place),
+            .cloneTree(place, recursive: recursive, into: tree),
+        ]
+        if !attributes.isEmpty {
+            plan.steps.append(.mountAttributes(tree, set: attributes, clear: [], recursive: false))
+        }
+        return tree
+    }
+
+    /// Only what belongs to a namespace of the container's own, and no way out of it.
+    private mutating func sysctlSteps() throws(Problem) {
+        let ipc = [
+            "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+            "kernel.shmmni", "kernel.shm_rmid_forced",
+        ]
+        for (name, value) in spec.linux.sysctl {
+            let owner =
+                name.hasPrefix("net.") ? "network" : ipc.contains(name) || name.hasPrefix("fs.mqueue.") ? "ipc" : ""
+            guard !owner.isEmpty, !name.utf8.contains(0x2f), !name.hasSuffix("."), !name.holds("..") else {
+                throw BundlePlan.wrong("linux.sysctl", "\(name) does not belong to a namespace of the container's")
+            }
+            guard spec.linux.namespaces.contains(where: { $0.type == owner }) else {
+                throw BundlePlan.wrong("linux.sysctl", "\(name) needs a \(owner) namespace")
+            }
+            plan.steps.append(
+                .write(try proc("linux.sysctl"), "sys/" + String(name.map { $0 == "." ? "/" : $0 }), value))
+        }
+        if let adjustment = spec.process.oomScoreAdjustment {
+            plan.steps.append(.write(try proc("process.oomScoreAdj"), "1/oom_score_adj", String(adjustment)))
+        }
+    }
+
+    private func proc(_ place: String) throws(Problem) -> Slot {
+        guard let proc = outer["proc"], ownsProc else { throw BundlePlan.wrong(place, "there is no proc at /proc") }
+        return proc
+    }
+
+    private var ownsProc: Bool { spec.mounts.contains { $0.destination == "/proc" && $0.type == "proc" } }
+
+    private mutating func deviceSteps() throws(Problem) {
+        let dev = outer["dev"]
+        if !devicesGiven {
+            for device in DefaultPaths.devices {
+                let node = slot()
+                let number = DefaultPaths.deviceNumber(device.major, device.minor)
+                plan.steps.append(.openDevice(hostPath: "/dev/\(device.name)", number: number, into: node))
+                plan.steps.append(.attach(node, at: "/dev/\(device.name)", .systemFile, within: dev))
+            }
+            for link in DefaultPaths.deviceLinks {
+                plan.steps.append(.makeLink("/dev/\(link.name)", to: link.target, within: dev))
+            }
+        }
+        let (null, empty) = (slot(), slot())
+        plan.steps.append(.openDevice(hostPath: "/dev/null", number: DefaultPaths.deviceNumber(1, 3), into: null))
+        for path in spec.linux.maskedPaths {
+            plan.steps.append(.mask(path, null: null, empty: empty, within: try below(path, "linux.maskedPaths")))
+        }
+        for path in spec.linux.readOnlyPaths {
+            plan.steps.append(.readOnly(path, within: try below(path, "linux.readonlyPaths")))
+        }
+        plan.terminal = spec.process.terminal
+        if spec.process.terminal {
+            guard let terminals, let dev else {
+                throw BundlePlan.wrong("process.terminal", "it needs a tmpfs at /dev and a devpts at /dev/pts")
+            }
+            plan.steps.append(
+                .terminal(devpts: terminals, console: dev, uid: spec.process.uid, gid: spec.process.gid))
+        }
+    }
+
+    private func below(_ path: String, _ place: String) throws(Problem) -> Slot {
+        let parts = path.split(separator: "/")
+        guard path.hasPrefix("/"), parts.count > 1, !parts.contains(".."), let within = outer[String(parts[0])] else {
+            throw BundlePlan.wrong(place, "\(path) is not below a mount of the container's, such as /proc or /sys")
+        }
+        return within
+    }
+}

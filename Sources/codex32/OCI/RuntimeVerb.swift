@@ -1,0 +1,197 @@
+internal import Engine
+internal import LinuxKernel
+internal import OCISpec
+
+/// `codex32 oci VERB`, and the same when the program is called `codex32-oci` or `runc`: an OCI runtime's command line.
+enum RuntimeVerb {
+    struct Global: VerbDraft {
+        var help = false
+        var storage: String?
+        var log: String?
+        var logsJSON = false
+        var cgroups = true
+        var version = false
+    }
+
+    struct Draft: VerbDraft {
+        var help = false
+        var storage: String?
+        var creation = BundleRuntime.Creation()
+        var force = false
+        var all = false
+        var format = "table"
+    }
+
+    static let verbs = ["create", "start", "state", "kill", "delete", "run", "list", "features", "spec"]
+
+    static let command = Command<Global>(
+        name: "oci", synopsis: "codex32 oci [OPTIONS] VERB [OPTIONS] [CONTAINER]",
+        summary: "be an OCI runtime, for Podman and others (in progress)",
+        details:
+            "Verbs: \(verbs.joined(separator: ", ")). The same when the program is called codex32-oci or runc. What a config.json asks for and is not supported yet is refused by name.",
+        groups: [
+            (
+                "Options",
+                [
+                    .option("--root", value: "FOLDER", help: "where states are kept") { $0.storage = $1 },
+                    .option("--log", value: "FILE", help: "where errors go too") { $0.log = $1 },
+                    .option("--log-format", value: "FORMAT", help: "text or json", choices: ["text", "json"]) {
+                        draft, text throws(Problem) in
+                        guard ["text", "json"].contains(text) else {
+                            throw Value.wrong("--log-format", text, "text or json")
+                        }
+                        draft.logsJSON = text == "json"
+                    },
+                    .flag("--debug", help: "taken for compatibility: nothing more is told") { _ in },
+                    .option(
+                        "--cgroup-manager", value: "NAME", help: "disabled: containers have no cgroup of their own",
+                        choices: ["disabled", "cgroupfs"]
+                    ) { draft, text throws(Problem) in
+                        guard ["disabled", "cgroupfs"].contains(text) else {
+                            throw Value.wrong("--cgroup-manager", text, "disabled or cgroupfs")
+                        }
+                        draft.cgroups = text != "disabled"
+                    },
+                    .flag("-v", "--version", help: "print the version and exit") { $0.version = true },
+                    .flag("-h", "--help", help: "print this and exit") { $0.help = true },
+                ]
+            )
+        ])
+
+    static let verb = Verb(command) { words throws(Problem) in run(words) }
+
+    private static func verbCommand(_ name: String) -> Command<Draft> {
+        var options: [Option<Draft>] = []
+        if name == "create" || name == "run" || name == "spec" {
+            options.append(
+                .option("-b", "--bundle", value: "FOLDER", help: "the bundle; default: this folder") {
+                    $0.creation.bundle = $1
+                })
+        }
+        if name == "create" || name == "run" {
+            options += [
+                .option("--pid-file", value: "FILE", help: "where the process's number is written") {
+                    $0.creation.pidFile = $1
+                },
+                .option("--console-socket", value: "SOCKET", help: "where the terminal's master is sent") {
+                    $0.creation.consoleSocket = $1
+                },
+                .flag("--no-new-keyring", help: "keep the caller's session keyring") { $0.creation.keyring = false },
+            ]
+        }
+        if name == "delete" { options.append(.flag("-f", "--force", help: "end it first") { $0.force = true }) }
+        if name == "kill" {
+            options.append(.flag("-a", "--all", help: "every process; SIGKILL only") { $0.all = true })
+        }
+        if name == "list" {
+            options.append(
+                .option("-f", "--format", value: "FORMAT", help: "table or json", choices: ["table", "json"]) {
+                    draft, text throws(Problem) in
+                    guard ["table", "json"].contains(text) else { throw Value.wrong("--format", text, "table or json") }
+                    draft.format = text
+                })
+        }
+        options.append(.flag("-h", "--help", help: "print this and exit") { $0.help = true })
+        return Command<Draft>(
+            name: "oci \(name)", synopsis: "codex32 oci \(name) [OPTIONS] [CONTAINER]",
+            summary: "see runtime.md of the OCI runtime specification", details: "", groups: [("Options", options)])
+    }
+
+    /// Failures end with 1, as the callers expect, and go to the log as well as to standard error.
+    static func run(_ words: [String]) -> Int32 {
+        var global = Global()
+        do throws(Problem) {
+            var verb: String?
+            let rest = try command.parse(words, into: &global) { _, word in
+                verb = word
+                return false
+            }
+            if global.help || (verb == nil && !global.version) {
+                StandardStream.output.print(HelpText.command(command))
+                return 0
+            }
+            guard let verb, !global.version else {
+                StandardStream.output.print("codex32-oci version \(Main.version)\nspec: 1.3.0\n")
+                return 0
+            }
+            guard verbs.contains(verb) else {
+                throw Problem(
+                    "unknown verb \(verb)", "codex32 oci has no such verb, yet",
+                    hint: "it has \(verbs.joined(separator: ", "))")
+            }
+            return try act(verb, rest, global)
+        } catch {
+            StandardStream.error.print("codex32: \(error)\n")
+            log(error, global)
+            return 1
+        }
+    }
+
+    /// One object a failure, which the callers read their reason from.
+    private static func log(_ problem: Problem, _ global: Global) {
+        guard let path = global.log,
+            let file = try? Descriptor.open(path, [.write, .create, .append, .noFollow], mode: 0o644)
+        else { return }
+        let text = "\(problem.what): \(problem.why)"
+        let time = Timestamp.text(Clock.realtime)
+        let line =
+            global.logsJSON
+            ? JSON.members(["level": .string("error"), "msg": .string(text), "time": .string(time)]).text()
+            : "time=\"\(time)\" level=error msg=\(JSON.string(text).text())"
+        try? file.write(line + "\n")
+    }
+
+    private static func act(_ verb: String, _ words: [String], _ global: Global) throws(Problem) -> Int32 {
+        let command = verbCommand(verb)
+        let counts: ClosedRange<Int> =
+            verb == "list" || verb == "features" || verb == "spec" ? 0...0 : verb == "kill" ? 1...2 : 1...1
+        guard let given = try command.read(words, Draft(), count: counts, what: "container") else { return 0 }
+        var draft = given.draft
+        let operands = given.operands
+        let runtime = BundleRuntime(root: global.storage)
+        draft.creation.cgroups = global.cgroups
+        if draft.creation.bundle.isEmpty { draft.creation.bundle = Machine.workingFolder }
+        switch verb {
+        case "create": _ = try runtime.create(operands[0], draft.creation)
+        case "run": return try runToEnd(runtime, operands[0], draft.creation)
+        case "start": try runtime.start(operands[0])
+        case "state": StandardStream.output.print(try runtime.state(operands[0]).text(pretty: true) + "\n")
+        case "kill":
+            let signal = operands.count > 1 ? try Value.signal(operands[1], option: "kill") : Signal.terminate
+            try runtime.kill(operands[0], signal: signal, all: draft.all)
+        case "delete": try runtime.delete(operands[0], force: draft.force)
+        case "list": list(try runtime.list(), draft.format)
+        case "features": StandardStream.output.print(RuntimeFeatures.json.text(pretty: true) + "\n")
+        default: try RuntimeFeatures.writeSpec(in: draft.creation.bundle)
+        }
+        return 0
+    }
+
+    /// `run`: the container's process is this one's child, and its end is the status.
+    private static func runToEnd(
+        _ runtime: BundleRuntime, _ id: String, _ creation: BundleRuntime.Creation
+    ) throws(Problem) -> Int32 {
+        let child = try runtime.create(id, creation)
+        do { try runtime.start(id) } catch {
+            child.kill()
+            try? runtime.delete(id, force: true)
+            throw error
+        }
+        let end = try explaining("cannot wait for \(id)") { () throws(KernelError) in try child.reap(wait: true) }
+        try runtime.delete(id, force: true)
+        return end?.exitCode ?? (end?.signal).map { 128 + $0 } ?? 1
+    }
+
+    private static func list(_ states: [JSON], _ format: String) {
+        if format == "json" { return StandardStream.output.print(JSON.array(states).text() + "\n") }
+        var text = "ID PID STATUS BUNDLE\n"
+        for state in states {
+            let words = ["id", "pid", "status", "bundle"].map { name in
+                if case .string(let word)? = state[name] { return word.quotedForTerminal }
+                return state[name]?.text() ?? "-"
+            }
+            text += words.joined(separator: " ") + "\n"
+        }
+        StandardStream.output.print(text)
+    }
+}
