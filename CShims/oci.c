@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -21,7 +22,11 @@
 static int find_program(const struct codex_plan *plan) {
     int result = -ENOENT;
     for (const char *const *candidate = plan->candidates; *candidate; candidate++) {
-        if (syscall(SYS_faccessat, AT_FDCWD, *candidate, X_OK) == 0) return 0;
+        struct stat status;
+        if (syscall(SYS_faccessat, AT_FDCWD, *candidate, X_OK) == 0 && stat(*candidate, &status) == 0) {
+            if (S_ISREG(status.st_mode)) return 0;
+            errno = EACCES; // as execve(2) says of a folder
+        }
         if (errno == EACCES) result = -EACCES;
         else if (errno != ENOENT && errno != ENOTDIR) return -errno;
     }

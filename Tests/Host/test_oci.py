@@ -101,9 +101,9 @@ def test_force_ends_what_waits(bundle):
     assert "does not exist" in bundle("state", "one").stderr
 
 
-@pytest.mark.parametrize("program, words", [("none", "executable file not found in $PATH"), ("/etc", "permission denied")])
+@pytest.mark.parametrize("program, words", [("none", "executable file not found in $PATH"), ("/bin", "permission denied"), ("/plain", "permission denied")])
 def test_create_says_what_cannot_run(bundle, program, words):
-    (bundle.folder / "rootfs/etc").write_text("")
+    (bundle.folder / "rootfs/plain").write_text("")
     bundle.config["process"]["args"] = [program]
     result = bundle("create", "one")
     assert result.returncode == 1 and words in result.stderr

@@ -1,0 +1,62 @@
+import OCISpec
+import Testing
+
+/// A bundle's configuration is anybody's text: it is understood whole, or it is an error that names its place.
+struct RuntimeSpecTests {
+    private func spec(_ process: String = "", _ more: String = "", linux: String = "{}") throws(DocumentError)
+        -> RuntimeSpec
+    {
+        let text = """
+            {"ociVersion":"1.3.0","process":{"args":["sh"],"cwd":"/"\(process)},"root":{"path":"rootfs"}\(more),
+            "linux":\(linux)}
+            """
+        return try RuntimeSpec(try JSONReader.read(Array(text.utf8)))
+    }
+
+    private func place(_ process: String = "", _ more: String = "", linux: String = "{}") -> String? {
+        do {
+            _ = try spec(process, more, linux: linux)
+            return nil
+        } catch { return error.place }
+    }
+
+    @Test func whatIsGivenIsRead() throws {
+        let given = try spec(
+            #","user":{"uid":1,"gid":2,"additionalGids":[3],"umask":18},"consoleSize":{"height":5,"width":6}"#,
+            #","mounts":[{"destination":"/proc","type":"proc"}],"annotations":{"a":"b"}"#,
+            linux: #"{"namespaces":[{"type":"network","path":"/n"}],"resources":{"memory":{"limit":1},"cpu":{}}}"#)
+        #expect(given.process.uid == 1 && given.process.gid == 2 && given.process.groups == [3])
+        #expect(given.process.umask == 18 && given.process.consoleSize! == (5, 6))
+        #expect(given.linux.namespaces == [SpecLinux.Space(type: "network", path: "/n")])
+        #expect(given.linux.resources == ["memory"])
+        #expect(given.annotations == [JSON.Member("a", .string("b"))])
+    }
+
+    @Test func whatAsksForNothingIsNoError() {
+        #expect(
+            place(#","apparmorProfile":"","selinuxLabel":"""#, #","hooks":{"prestart":[]}"#, linux: #"{"devices":[]}"#)
+                == nil)
+    }
+
+    @Test func whatIsUnknownOrUnsupportedIsNamed() {
+        #expect(place(#","noNewPrivilege":true"#) == "process.noNewPrivilege")
+        #expect(place(#","scheduler":{"policy":"SCHED_FIFO"}"#) == "process.scheduler")
+        #expect(place("", #","hooks":{"poststop":[{"path":"/x"}]}"#) == "hooks.poststop")
+        #expect(place(linux: #"{"personality":{"domain":"LINUX32"}}"#) == "linux.personality")
+        #expect(place(linux: #"{"rootfsPropagation":"shared"}"#) == "linux.rootfsPropagation")
+        #expect(place(linux: #"{"namespaces":[{"type":"moon"}]}"#) == "linux.namespaces[0].type")
+        #expect(place(linux: #"{"seccomp":{"defaultAction":"SCMP_ACT_MAYBE"}}"#) == "linux.seccomp.defaultAction")
+    }
+
+    @Test func hostileValuesAreRefused() {
+        #expect(place(#","user":{"uid":4294967295}"#) == "process.user.uid")
+        #expect(place(#","env":["A=\u0000"]"#) == "process.env")
+        #expect(place(#","oomScoreAdj":1001"#) == "process.oomScoreAdj")
+        #expect(place("", #","mounts":[{"destination":"/a/../.."}]"#) == "mounts[0].destination")
+        #expect(place("", #","mounts":[{"destination":"a"}]"#) == "mounts[0].destination")
+        #expect(place(linux: #"{"namespaces":[{"type":"pid"},{"type":"pid"}]}"#) == "linux.namespaces[1]")
+        #expect(
+            place(linux: #"{"uidMappings":[{"containerID":0,"hostID":4294967290,"size":10}]}"#)
+                == "linux.uidMappings[0]")
+    }
+}
