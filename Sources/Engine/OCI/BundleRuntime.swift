@@ -18,11 +18,17 @@ public struct BundleRuntime: Sendable {
 
     let root: String
 
-    public init(root: String?) {
-        self.root =
-            root
-            ?? (Machine.isRoot
-                ? "/run/codex32-oci" : (Machine.environment("XDG_RUNTIME_DIR") ?? "/tmp") + "/codex32-oci")
+    /// - Throws: where an ordinary user has no private folder; one in `/tmp` could be another's.
+    public init(root: String?) throws(Problem) {
+        if let root {
+            self.root = root
+        } else if Machine.isRoot && !Machine.isRootOfNamespace {
+            self.root = "/run/codex32-oci"
+        } else if let own = Machine.environment("XDG_RUNTIME_DIR"), own.hasPrefix("/") {
+            self.root = own + "/codex32-oci"
+        } else {
+            throw Problem("no folder for states", "XDG_RUNTIME_DIR is not set", hint: "--root chooses one")
+        }
     }
 
     // MARK: create

@@ -148,7 +148,7 @@ enum RuntimeVerb {
         guard let given = try command.read(words, Draft(), count: counts, what: "container") else { return 0 }
         var draft = given.draft
         let operands = given.operands
-        let runtime = BundleRuntime(root: global.storage)
+        let runtime = try BundleRuntime(root: global.storage)
         draft.creation.cgroups = global.cgroups
         if draft.creation.bundle.isEmpty { draft.creation.bundle = Machine.workingFolder }
         switch verb {
