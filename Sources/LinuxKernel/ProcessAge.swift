@@ -1,4 +1,3 @@
-internal import CShims
 internal import Glibc
 
 extension ProcessIdentity {
@@ -13,35 +12,5 @@ extension ProcessIdentity {
         let ticks = UInt64(max(sysconf(Int32(_SC_CLK_TCK)), 1))
         let began = Double(startTime / ticks) + Double(startTime % ticks) / Double(ticks)
         return Int64(max(uptime - began, 0) * 1e9)
-    }
-}
-
-extension ProcessStatus {
-    /// Whether the process is the first of a pid namespace below the reader's, as every container's program, or the
-    /// reaper in front of it, is. Readable for everybody, whatever the process hides.
-    public var isFirstOfNamespace: Bool {
-        let numbers = self["NSpid"]?.split(separator: "\t") ?? []
-        return numbers.count > 1 && numbers.last == "1"
-    }
-}
-
-extension Descriptor {
-    /// Moves what is in this pipe, at most so many bytes, to a place in a file, without waiting (splice(2)). Nothing
-    /// of it passes through this process: killed at any moment, each byte is in the one or in the other.
-    public borrowing func splice(to file: borrowing Descriptor, at offset: Int64, most: Int) throws(KernelError) -> Int
-    {
-        try KernelError.check(codex_splice_to_file(number, file.number, offset, most), "splice")
-    }
-
-    /// Writes all of the bytes at a place (pwrite(2)), or fails.
-    public borrowing func write(_ bytes: UnsafeRawBufferPointer, at offset: Int64) throws(KernelError) {
-        let count = try KernelError.check(codex_pwrite(number, bytes.baseAddress, bytes.count, offset), "pwrite")
-        guard count == bytes.count else { throw KernelError("pwrite", number: ENOSPC) }
-    }
-
-    /// Reads into the buffer from a place (pread(2)); returns how many bytes there were.
-    public borrowing func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws(KernelError) -> Int
-    {
-        try KernelError.check(codex_pread(number, buffer.baseAddress, buffer.count, offset), "pread")
     }
 }

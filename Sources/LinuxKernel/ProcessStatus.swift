@@ -33,3 +33,12 @@ public struct ProcessStatus: Sendable {
         return (caught | ignored | blocked) & bit == 0
     }
 }
+
+extension ProcessStatus {
+    /// Whether the process is the first of a pid namespace below the reader's, as every container's program, or the
+    /// reaper in front of it, is. Readable for everybody, whatever the process hides.
+    public var isFirstOfNamespace: Bool {
+        let numbers = self["NSpid"]?.split(separator: "\t") ?? []
+        return numbers.count > 1 && numbers.last == "1"
+    }
+}

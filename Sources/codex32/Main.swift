@@ -9,13 +9,17 @@ enum Main {
     static func main() {
         StandardStream.fillGaps()
         var words = Array(CommandLine.arguments.dropFirst())
-        let name = CommandLine.arguments.first.map { $0.split(separator: "/").last ?? "" } ?? ""
-        if name == "codex32-oci" || name == "runc" { Machine.exit(RuntimeVerb.run(words)) }
+        if isCalled("codex32-oci") || isCalled("runc") { Machine.exit(RuntimeVerb.run(words)) }
         let verb = words.isEmpty ? "" : words.removeFirst()
         do { Machine.exit(try dispatch(verb, words)) } catch {
             StandardStream.error.print("codex32: \(error)\n")
             Machine.exit(error.status)
         }
+    }
+
+    private static func isCalled(_ name: String) -> Bool {
+        guard let own = CommandLine.arguments.first else { return false }
+        return own == name || own.hasSuffix("/" + name)
     }
 
     private static func dispatch(_ verb: String, _ words: [String]) throws(Problem) -> Int32 {
