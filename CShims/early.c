@@ -115,13 +115,15 @@ __attribute__((constructor(101))) static void begin(int argc, char **argv) {
     // Ignored, it would have the kernel reap our children for us, and how they ended would be lost (wait(2)).
     signal(SIGCHLD, SIG_DFL);
     remember_words(argc, argv);
+    bear_early(argc, argv);
+    // Looked at now, while the child is at work: Swift's runtime ends a process that cannot find itself.
     char own[8];
     if (readlink("/proc/self/exe", own, sizeof own) < 0) {
         static const char text[] = "codex32: cannot begin: /proc cannot be read\nhint: mount -t proc proc /proc\n";
         (void)!write(STDERR_FILENO, text, sizeof text - 1);
+        codex_early_end();
         _exit(125);
     }
-    bear_early(argc, argv);
 }
 
 int codex_early_take(const struct codex_birth *birth, struct codex_child *child, void **room) {

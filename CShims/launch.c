@@ -241,6 +241,8 @@ __attribute__((noreturn)) static void child_main(
     int result = drop_inherited_signals();
     if (result == 0 && later && unshare(later) < 0) result = -errno;
     if (result < 0) fail(&state, CODEX_MESSAGE_UNBORN, result);
+    // Takes a while, and there is nothing else to do. A plan that wants it has a step for it, which tells of failure.
+    if (birth->early && (later & CLONE_NEWNET)) (void)codex_step_loopback();
     result = codex_control_wait(control);
     if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
 
