@@ -90,7 +90,7 @@ public struct BundleRuntime: Sendable {
         Machine.setDumpable(true)  // As in ``Start``: its maps could not be written else.
         let child = try BundleRuntime.clone(input, sources)
         do throws(Problem) {
-            try plan.identity?.apply(to: child.pid)
+            if let identity = plan.identity { try Start.map(child, identity) }
             try Start.tell { () throws(KernelError) in try child.go() }
             try BundleRuntime.converse(child, plan, &state, spec, creation, folder)
         } catch {
@@ -190,7 +190,7 @@ public struct BundleRuntime: Sendable {
         }
     }
 
-    /// 1 to 1024 of the characters that runc takes: a name is a folder's name too.
+    /// 1 to 255 of the characters that runc takes: a name is a folder's name too.
     private static func check(_ id: String) throws(Problem) {
         let isGood = id.utf8.allSatisfy {
             switch $0 {
