@@ -72,11 +72,11 @@ int codex_control_wait(int control) {
 }
 
 static int drop_inherited_signals(void) {
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    for (int number = 1; number < NSIG; number++) {
-        if (number == SIGKILL || number == SIGSTOP) continue;
-        (void)sigaction(number, &action, NULL); // the two that glibc keeps for itself answer EINVAL
-    }
+    // The kernel's own structure, all of it zero: SIG_DFL. By the system call, for glibc's function leaves out the
+    // two signals that it keeps for itself, and its posix_spawn(3) hands them on ignored.
+    static const unsigned long action[8];
+    for (int number = 1; number < NSIG; number++)
+        if (number != SIGKILL && number != SIGSTOP) (void)syscall(SYS_rt_sigaction, number, action, NULL, 8);
     sigset_t none;
     sigemptyset(&none);
     return sigprocmask(SIG_SETMASK, &none, NULL) == 0 ? 0 : -errno;

@@ -149,7 +149,11 @@ class Store:
     def files(self, rows):
         assert self.listing("containers") == set(rows)
         named = {name: (self.path / "names" / name).read_text() for name in self.listing("names")}
-        assert named == {row["name"]: row["id"] for row in rows.values() if row["state"] != "broken"}
+        # One whose record cannot be read keeps the name that it had.
+        broken = {id for id, row in rows.items() if row["state"] == "broken"}
+        assert {name: id for name, id in named.items() if id not in broken} == {
+            row["name"]: row["id"] for id, row in rows.items() if id not in broken
+        }
         active = {id for id, row in rows.items() if row["state"] in SUPERVISED}
         assert self.listing("run/supervised") == active
         assert self.listing("layers") <= set(rows)

@@ -175,6 +175,18 @@ def test_bounds_of_a_flood(root_store):
     assert set(whole.split("\n")[1:-1]) == {line}
 
 
+def test_a_look_at_a_flood_ends(root_store):
+    """Without -f, what is there at that moment is shown, however fast more comes."""
+    identity = root_store.start("exec yes flooding", "--log-max-size", "2m")
+    for _ in range(3):
+        shown = root_store.call("logs", identity)
+        assert shown.returncode == 0
+        assert set(shown.stdout.splitlines()[:-1]) <= {"flooding"}
+    last = root_store.call("logs", "--tail", "5", identity).stdout.splitlines()
+    assert len(last) == 5 and set(last[:-1]) == {"flooding"}
+    root_store.ok("remove", "-f", identity)
+
+
 def test_small_bounds(root_store):
     identity = root_store.start(
         "i=0; while [ $i -lt 12000 ]; do echo line $i ....................................; i=$((i+1)); done",

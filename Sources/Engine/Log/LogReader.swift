@@ -89,6 +89,17 @@ struct LogReader: ~Copyable {
         return found
     }
 
+    /// Hands over what is kept now, and nothing that comes meanwhile: a program may write faster than this reads.
+    mutating func readKept(_ body: (LogEntry) -> Void) throws(Problem) {
+        files = try snapshot()
+        while let file = files.first {
+            try read(file, until: (try? file.value.status().size) ?? 0, body)
+            guard files.count > 1 else { return }
+            files.removeFirst()
+            (offset, pending) = (0, [])
+        }
+    }
+
     /// Hands over what has come since the last call; at the first, all that is kept.
     mutating func follow(_ body: (LogEntry) -> Void) throws(Problem) {
         if files.isEmpty { files = try snapshot() }
@@ -109,10 +120,12 @@ struct LogReader: ~Copyable {
         }
     }
 
-    private mutating func read(_ file: Owned<Descriptor>, _ body: (LogEntry) -> Void) throws(Problem) {
-        while true {
+    private mutating func read(
+        _ file: Owned<Descriptor>, until end: Int64 = .max, _ body: (LogEntry) -> Void
+    ) throws(Problem) {
+        while offset < end {
             let bytes = try explaining("cannot read the log") { [offset] () throws(KernelError) in
-                try file.value.read(at: offset, count: 65536)
+                try file.value.read(at: offset, count: Int(min(65536, end - offset)))
             }
             if bytes.isEmpty { return }
             offset += Int64(bytes.count)
@@ -185,10 +198,10 @@ extension Containers {
         var reader = try LogReader(container, policy)
         if let tail = selection.tail {
             var last = LogTail(lines: tail)
-            try reader.follow { if selection.wants($0) { last.add($0) } }
+            try reader.readKept { if selection.wants($0) { last.add($0) } }
             for entry in last.entries { body(entry) }
         } else {
-            try reader.follow { if selection.wants($0) { body($0) } }
+            try reader.readKept { if selection.wants($0) { body($0) } }
         }
         guard follow else { return }
         let what = "cannot watch the log of \(record.name)"

@@ -1,7 +1,7 @@
 public import LinuxKernel
 internal import OCISpec
 
-/// `image save`: images as a tar of an OCI layout, with Docker's manifest.json beside it for `docker load`.
+/// `image save`: images as a tar of an OCI layout, with the manifest.json of a docker-archive beside it.
 public struct ImageSave {
     private let store: ImageStore
 

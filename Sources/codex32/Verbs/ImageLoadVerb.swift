@@ -93,7 +93,8 @@ enum ImageLoadVerb {
     private static let saveCommand = Command<SaveDraft>(
         name: "image save", synopsis: "codex32 image save [OPTIONS] IMAGE...",
         summary: "write images as an archive",
-        details: "A tar of an OCI layout, with what docker load needs beside it. Every blob is verified on its way.",
+        details:
+            "A tar of an OCI layout, with a docker-archive's manifest.json beside it. Every blob is verified on its way.",
         groups: [
             (
                 "Options",

@@ -16,7 +16,7 @@ enum ImageVerb {
             remove [-f] IMAGE...                    take a name away, and the image with its last one
             prune [-f]                              take away what has no name and no container uses
             verify [IMAGE...]                       sum up all bytes again
-            save [-o FILE] IMAGE...                 write an archive that load and docker load read
+            save [-o FILE] IMAGE...                 write a docker archive, for load and others
             codex32 image PART --help tells more. Registries (pull, push) are not in yet.
             """,
         groups: [CommonOptions.group()])
