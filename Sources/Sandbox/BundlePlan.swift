@@ -27,9 +27,11 @@ public struct BundlePlan: Sendable {
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
-        if cgroups {
-            if let path = spec.linux.cgroupsPath { throw BundlePlan.unsupported("linux.cgroupsPath", path) }
-            if let name = spec.linux.resources.first { throw BundlePlan.unsupported("linux.resources.\(name)", "") }
+        // A path is only a place; a limit that is accepted would have to hold, whatever the caller says of cgroups.
+        if cgroups, let path = spec.linux.cgroupsPath { throw BundlePlan.unsupported("linux.cgroupsPath", path) }
+        for name in spec.linux.resources {
+            if !cgroups, name == "devices", try !mayMakeDevices() { continue }
+            throw BundlePlan.unsupported("linux.resources.\(name)", "")
         }
         pipe = slot()
         try chooseNamespaces()
@@ -45,10 +47,19 @@ public struct BundlePlan: Sendable {
         try programSteps(keyring: keyring)
     }
 
+    /// Podman sends rules for devices with everything. They are in force without a cgroup where the program cannot make
+    /// device nodes anyway: it has only those that the configuration gives.
+    private func mayMakeDevices() throws(Problem) -> Bool {
+        guard !spec.linux.namespaces.contains(where: { $0.type == "user" }) else { return false }
+        guard let right = CapabilitySet(name: "CAP_MKNOD") else { return true }
+        return try set("bounding").isSuperset(of: right)
+    }
+
     static func unsupported(_ place: String, _ value: String) -> Problem {
         Problem(
             "cannot use \(place)\(value.isEmpty ? "" : " \(value)")", "cgroups are not supported here yet",
-            hint: "podman run --cgroups=disabled, or the option --cgroup-manager disabled, asks for none")
+            hint: "podman run --cgroups=disabled without limits, or the option --cgroup-manager disabled, asks for none"
+        )
     }
 
     static func wrong(_ place: String, _ why: String) -> Problem {

@@ -45,7 +45,7 @@ extension BundlePlan {
         plan.steps.append(.execute)
     }
 
-    private func set(_ name: String) throws(Problem) -> CapabilitySet {
+    func set(_ name: String) throws(Problem) -> CapabilitySet {
         var set: CapabilitySet = []
         for text in spec.process.capabilities[name] ?? [] {
             guard let one = CapabilitySet(name: text), CapabilitySet.all.isSuperset(of: one) else {

@@ -9,7 +9,11 @@ enum Main {
     static func main() {
         StandardStream.fillGaps()
         var words = Array(CommandLine.arguments.dropFirst())
-        if isCalled("codex32-oci") || isCalled("runc") { Machine.exit(RuntimeVerb.run(words)) }
+        if isCalled("codex32-oci") || isCalled("runc") {
+            // A `run` of that name is another verb's: the child that was made for ours would wait as long as it.
+            Child.endEarly()
+            Machine.exit(RuntimeVerb.run(words))
+        }
         let verb = words.isEmpty ? "" : words.removeFirst()
         do { Machine.exit(try dispatch(verb, words)) } catch {
             StandardStream.error.print("codex32: \(error)\n")

@@ -169,3 +169,40 @@ def test_called_by_its_own_name(bundle):
         (bundle.folder / name).symlink_to(bundle.binary)
         result = subprocess.run([bundle.folder / name, "--version"], capture_output=True, text=True, timeout=PATIENCE)
         assert result.stdout.startswith("codex32-oci version") and "spec: 1.3" in result.stdout
+
+
+@pytest.mark.parametrize("name, value", [("memory", {"limit": 1 << 26}), ("pids", {"limit": 5}), ("unified", {"memory.max": "1000000"})])
+def test_limits_are_refused_without_cgroups_too(bundle, name, value):
+    """To have no cgroup is the caller's to say; a limit that is taken has to hold all the same."""
+    bundle.config["linux"]["resources"] = {name: value}
+    result = bundle("--cgroup-manager", "disabled", "run", "one")
+    assert result.returncode == 1 and f"linux.resources.{name}" in result.stderr
+    assert bundle.left() == []
+
+
+@pytest.mark.parametrize("rights, status", [([], 0), (["CAP_MKNOD"], 1)])
+def test_device_rules_hold_or_are_refused(bundle, rights, status):
+    """Podman sends them always: in force without a cgroup where the program cannot make device nodes."""
+    bundle.sh("exit 0")
+    bundle.config["linux"]["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+    bundle.config["process"]["capabilities"] = {kind: rights for kind in ("bounding", "effective", "permitted")}
+    result = bundle("--cgroup-manager", "disabled", "run", "one")
+    assert result.returncode == status, result.stderr
+    assert ("linux.resources.devices" in result.stderr) == (status == 1)
+
+
+def test_run_by_its_own_name_has_no_other_child(bundle):
+    """`codex32 run` makes a child before it reads its options; a `run` of a bundle has no use for it."""
+    (bundle.folder / "runc").symlink_to(bundle.binary)
+    bundle.sh("sleep 1000")
+    bundle("list")  # writes the configuration
+    process = subprocess.Popen(
+        [bundle.folder / "runc", "--root", bundle.folder / "states", "run", "one"], cwd=bundle.folder, stdin=subprocess.DEVNULL
+    )
+    try:
+        wait_until(lambda: bundle("state", "one").returncode == 0 and bundle.state("one")["status"] == "running", "the program")
+        children = open(f"/proc/{process.pid}/task/{process.pid}/children").read().split()
+        assert children == [str(bundle.state("one")["pid"])]
+    finally:
+        bundle("delete", "--force", "one")
+        process.wait(PATIENCE)

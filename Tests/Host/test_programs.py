@@ -153,6 +153,16 @@ def test_bot(caller, folder):
     assert (folder / "out/report").read_text() == "42\n"
 
 
+def run_alone(caller, folder, program):
+    """A compiled program of one file, as its own image's only content."""
+    image = folder / "image"
+    image.mkdir()
+    shutil.copy(program, image / "bot")
+    (image / "bot").chmod(0o755)
+    caller.own(image)
+    return caller.run(image=image, command=["/bot"])
+
+
 RUST = """
 use std::{fs, io::{BufRead, BufReader, Write}, os::unix::net, process, sync::mpsc, thread};
 fn main() {
@@ -174,7 +184,6 @@ fn main() {
 
 
 def test_rust_static_binary(caller, folder, tmp_path):
-    """A compiled program of one file, as its own image's only content."""
     compiler = shutil.which("rustc") or next(iter(map(str, pathlib.Path.home().glob(".cargo/bin/rustc"))), None)
     if compiler is None:
         pytest.skip("rustc is not installed")
@@ -184,12 +193,7 @@ def test_rust_static_binary(caller, folder, tmp_path):
         capture_output=True, text=True, timeout=PATIENCE, check=False, env=os.environ | {"HOME": str(pathlib.Path.home())},
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    image = folder / "image"
-    image.mkdir()
-    shutil.copy(tmp_path / "bot", image / "bot")
-    (image / "bot").chmod(0o755)
-    caller.own(image)
-    done = caller.run(image=image, command=["/bot"])
+    done = run_alone(caller, folder, tmp_path / "bot")
     assert done.returncode == 11, done.stderr
     assert done.stdout == "2470 hello\nkept true"
 
@@ -230,12 +234,7 @@ def test_go_static_binary(caller, folder, tmp_path):
         check=False, env=os.environ | {"CGO_ENABLED": "0", "GOCACHE": str(tmp_path / "cache"), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"},
     )  # fmt: skip
     assert built.returncode == 0, built.stderr
-    image = folder / "image"
-    image.mkdir()
-    shutil.copy(tmp_path / "bot", image / "bot")
-    (image / "bot").chmod(0o755)
-    caller.own(image)
-    done = caller.run(image=image, command=["/bot"])
+    done = run_alone(caller, folder, tmp_path / "bot")
     assert done.returncode == 13, done.stderr
     assert done.stdout == "4950 hello kept child <nil>"
 
