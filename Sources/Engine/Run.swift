@@ -103,6 +103,7 @@ public enum Run {
                 try? entry?.replace(record.document)
             }
         }
+        begun(entry)
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
         _ = streams.closeChildEnds()
         if !configuration.quiet { warn(Array(plan.notices[noticed...]), report) }
@@ -188,6 +189,13 @@ public enum Run {
     private static func remove(_ entry: borrowing RunningEntry?) {
         switch entry {
         case .some(let entry): entry.remove()
+        case .none: break
+        }
+    }
+
+    private static func begun(_ entry: borrowing RunningEntry?) {
+        switch entry {
+        case .some(let entry): entry.markBegun()
         case .none: break
         }
     }

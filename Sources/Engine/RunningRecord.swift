@@ -60,6 +60,17 @@ struct RunningEntry: ~Copyable {
         }
     }
 
+    /// Shows to those who look that the program has begun: until then its process is codex32's own, not dumpable,
+    /// and a signal to it would hit the preparations. A second lock, because nothing takes less time, and it ends
+    /// with its owner as the first does.
+    borrowing func markBegun() {
+        if let newest = replacements.last {
+            _ = try? newest.value.takeLock(wait: false)
+        } else {
+            _ = try? record.takeLock(wait: false)
+        }
+    }
+
     /// Takes the entry away; the container must have nothing left.
     borrowing func remove() {
         try? folder.remove(Self.recordName)
@@ -79,8 +90,10 @@ public struct RunningContainer: Sendable {
     /// The codex32 that runs it, and the folder in which its cgroup is.
     let owner: Int32?
     let cgroupParent: String?
+    /// Its program has taken the place of what prepared it.
+    let hasBegun: Bool
 
-    init?(id: String, _ json: JSON) {
+    init?(id: String, _ json: JSON, hasBegun: Bool) {
         guard case .string(let image)? = json["image"], case .string(let isolation)? = json["isolation"],
             case .string(let started)? = json["startedAt"], case .string(let command)? = json["command"]
         else { return nil }
@@ -89,6 +102,7 @@ public struct RunningContainer: Sendable {
         self.isolation = isolation
         startedAt = started
         self.command = command
+        self.hasBegun = hasBegun
         if case .string(let name)? = json["name"] { self.name = name } else { name = nil }
         if case .integer(let pid)? = json["pid"] { self.pid = Int32(exactly: pid) } else { pid = nil }
         if case .integer(let owner)? = json["owner"] { self.owner = Int32(exactly: owner) } else { owner = nil }
@@ -106,7 +120,7 @@ public struct RunningContainer: Sendable {
                     !file.isUnlocked(), let text = try? file.readAll(limit: 1 << 20),
                     let json = try? JSONReader.read(text)
                 else { return nil }
-                return RunningContainer(id: id, json)
+                return RunningContainer(id: id, json, hasBegun: (try? file.isLocked()) ?? false)
             }
         }
     }

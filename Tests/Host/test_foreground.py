@@ -1,7 +1,12 @@
 """A `run` without -d, met by its name: top and kill know it, and every other verb says what it is."""
 
+import contextlib
 import json
+import os
+import pathlib
 import signal
+import subprocess
+import time
 
 from conftest import alive, wait_until
 
@@ -60,6 +65,94 @@ def test_kill_stops_and_goes_on(caller):
         assert verb(caller, "kill", "-s", "CONT", "front").returncode == 0
         wait_until(lambda: state() == "S", "its going on")
         assert alive(pid)
+
+
+def is_preparing(pid):
+    """Whether a process was forked and has executed nothing yet (PF_FORKNOEXEC, field 9 of proc_pid_stat(5))."""
+    text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return bool(int(text[text.rindex(")") + 1 :].split()[6]) & 0x40)
+
+
+@contextlib.contextmanager
+def held(caller):
+    """A run whose child is stopped before it is the program, with its pid in the record already."""
+    for _ in range(200):
+        with front(caller, "sleep", "5000") as runner:
+            child = stopped_child(runner)
+            try:
+                if child and recorded(caller, runner, child):
+                    yield runner, child
+                    return
+            finally:
+                if child:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(child, signal.SIGKILL)
+                runner.kill()
+    pytest.fail("no child was ever met before its execve")
+
+
+def stopped_child(runner):
+    """The child that is to become the program, stopped before; None: it was quicker."""
+    children = pathlib.Path(f"/proc/{runner.pid}/task/{runner.pid}/children")
+    while runner.poll() is None:
+        with contextlib.suppress(OSError, IndexError):
+            child = int(children.read_text().split()[-1])
+            name = pathlib.Path(f"/proc/{child}/comm").read_text()
+            if name == "codex32\n":
+                os.kill(child, signal.SIGSTOP)
+                return child
+            if name == "sleep\n":  # and not a helper, such as newuidmap
+                return None
+    return None
+
+
+def recorded(caller, runner, child):
+    """Waits until the record names it. One that is the program all the same is none for this."""
+    end = time.monotonic() + 5  # a helper before its execve is met too, and never gets there
+    while runner.poll() is None and is_preparing(child) and time.monotonic() < end:
+        for file in (caller.storage / "run/containers").glob("[0-9a-f]*/record.json"):
+            with contextlib.suppress(OSError, ValueError):
+                if json.loads(file.read_text())["pid"] == child:
+                    return True
+        time.sleep(0.01)
+    return False
+
+
+@pytest.mark.parametrize("words", [["kill", "-s", "STOP"], ["kill", "-s", "TERM"], ["top", "-q"]], ids=["stop", "end", "top"])
+def test_before_the_program_has_begun(callers, words):
+    """A verb that comes that early waits for the program: its preparations are not what the signal is for."""
+    caller = callers["user"]
+    with held(caller) as (runner, child):
+        early = subprocess.Popen(
+            [*caller.become(), str(caller.binary), words[0], "--root", str(caller.storage), *words[1:], "front"],
+            env=caller.environment(), cwd=caller.home, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        # It has looked at the record by the time that it sleeps.
+        wait_until(lambda: "nanosleep" in pathlib.Path(f"/proc/{early.pid}/wchan").read_text(), "its waiting")
+        assert is_preparing(child)
+        os.kill(child, signal.SIGCONT)
+        told, failed = early.communicate(timeout=60)
+        assert (early.returncode, failed) == (0, "")
+        assert not alive(child) or not is_preparing(child)
+        if words[0] == "top":
+            assert told == f"{child}\n"
+        elif words[2] == "TERM":
+            assert runner.wait(30) == 143
+        else:
+            state = lambda: json.loads(verb(caller, "top", "--format", "json", "front").stdout)[0]["state"]  # noqa: E731
+            wait_until(lambda: state() == "T", "its stop")
+
+
+def test_one_that_never_begins(callers):
+    """Whoever stopped it: it is told of, and it can be killed."""
+    caller = callers["user"]
+    with held(caller) as (runner, child):
+        refused = verb(caller, "kill", "-s", "STOP", "front")
+        assert refused.returncode == 125 and "has not begun yet" in refused.stderr and "hint: " in refused.stderr
+        assert verb(caller, "kill", "-s", "KILL", "front").returncode == 0
+        assert runner.wait(60) == 137
+        assert not alive(child)
+    assert caller.entries() == set()
 
 
 @pytest.mark.parametrize("words", [["stop"], ["exec", "front", "true"], ["logs"], ["rename", "front", "back"], ["attach"]])

@@ -198,7 +198,9 @@ public struct Containers: Sendable {
     public func kill(_ reference: String, signal: Int32) throws(Problem) {
         let container: ContainerFolder
         do { container = try store.find(reference) } catch {
-            guard let run = RunningContainer.find(reference, storage) else { throw error }
+            // SIGKILL does not wait: it is for one that never begins, too.
+            let patience = signal == Signal.kill ? 0 : RunningContainer.patience
+            guard let run = RunningContainer.findBegun(reference, storage, milliseconds: patience) else { throw error }
             return try kill(run, signal: signal)
         }
         _ = try ask(container, to: "kill", "kill", [.init("signal", .number(signal))])

@@ -12,6 +12,21 @@ extension RunningContainer {
         return matches.count == 1 ? matches[0] : nil
     }
 
+    /// How long a verb waits for a program to begin, in milliseconds.
+    static let patience = 5000
+
+    /// The same, when its program has begun. One that takes longer than `milliseconds` over it is returned as it is.
+    static func findBegun(
+        _ reference: String, _ storage: Storage, milliseconds: Int = patience
+    ) -> RunningContainer? {
+        let end = Clock.monotonic + Int64(milliseconds) * 1_000_000
+        while true {
+            guard let run = find(reference, storage) else { return nil }
+            if run.hasBegun || Clock.monotonic >= end { return run }
+            Clock.sleep(milliseconds: 5)
+        }
+    }
+
     /// Whether the number is that of its program: a child of its `run`, and nobody else's.
     fileprivate var hasItsProgram: Bool {
         guard let pid, let owner, let status = try? ProcessStatus(pid: pid) else { return false }
@@ -27,7 +42,8 @@ extension Containers {
     func kill(_ run: RunningContainer, signal: Int32) throws(Problem) {
         let what = "cannot kill \(run.name ?? run.id)"
         let ended = Problem(what, "it has just ended")
-        guard let pid = run.pid, let number = run.owner else {
+        // Before execve(2) a signal would hit the preparations: stopped there, neither `run` nor the program goes on.
+        guard let pid = run.pid, let number = run.owner, run.hasBegun || signal == Signal.kill else {
             throw Problem(what, "its program has not begun yet", hint: "try again")
         }
         guard let owner = ProcessIdentity(of: number), let program = ProcessIdentity(of: pid),

@@ -142,7 +142,7 @@ extension Containers {
     public func processes(_ reference: String) throws(Problem) -> [ContainerProcessLine] {
         let container: ContainerFolder
         do { container = try store.find(reference) } catch {
-            guard let run = RunningContainer.find(reference, storage) else { throw error }
+            guard let run = RunningContainer.findBegun(reference, storage) else { throw error }
             return try processes(of: run)
         }
         let record = try view(container)
