@@ -28,7 +28,9 @@ enum Sweep {
             try? folder.remove(id, folder: true)
             return
         }
-        guard (try? file.lock(wait: false)) == true else { return }
+        // Shared, so that those who look meanwhile do not take this one for its owner, and the container for one that
+        // runs; the second lock keeps other sweeps away.
+        guard file.tryLockShared(), (try? file.takeLock(wait: false)) == true else { return }
         let record = (try? file.readAll(limit: 1 << 20)).flatMap { try? JSONReader.read($0) }
         if case .string(let parent)? = record?["cgroupParent"] { Cgroup.clear(id, in: parent) }
         try? Descriptor.open(storage.layers, [.read, .folder]).removeContainerTree(id)

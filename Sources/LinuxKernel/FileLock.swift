@@ -13,9 +13,12 @@ extension Descriptor {
         }
     }
 
+    /// As ``lockShared()``, without waiting. False: another has the lock of ``lock(wait:)``.
+    public borrowing func tryLockShared() -> Bool { codex_flock(number, LOCK_SH | LOCK_NB) == 0 }
+
     /// Whether nobody has the lock of ``lock(wait:)``. Nobody who has it is disturbed.
     public borrowing func isUnlocked() -> Bool {
-        guard codex_flock(number, LOCK_SH | LOCK_NB) == 0 else { return false }
+        guard tryLockShared() else { return false }
         _ = codex_flock(number, LOCK_UN)
         return true
     }

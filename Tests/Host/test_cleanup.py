@@ -45,6 +45,29 @@ def test_thirty_in_parallel(fresh, level):
     assert fresh.entries() == set()
 
 
+def test_what_is_swept_away_does_not_run(fresh):
+    """A run that was killed is not listed as one that runs while it is cleared away, and its name can be had then."""
+    script = "mkdir /many && cd /many && seq 20000 | xargs touch && echo ready && exec sleep 5000"
+    with fresh.running("--name", "front", level="standard", command=["sh", "-c", script]) as runner:
+        assert runner.stdout.readline() == b"ready\n"
+    words = [*fresh.become(), str(fresh.binary)]
+    sweep = subprocess.Popen(
+        [*words, "system", "recover", "--root", str(fresh.storage)],
+        env=fresh.environment(), cwd=fresh.home, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    looked = 0
+    while sweep.poll() is None:
+        there = fresh.entries()
+        listed = fresh.execute([*words, "list", "-q", "--no-trunc", "--root", str(fresh.storage)])
+        assert (listed.returncode, listed.stdout, listed.stderr) == (0, "", "")
+        looked += any(name.startswith("run/containers/") for name in there)
+        done = fresh.run("--name", "front", level="standard", command=["true"])
+        assert (done.returncode, done.stderr) == (0, "")
+    assert (sweep.returncode, sweep.stderr.read()) == (0, b"")
+    assert looked, "nothing was left to clear away"
+    assert fresh.entries() == set()
+
+
 @pytest.mark.parametrize("init", [[], ["--init"]], ids=["direct", "init"])
 def test_double_fork(fresh, level, init):
     """What the program left running ends with it: it has nowhere to escape to."""

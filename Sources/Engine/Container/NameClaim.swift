@@ -21,8 +21,9 @@ struct NameClaim: ~Copyable {
                 try names.open(name, [.readWrite, .create, .noFollow])
             }
             guard try explaining(what, { () throws(KernelError) in try file.lock(wait: false) }) else {
-                // One that is written was given to a container, and is being looked at or taken away.
-                if (try? file.status().size) ?? 0 > 0 {
+                // One that is written was given to a container, and is being looked at or taken away; one that is
+                // empty is a foreground run's, or is being swept away after a killed one.
+                guard (try? file.status().size) == 0, RunningContainer.find(name, storage) != nil else {
                     Clock.sleep(milliseconds: 10)
                     continue
                 }
