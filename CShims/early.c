@@ -90,9 +90,12 @@ static void bear_early(int argc, char **argv) {
 // Of everybody's children, /proc/PID/cmdline shows what was the parent's, to all who see the process: a container
 // would read there what its host gives it, and others' secrets. A child wipes its own copy.
 static struct {
+    char **all;
     char *start;
     size_t length;
 } words;
+
+char **codex_arguments(void) { return words.all; }
 
 void codex_hide_words(void) {
     if (!words.start) return;
@@ -102,6 +105,7 @@ void codex_hide_words(void) {
 }
 
 static void remember_words(int argc, char **argv) {
+    words.all = argv;
     if (argc < 1) return;
     // One behind the other on the stack (execve(2), elf's create_elf_tables); others are left alone.
     char *end = argv[0];

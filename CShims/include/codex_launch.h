@@ -147,6 +147,8 @@ int codex_launch(const struct codex_birth *birth, const struct codex_plan *plan,
 int codex_early_take(const struct codex_birth *birth, struct codex_child *child, void **room);
 // Ends and reaps it, if nobody took it.
 void codex_early_end(void);
+// What this process was called with (argv, execve(2)); NULL before main's constructors.
+char **codex_arguments(void);
 // Wipes this process's copy of codex32's arguments.
 void codex_hide_words(void);
 // After the first codex_launch_go, to a child that was born early: the plan is in its place, and these are

@@ -74,7 +74,6 @@ public enum Run {
             layer: writable(layer), identityBase: base)
         try give(layer, plan)
         try volumes.give(own, to: plan)
-        if !configuration.quiet { warn(plan.notices, report) }
 
         record.describe(plan)
         if plan.cgroup != nil {
@@ -90,12 +89,14 @@ public enum Run {
             interactive: configuration.interactive || !request.terminal,
             limited: configuration.outputLimit != nil && !request.terminal)
         var supervision = try Supervision(configuration, plan)
-        let noticed = plan.notices.count
+        let notices = plan.notices
         let began = Clock.monotonic
         let running = try Start.launch(
             &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
             receipt: request.hold, newborn: newborn
         ) { pid throws(Problem) in
+            // Now, while the child is busy, and long before the program says anything.
+            if !configuration.quiet { warn(notices, report) }
             record.pid = pid
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
@@ -106,7 +107,7 @@ public enum Run {
         begun(entry)
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
         _ = streams.closeChildEnds()
-        if !configuration.quiet { warn(Array(plan.notices[noticed...]), report) }
+        if !configuration.quiet { warn(Array(plan.notices[notices.count...]), report) }
         if let receipt = running.receipt {
             // Without the receipt that was asked for, the program does not go on either.
             do throws(Problem) {

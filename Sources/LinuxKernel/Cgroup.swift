@@ -24,11 +24,13 @@ public struct CgroupLimits: Equatable, Sendable {
     /// Only those that limit something: what a new cgroup, which has no limits, must be told.
     public var limiting: CgroupLimits {
         var limits = self
-        for key in [\CgroupLimits.memoryMax, \.swapMax, \.cpuQuota, \.pidsMax]
-        where limits[keyPath: key] == CgroupLimits.none {
-            limits[keyPath: key] = nil
-        }
+        // Not by key paths: to make these takes the runtime longer than all else here.
+        if memoryMax == CgroupLimits.none { limits.memoryMax = nil }
+        if swapMax == CgroupLimits.none { limits.swapMax = nil }
+        if cpuQuota == CgroupLimits.none { limits.cpuQuota = nil }
+        if pidsMax == CgroupLimits.none { limits.pidsMax = nil }
         if limits.cpus?.isEmpty == true { limits.cpus = nil }
+        guard !io.isEmpty else { return limits }
         limits.io = limits.io.mapValues { $0.filter { $0.value != CgroupLimits.none } }.filter { !$0.value.isEmpty }
         return limits
     }

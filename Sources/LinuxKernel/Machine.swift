@@ -83,13 +83,24 @@ public enum Machine {
     /// Runs codex32 again from a detached, read-only mount of its own file, which no container can
     /// change, not even one of root's in no user namespace (CVE-2019-5736).
     public static func runFromReadOnlyMount() throws(KernelError) {
-        try KernelError.check(codex_run_from_read_only_mount(CommandLine.unsafeArgv), "execveat", "/proc/self/exe")
+        try KernelError.check(codex_run_from_read_only_mount(codex_arguments()), "execveat", "/proc/self/exe")
     }
 
     /// Runs codex32 again from a sealed copy in memory, which nobody can write to, its owner neither. It
     /// costs a copy of the program, and needs no right.
     public static func runFromSealedCopy() throws(KernelError) {
-        try KernelError.check(codex_run_from_sealed_copy(CommandLine.unsafeArgv), "memfd_create", "/proc/self/exe")
+        try KernelError.check(codex_run_from_sealed_copy(codex_arguments()), "memfd_create", "/proc/self/exe")
+    }
+
+    /// What codex32 was called with, its own name first. The standard library would read /proc/self/cmdline for it.
+    public static var arguments: [String] {
+        var list: [String] = []
+        guard var at = codex_arguments() else { return list }
+        while let text = at.pointee {
+            list.append(String(cString: text))
+            at += 1
+        }
+        return list
     }
 
     /// All of it, as "NAME=VALUE".

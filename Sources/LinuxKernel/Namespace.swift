@@ -53,7 +53,7 @@ public struct IdentityRange: Equatable, Sendable {
 
     public func contains(inside id: UInt32) -> Bool { id >= inside && UInt64(id) < UInt64(inside) + UInt64(count) }
     public func contains(outside id: UInt32) -> Bool { id >= outside && UInt64(id) < UInt64(outside) + UInt64(count) }
-    var line: String { "\(inside) \(outside) \(count)\n" }
+    var line: String { String(inside) + " " + String(outside) + " " + String(count) + "\n" }
 }
 
 /// The maps of a user namespace.
@@ -93,9 +93,17 @@ public struct IdentityMap: Equatable, Sendable {
         let hint = "codex32 doctor says what this machine allows"
         try explaining("cannot set up the user namespace", hint: hint) { () throws(KernelError) in
             if deniesGroups { try folder.open("setgroups", [.write]).write("deny") }
-            try folder.open("uid_map", [.write]).write(uids.map(\.line).joined())
-            try folder.open("gid_map", [.write]).write(gids.map(\.line).joined())
+            try folder.open("uid_map", [.write]).write(IdentityMap.lines(uids))
+            try folder.open("gid_map", [.write]).write(IdentityMap.lines(gids))
         }
+    }
+
+    /// Not `joined`: the standard library has it for every kind of text, and the runtime then looks for what is meant
+    /// among all types of the program.
+    private static func lines(_ ranges: [IdentityRange]) -> String {
+        var text = ""
+        for range in ranges { text += range.line }
+        return text
     }
 
     private static func runHelper(_ name: String, _ pid: Int32, _ ranges: [IdentityRange]) throws(Problem) {

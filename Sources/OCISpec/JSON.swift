@@ -24,6 +24,9 @@ public indirect enum JSON: Equatable, Sendable {
         .object(pairs.map { Member($0.key, $0.value) })
     }
 
+    public static func number(_ value: Int32?) -> JSON { value.map { .integer(Int64($0)) } ?? .null }
+    public static func number(_ value: Int64?) -> JSON { value.map { .integer($0) } ?? .null }
+    @inlinable  // made for the kind of number where it is used
     public static func number<Number: BinaryInteger>(_ value: Number?) -> JSON {
         guard let value else { return .null }
         if let small = Int64(exactly: value) { return .integer(small) }

@@ -156,7 +156,7 @@ extension Planner {
             "tmpfs",
             options: [
                 MountOption("size", String(size)), MountOption("nr_inodes", String(max(size >> 10, 1024))),
-                MountOption("mode", "0" + String(mode, radix: 8)),
+                MountOption("mode", "0" + UInt64(mode).octal),
             ],
             attributes: attributes, workingFolder: nil, into: slot)
     }

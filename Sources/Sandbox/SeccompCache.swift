@@ -49,7 +49,7 @@ public struct SeccompCache: Sendable {
                 }
             }
         }
-        return "seccomp-\(String(hash, radix: 16)).bpf"
+        return "seccomp-" + hash.hexadecimal + ".bpf"
     }
 
     private func load(_ name: String, _ head: [UInt8], _ text: [UInt8]) -> SeccompProgram? {

@@ -8,8 +8,9 @@ enum Main {
 
     static func main() {
         StandardStream.fillGaps()
-        var words = Array(CommandLine.arguments.dropFirst())
-        if isCalled("codex32-oci") || isCalled("runc") {
+        var words = Machine.arguments
+        let own = words.isEmpty ? "" : words.removeFirst()
+        if isName("codex32-oci", of: own) || isName("runc", of: own) {
             // A `run` of that name is another verb's: the child that was made for ours would wait as long as it.
             Child.endEarly()
             Machine.exit(RuntimeVerb.run(words))
@@ -21,9 +22,8 @@ enum Main {
         }
     }
 
-    private static func isCalled(_ name: String) -> Bool {
-        guard let own = CommandLine.arguments.first else { return false }
-        return own == name || own.hasSuffix("/" + name)
+    private static func isName(_ name: String, of path: String) -> Bool {
+        path == name || path.hasSuffix("/" + name)
     }
 
     private static func dispatch(_ verb: String, _ words: [String]) throws(Problem) -> Int32 {

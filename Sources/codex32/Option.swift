@@ -63,24 +63,27 @@ struct Command<Draft>: Sendable {
     }
 
     private func long(_ word: String, _ rest: inout ArraySlice<String>, _ draft: inout Draft) throws(Problem) {
-        let equals = word.firstIndex(of: "=")
+        let equals = word.utf8.firstIndex(of: UInt8(ascii: "="))
         let name = equals.map { String(word[..<$0]) } ?? word
         let option = try find(name)
-        try use(option, name, equals.map { String(word[word.index(after: $0)...]) }, &rest, &draft)
+        try use(option, name, equals.map { String(word[word.utf8.index(after: $0)...]) }, &rest, &draft)
     }
 
     private func short(_ word: String, _ rest: inout ArraySlice<String>, _ draft: inout Draft) throws(Problem) {
-        var letters = word.dropFirst()
-        while let letter = letters.popFirst() {
-            let name = "-\(letter)"
+        // By bytes, for the letters of all options are ASCII: what follows another is no option, and shown whole.
+        let letters = Array(word.utf8)
+        for index in 1..<letters.count {
+            let isLetter = letters[index] < 0x80
+            let name = "-" + String(decoding: letters[index..<(isLetter ? index + 1 : letters.count)], as: UTF8.self)
             let option = try find(name)
             if option.value == nil {
                 try use(option, name, nil, &rest, &draft)
                 continue
             }
-            if letters.isEmpty { return try use(option, name, nil, &rest, &draft) }
-            if letters.first == "=" { letters.removeFirst() }
-            return try use(option, name, String(letters), &rest, &draft)
+            var value = letters[(index + 1)...]
+            if value.isEmpty { return try use(option, name, nil, &rest, &draft) }
+            if value.first == UInt8(ascii: "=") { value.removeFirst() }
+            return try use(option, name, String(decoding: value, as: UTF8.self), &rest, &draft)
         }
     }
 

@@ -279,7 +279,8 @@ enum RunOptions {
 
     private static func items(_ text: String, option: String) throws(Problem) -> Set<Item> {
         var items: Set<Item> = []
-        for word in text.split(separator: ",") {
+        for part in text.utf8.split(separator: UInt8(ascii: ",")) {
+            let word = String(part) ?? text
             // Not Item(rawValue:): for so many names Swift makes a dictionary of all of them first.
             guard let item = Item.allCases.first(where: { $0.rawValue == word }) else {
                 throw Problem(

@@ -43,7 +43,7 @@ def main():
         shutil.copy(shutil.which("busybox"), root / "bin/true")
         environment = {"PATH": "/usr/bin:/bin", "HOME": scratch, "CODEX32_STORAGE_DIR": os.path.join(scratch, "storage")}
         for level in LEVELS:
-            words = [program, "run", "--quiet", "--isolation", *level, str(root), "/bin/true"]
+            words = [program, "run", "--isolation", *level, str(root), "/bin/true"]
             # Once before, for what only the first start of all does.
             subprocess.run(words, check=True, env=environment)
             steps = subprocess.run([touched, *words], check=True, env=environment, stdout=subprocess.PIPE, text=True)
