@@ -43,8 +43,10 @@ struct attack_program {
 
 // One table for each family, ended by a program without a name.
 extern const struct attack_program attack_namespaces[], attack_files[], attack_kernel[], attack_processes[],
-    attack_sockets[], attack_doors[], attack_exhaustion[];
+    attack_sockets[], attack_doors[], attack_exhaustion[],
+    attack_races[];
 
 int attack_victim(void);
+int attack_exchange(const char *one, const char *other);
 
 #endif

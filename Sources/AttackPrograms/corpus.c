@@ -17,6 +17,7 @@
 
 static const struct attack_program *const families[] = {
     attack_namespaces, attack_files, attack_kernel, attack_processes, attack_sockets, attack_doors, attack_exhaustion,
+    attack_races,
 };
 
 const char *codex_attack_name(int index) {
@@ -156,6 +157,7 @@ static int become(int count, char **words) {
 int codex_attack_main(int count, char **words) {
     if (count >= 3 && strcmp(words[2], "try") == 0) return try_all(count - 3, words + 3);
     if (count == 3 && strcmp(words[2], "victim") == 0) return attack_victim();
+    if (count == 5 && strcmp(words[2], "exchange") == 0) return attack_exchange(words[3], words[4]);
     if (count >= 3 && strcmp(words[2], "as") == 0) return become(count - 3, words + 3);
     fputs("codex32: attack-program: this is a part of codex32 selftest\n", stderr);
     return 125;

@@ -149,6 +149,57 @@ static enum attack_outcome setuid_program(struct attack *attack) {
     return stopped_by(attack, "it runs as %lu, not as its owner", strtoul(tab + 1, NULL, 10));
 }
 
+// A setuid program made inside, where others find it outside: whoever runs it there is its owner, who is root where
+// the volume is root's. By every call that gives a file its mode.
+static enum attack_outcome plant_setuid(struct attack *attack) {
+    char path[PATH_MAX];
+    struct stat status = {0};
+    int error = 0;
+    snprintf(path, sizeof path, "%s/planted-%d", target("ATTACK_VOLUME"), getpid());
+    umask(0);
+    static const char *const ways[] = {"fchmodat", "fchmod", "chmod", "fchmodat2", "creat", "open", "openat", "openat2", "mknod", "mkdir", "O_TMPFILE"};
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+        int file = -1;
+        struct { unsigned long long flags, mode, resolve; } how = {O_WRONLY | O_CREAT | O_CLOEXEC, 04755, 0};
+        if (way < 4) file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        errno = 0;
+        switch (way) {
+        case 0: (void)!syscall(SYS_fchmodat, AT_FDCWD, path, 04755); break;
+        case 1: (void)!fchmod(file, 02755); break;
+#ifdef SYS_chmod
+        case 2: (void)!syscall(SYS_chmod, path, 04755); break;
+#endif
+        case 3: (void)!syscall(452 /* fchmodat2 */, AT_FDCWD, path, 04755, 0); break;
+#ifdef SYS_creat
+        case 4: file = (int)syscall(SYS_creat, path, 04755); break;
+        case 5: file = (int)syscall(SYS_open, path, O_WRONLY | O_CREAT | O_CLOEXEC, 06755); break;
+#endif
+        case 6: file = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 04755); break;
+        case 7: file = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how); break;
+        case 8: (void)!mknod(path, S_IFREG | 04755, 0); break;
+        case 9: (void)!mkdir(path, 02777); break;
+        case 10:
+            file = open(target("ATTACK_VOLUME"), O_WRONLY | O_TMPFILE | O_CLOEXEC, 04755);
+            if (file >= 0) {
+                char own[64];
+                snprintf(own, sizeof own, "/proc/self/fd/%d", file);
+                (void)!linkat(AT_FDCWD, own, AT_FDCWD, path, AT_SYMLINK_FOLLOW);
+            }
+            break;
+        }
+        error = errno;
+        status.st_mode = 0;
+        int isThere = stat(path, &status) == 0;
+        if (file >= 0) close(file);
+        if (isThere && S_ISDIR(status.st_mode)) rmdir(path);
+        else unlink(path);
+        // A folder hands its setgid bit on to what is made in it: no right by itself, and none of ours to count alone.
+        if (isThere && (status.st_mode & 06000) && !S_ISDIR(status.st_mode)) return succeeded(attack, "a setuid or setgid file by %s", ways[way]);
+    }
+    errno = error ? error : EPERM;
+    return stopped(attack, "chmod");
+}
+
 static enum attack_outcome effective_user(struct attack *attack) {
     return stopped_by(attack, "%u", geteuid());
 }
@@ -293,7 +344,7 @@ static enum attack_outcome fanotify(struct attack *attack) {
 const struct attack_program attack_files[] = {
     {"plain-path", plain_path}, {"magic-links", magic_links}, {"leaked-descriptor", leaked_descriptor},
     {"file-handle", file_handle}, {"volume-link", volume_link}, {"hard-link", hard_link}, {"read-only-volume", read_only_volume},
-    {"setuid-program", setuid_program}, {"effective-user", effective_user}, {"make-device", make_device},
+    {"setuid-program", setuid_program}, {"plant-setuid", plant_setuid}, {"effective-user", effective_user}, {"make-device", make_device},
     {"machine-devices", machine_devices}, {"core-pattern", core_pattern}, {"modprobe", modprobe}, {"binfmt-misc", binfmt_misc},
     {"uevent-helper", uevent_helper}, {"sysrq", sysrq}, {"kernel-settings", kernel_settings}, {"own-program", own_program},
     {"write-root", write_root}, {"run-from-tmp", run_from_tmp}, {"fanotify", fanotify}, {NULL, NULL},

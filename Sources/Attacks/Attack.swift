@@ -44,6 +44,8 @@ public struct Attack: Sendable {
         case outside(root: Bool)
         /// These words, outside.
         case outsideWords([String])
+        /// A program that checks this name and then uses it, outside, in the same race.
+        case raced(String)
         /// The same in a sandbox with these options instead of its own, at a level.
         case weakened([String], IsolationLevel, root: Bool)
 
@@ -81,11 +83,14 @@ public struct Attack: Sendable {
     /// How much is enough, for a program that takes all it can get.
     public var bound: Int?
     public var needs: Need?
+    /// Two names that are exchanged without end while it is tried, each as in an option.
+    public var race: (String, String)?
 
     init(
         _ name: String, _ family: Family, _ flaw: String, success: String, probe: Probe? = nil,
         promised: Set<IsolationLevel>, control: Control, evidence: Evidence = .word, options: [[String]] = [[]],
-        root: Root = .busybox, bound: Int? = nil, needs: Need? = nil
+        root: Root = .busybox, bound: Int? = nil, needs: Need? = nil,
+        race: (String, String)? = nil
     ) {
         self.name = name
         self.family = family
@@ -99,6 +104,7 @@ public struct Attack: Sendable {
         self.root = root
         self.bound = bound
         self.needs = needs
+        self.race = race
     }
 }
 

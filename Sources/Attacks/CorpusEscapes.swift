@@ -80,6 +80,10 @@ extension Corpus {
             "setuid-program", .escape, "a setuid program on a volume", success: "the rights of its owner",
             promised: .every, control: .outsideAsRoot, options: [["-u", "1000:1000"]]),
         Attack(
+            "plant-setuid", .escape, "a setuid program made in a volume, for somebody to find outside",
+            success: "whoever runs it there has the rights of the volume's owner", promised: .strictOnly,
+            control: .outside),
+        Attack(
             "make-device", .escape, "a device file for the disk that a volume lies on", success: "the whole disk",
             promised: .ownRoot, control: .outsideAsRoot),
         Attack(

@@ -48,6 +48,35 @@ extension Corpus {
             options: [["-w", "/data"], ["-w", "/up"], ["-w", "/descriptor"]], root: .hostile("data-link")),
     ]
 
+    /// Names in an image that somebody exchanges for links while codex32 sets up. Each is run several times.
+    private static func raced(
+        _ name: String, _ flaw: String, _ script: String, options: [String] = [], names: (String, String)
+    ) -> Attack {
+        Attack(
+            "race-\(name)", .surface, flaw, success: "a host file is shown, made or overwritten",
+            probe: .words(["sh", "-c", script]), promised: .every,
+            control: .raced("@place@/images/race/\(names.0)"), evidence: .secret,
+            options: [[String]](repeating: options, count: 6), root: .hostile("race"),
+            race: ("@place@/images/race/\(names.0)", "@place@/images/race/\(names.1)"))
+    }
+
+    static let races: [Attack] = [
+        raced(
+            "volume-target", "CVE-2021-30465, CVE-2024-45310: a volume's target is exchanged for a link",
+            "cat /data/file /data/new/file; echo x >/data/new/x; :", options: ["-v", "@place@/volume:/data/new"],
+            names: ("data", "data-link")),
+        raced(
+            "proc", "CVE-2025-52881: the image's /proc is exchanged for a link",
+            "cat /proc/file; echo x >/proc/file; :",
+            names: ("proc", "proc-link")),
+        raced(
+            "dev", "CVE-2026-41579, raced: the image's /dev is exchanged for a link",
+            "cat /dev/file; echo x >/dev/file; echo x >/dev/null; :", names: ("dev", "dev-link")),
+        raced(
+            "null", "CVE-2025-31133, raced: the image's /dev/null is exchanged for a link",
+            "cat /dev/null /proc/keys; echo overwritten >/dev/null; :", names: ("dev/null", "dev/link")),
+    ]
+
     static let surface: [Attack] = [
         Attack(
             "mount-over-proc", .surface, "CVE-2019-16884: a mount in the place of /proc/self/attr",

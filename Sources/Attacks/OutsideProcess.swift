@@ -81,6 +81,37 @@ struct Victim: ~Copyable {
     }
 }
 
+/// Two names that are exchanged hundreds of thousands of times a second until this ends.
+final class Exchange {
+    private let pid: Int32
+    private var input: Descriptor?
+
+    init(_ one: String, _ other: String, by path: String) throws(Problem) {
+        var ends: (Int32, Int32) = (-1, -1)
+        let words = ["codex32", "attack-program", "exchange", one, other]
+        pid = withStrings(words) { argv in
+            withStrings([]) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
+        }
+        guard pid > 0 else { throw Problem("cannot start a race", KernelError("fork", path, number: -pid)) }
+        input = Descriptor(owning: ends.0)
+        let output = Descriptor(owning: ends.1)
+        // Once it says so, it has begun.
+        guard let bytes = try? output.readPrefix(64), String(decoding: bytes, as: UTF8.self) == "racing\n" else {
+            end()
+            throw Problem("cannot start a race", "the two names cannot be exchanged")
+        }
+    }
+
+    /// Ends it, with the names as they were.
+    func end() {
+        guard input != nil else { return }
+        input = nil
+        _ = codex_attack_wait(pid)
+    }
+
+    deinit { end() }
+}
+
 /// An array of C strings, ended by NULL, for the length of a call.
 func withStrings<Result>(
     _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result

@@ -83,6 +83,13 @@ struct Place: ~Copyable {
             ("proc-link", [("proc", sentinel)]), ("sys-link", [("sys", sentinel)]), ("dev-link", [("dev", sentinel)]),
             ("tmp-link", [("tmp", sentinel)]),
             (
+                "race",
+                [
+                    ("data-link", sentinel), ("proc-link", sentinel), ("dev-link", sentinel),
+                    ("dev/link", "\(sentinel)/file"),
+                ]
+            ),
+            (
                 "null-link",
                 ["null", "zero", "console", "ptmx", "tty", "random"].map { ("dev/\($0)", "\(sentinel)/file") }
             ),
@@ -102,7 +109,8 @@ struct Place: ~Copyable {
         try images.makeFolder(name, mode: 0o755)
         let root = try images.open(name, [.read, .folder])
         let taken = links.map(\.at)
-        for folder in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] where !taken.contains(folder) {
+        for folder in ["bin", "dev", "etc", "proc", "sys", "tmp", "run"] + (name == "race" ? ["data"] : [])
+        where !taken.contains(folder) {
             try root.makeFolder(folder, mode: 0o755)
         }
         guard let busybox = HostProgram.find("busybox") else {
@@ -112,6 +120,7 @@ struct Place: ~Copyable {
         let programs = try root.open("bin", [.read, .folder])
         try write(programs, "busybox", bytes, mode: 0o755)
         for applet in ["sh", "cat", "ls", "echo"] { try programs.makeLink(applet, to: "busybox") }
+        if name == "race" { try write(root.open("dev", [.read, .folder]), "null", [], mode: 0o666) }
         for link in links {
             let parts = link.at.split(separator: "/").map(String.init)
             if parts.count == 2 {

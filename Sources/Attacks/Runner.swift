@@ -77,13 +77,18 @@ struct Runner {
         case .program(let own): name = own
         case .words(let words): name = words.last ?? ""
         }
+        return try outsideProgram(name, variables: variables + bound(attack), leaked: leaked)
+    }
+
+    /// A program of the corpus, outside, as a control.
+    func outsideProgram(_ name: String, variables: [String], leaked: Int32 = -1) throws(Problem) -> OutsideProcess {
         let known = [
             "ATTACK_CONTROL=1", "ATTACK_VOLUME=\(place)/volume", "ATTACK_READ_ONLY=\(place)/read-only",
             "ATTACK_PLACE=\(place)",
         ]
         return try OutsideProcess.run(
-            program, ["codex32", "attack-program", "try", name],
-            environment: environment + variables + known + bound(attack), leaked: leaked)
+            program, ["codex32", "attack-program", "try", name], environment: environment + variables + known,
+            leaked: leaked)
     }
 
     /// Any verb of the program under test, in its own storage folder.

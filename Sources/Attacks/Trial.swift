@@ -32,13 +32,22 @@ public struct Trial: Sendable {
         let head = try explaining("cannot read codex32's own file") { () throws(KernelError) in
             try Descriptor.open("/proc/self/exe", [.read]).readAll(limit: 256 << 20)
         }
-        // The name of the loader, as a program that needs one has it in its first page (elf(5), PT_INTERP).
-        let start = String(decoding: head.prefix(4096).map { $0 < 0x80 ? $0 : 0x3f }, as: UTF8.self)
-        guard !start.holds("/ld-linux") && !start.holds("/ld-musl") else {
+        guard !needsLoader(head) else {
             throw Problem(
                 "cannot run the attacks", "this codex32 is linked against shared libraries, which no sandbox has",
                 hint: "build it static, as make build does")
         }
+    }
+
+    /// Whether a program of 64 bits names a loader that must start it (elf(5), PT_INTERP).
+    static func needsLoader(_ file: [UInt8]) -> Bool {
+        let number = { (at: Int, size: Int) -> Int in
+            guard at + size <= file.count else { return 0 }
+            return (0..<size).reversed().reduce(0) { $0 << 8 | Int(file[at + $1]) }
+        }
+        let table = number(32, 4)
+        let (size, count) = (number(54, 2), number(56, 2))
+        return (0..<count).contains { number(table + $0 * size, 4) == 3 }
     }
 
     private func run(_ place: borrowing Place, _ progress: (Attack, Int, Int) -> Void) throws(Problem) -> Matrix {
@@ -74,6 +83,11 @@ public struct Trial: Sendable {
     private func row(
         _ attack: Attack, _ place: borrowing Place, _ runner: Runner, _ variables: [String], _ levels: [IsolationLevel]
     ) throws(Problem) -> Matrix.Row {
+        // Until this attack is over.
+        let racer = try attack.race.map { (names) throws(Problem) -> Exchange in
+            try Exchange(place.filled(names.0), place.filled(names.1), by: runner.program)
+        }
+        defer { racer?.end() }
         var control: Outcome?
         var lack: String?
         if let missing = Trial.lack(attack.control) {
@@ -148,6 +162,10 @@ public struct Trial: Sendable {
                 attack, place, runner, variables, level, options: options.map { place.filled($0) }, as: token)
         case .outsideWords(let words):
             let done = try runner.outside(words.map { place.filled($0) })
+            return Judge.outcome(
+                attack, run(done, place, token, survivors: false), secret: place.secret, inSandbox: false)
+        case .raced(let name):
+            let done = try runner.outsideProgram("check-then-use", variables: ["ATTACK_RACED=\(place.filled(name))"])
             return Judge.outcome(
                 attack, run(done, place, token, survivors: false), secret: place.secret, inSandbox: false)
         case .outside:

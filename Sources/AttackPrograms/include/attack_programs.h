@@ -9,6 +9,7 @@
 //   try NAME...      runs each attack in a process of its own, and prints a line for each:
 //                    NAME, a tab, stopped|succeeded|read|impossible, a tab, and what it met
 //   victim           what attacks are aimed at outside: see victim.c
+//   exchange A B     exchanges two names until standard input ends: see races.c
 //   as UID GID WORD...  becomes that user and executes the words
 // Returns the exit status.
 int codex_attack_main(int count, char **words);
