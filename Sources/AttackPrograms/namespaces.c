@@ -59,6 +59,8 @@ static enum attack_outcome release_agent(struct attack *attack) {
         if (mount("none", "/tmp", "cgroup", 0, controllers[i]) == 0) return succeeded(attack, "a cgroup v1 tree is mounted");
         if (errno != ENOENT && errno != EBUSY) error = errno;
     }
+    if (getenv("ATTACK_CONTROL") && access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0)
+        return impossible(attack, "this machine has cgroup v2 alone, and no v1 tree for a namespace to see");
     errno = error;
     return stopped(attack, "mount");
 }
@@ -72,7 +74,9 @@ static enum attack_outcome release_agent_direct(struct attack *attack) {
         if (file >= 0) return succeeded(attack, "%s can be written", files[i]);
     }
     int error = errno;
-    if (own_mounts() == 0 && mount("none", "/tmp", "cgroup", 0, "rdma") == 0) {
+    // A hierarchy of its own, without controllers, is gone with the mount namespace.
+    if (own_mounts() == 0 && (mount("none", "/tmp", "cgroup", 0, "rdma") == 0 ||
+                              mount("none", "/tmp", "cgroup", 0, "none,name=codex32-selftest") == 0)) {
         if (open("/tmp/release_agent", O_WRONLY | O_CLOEXEC) >= 0) return succeeded(attack, "a cgroup v1 tree of its own");
         error = errno;
     }
