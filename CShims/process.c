@@ -58,12 +58,19 @@ int codex_step_loopback(void) {
     return result;
 }
 
-int codex_step_seccomp(const struct codex_step *step) {
+int codex_step_seccomp(struct codex_child_state *state, const struct codex_step *step) {
     struct sock_fprog program = {
         .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)(uintptr_t)step->text,
     };
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, step->flags, &program) == 0 ? 0 : -errno;
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, step->flags, &program);
+    if (listener < 0) return -errno;
+    if (!(step->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)) return 0;
+    // The plan was made only where the filter lets this through: nobody could answer for it yet.
+    struct codex_message message = {.kind = CODEX_MESSAGE_LISTENER, .step = state->index, .descriptor = -1};
+    int result = codex_control_send(state->control, &message, (int)listener);
+    close((int)listener);
+    return result < 0 ? result : 0;
 }
 
 int codex_step_hold(struct codex_child_state *state) {

@@ -119,6 +119,7 @@ enum codex_message_kind {
     CODEX_MESSAGE_TERMINAL = 3,
     CODEX_MESSAGE_ENTERED = 4,
     CODEX_MESSAGE_ROOT = 5,
+    CODEX_MESSAGE_LISTENER = 7, // its filter's, at CODEX_STEP_SECCOMP with a listener; it does not wait
     CODEX_MESSAGE_UNBORN = 6 // as FAILED, before the first step: no namespaces
 };
 

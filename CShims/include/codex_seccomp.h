@@ -32,6 +32,24 @@ int codex_seccomp_rule(codex_seccomp *filter, uint32_t action, int number, const
                        unsigned count, int native_only);
 // Writes the program. Returns its size in bytes (a multiple of 8), or -errno. Free it with free(3).
 long codex_seccomp_compile(codex_seccomp *filter, void **program);
+
+// A call that a filter refuses, and that waits for its answer (notify.c).
+struct codex_denial {
+    uint64_t id;
+    int32_t number;
+    uint32_t architecture; // AUDIT_ARCH_*
+    uint64_t instruction;
+    uint64_t arguments[6];
+};
+// Reads the next from a filter's listener: 0, -ENOENT where the caller is gone, -errno.
+int codex_notify_receive(int listener, struct codex_denial *denial);
+// Answers it with an error number. 0 or -errno.
+int codex_notify_answer(int listener, uint64_t id, int error);
+// "EPERM", or NULL.
+const char *codex_error_name(int error);
+// The name of a call on an architecture: 0, or -errno where there is none.
+int codex_seccomp_name(uint32_t architecture, int number, char *name, size_t size);
+
 // The version of libseccomp, as major << 16 | minor << 8 | micro.
 uint32_t codex_seccomp_version(void);
 #endif

@@ -119,13 +119,34 @@ public enum Run {
         }
         Sweep.run(configuration.storage, except: id)
 
+        try explain(&supervision, running.listener, plan)
         let end = try supervise(&supervision, running.child, running.terminal, streams.pipes, cgroup)
         _ = consume terminalState
-        let verdict = judge(
+        var verdict = judge(
             end, supervision.ending, supervision.carriedOut, cgroup, configuration, id: id, started: started,
             wall: Clock.monotonic - began)
+        if request.explains {
+            let (entries, others) = (supervision.denials?.entries ?? [], supervision.denials?.others ?? 0)
+            let denied = Denial.all(entries, others: others, request, plan) + Denial.limits(verdict)
+            verdict.denied = denied
+            if !configuration.quiet { for each in denied { report(each.line) } }
+        }
         try outputs.write(verdict: verdict.document)
         return verdict.status
+    }
+
+    /// Hands the filter's listener over, where there is one.
+    private static func explain(
+        _ supervision: inout Supervision, _ listener: borrowing Descriptor?, _ plan: LaunchPlan
+    ) throws(Problem) {
+        switch listener {
+        case .some(let told):
+            for case .seccompToldOf(let program) in plan.steps {
+                let own = try explaining("cannot watch the filter") { () throws(KernelError) in try told.duplicate() }
+                supervision.denials = Denials(SeccompListener(own, of: program))
+            }
+        case .none: break
+        }
     }
 
     private static func supervise(

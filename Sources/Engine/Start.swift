@@ -15,11 +15,16 @@ enum Start {
     struct Started: ~Copyable {
         let child: Child
         let terminal: Descriptor?
+        /// Of its filter, where the plan has that told.
+        let listener: Descriptor?
         var receipt: Receipt?
 
-        init(child: consuming Child, terminal: consuming Descriptor?, receipt: Receipt?) {
+        init(
+            child: consuming Child, terminal: consuming Descriptor?, listener: consuming Descriptor?, receipt: Receipt?
+        ) {
             self.child = child
             self.terminal = terminal
+            self.listener = listener
             self.receipt = receipt
         }
     }
@@ -41,8 +46,9 @@ enum Start {
         do {
             try meanwhile(child.pid)
             var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
-            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt)
-            return Started(child: child, terminal: terminal, receipt: receipt)
+            var listener: Descriptor?
+            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt, &listener)
+            return Started(child: child, terminal: terminal, listener: listener, receipt: receipt)
         } catch {
             child.kill()
             throw error
@@ -124,7 +130,7 @@ enum Start {
     /// Answers the child until it is the program. Returns the terminal's master.
     private static func converse(
         _ child: borrowing Child, _ plan: LaunchPlan, _ cgroup: borrowing Cgroup?, size: TerminalSize?,
-        _ receipt: inout Receipt?
+        _ receipt: inout Receipt?, _ listener: inout Descriptor?
     ) throws(Problem) -> Descriptor? {
         var terminal: Descriptor?
         while true {
@@ -138,6 +144,9 @@ enum Start {
                 // Before the program runs: it may look at once.
                 if let size { size.apply(to: master) } else { StandardStream.input.copySize(to: master) }
                 terminal = consume master
+            case .listener(let told):
+                listener = consume told
+                continue
             case .entered: break  // Its own plan has no such step.
             case .root: break
             case .held(let namespaces):

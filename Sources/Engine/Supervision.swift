@@ -5,7 +5,7 @@ internal import Sandbox
 struct Supervision: ~Copyable {
     private enum Token: UInt64 {
         case process = 1
-        case signals, wall, stop, cpu, terminal, input, output, error, outputRoom, errorRoom
+        case signals, wall, stop, cpu, terminal, input, output, error, outputRoom, errorRoom, denied
     }
 
     /// One stream on its way through codex32.
@@ -25,6 +25,8 @@ struct Supervision: ~Copyable {
         }
     }
 
+    /// What the filter refuses, with `--explain`.
+    var denials: Denials?
     private let configuration: RunConfiguration
     private let plan: LaunchPlan
     private let events: EventQueue
@@ -104,11 +106,19 @@ struct Supervision: ~Copyable {
                     case .error: try copyPipe(pipes, .error)
                     case .outputRoom: try pass(.output, from: source(.output, terminal, pipes))
                     case .errorRoom: try pass(.error, from: source(.error, terminal, pipes))
+                    case .denied: try serveDenials(hungUp: event.hungUp)
                     }
                 }
                 if let limit = configuration.outputLimit, outputBytes > limit { end(child, .output) }
             }
         } catch { throw Problem("cannot watch the program", error) }
+    }
+
+    private func serveDenials(hungUp: Bool) throws(KernelError) {
+        guard let number = denials?.listener.descriptor.number else { return }
+        // Nobody is left who could be refused anything.
+        if hungUp { return events.remove(number) }
+        try denials?.serve()
     }
 
     private borrowing func begin(_ child: borrowing Child, pipes: [(read: Int32, to: StandardStream)])
@@ -123,6 +133,9 @@ struct Supervision: ~Copyable {
         if configuration.cpuTime != nil, plan.cgroup != nil {
             try cpu.set(nanoseconds: 1)
             try events.add(cpu.descriptor.number, token: Token.cpu.rawValue)
+        }
+        if let number = denials?.listener.descriptor.number {
+            try events.add(number, token: Token.denied.rawValue)
         }
         try events.add(stop.descriptor.number, token: Token.stop.rawValue)
         for pipe in pipes {

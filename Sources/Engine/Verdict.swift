@@ -29,6 +29,8 @@ public struct Verdict: Sendable {
     public var startedAt: Int64
     public var finishedAt: Int64
     public var isolation: String
+    /// What the program was refused; nil where nobody asked (`--explain`).
+    public var denied: [Denial]?
     /// In words what the figures cannot say; nil mostly.
     public var note: String?
 
@@ -61,7 +63,8 @@ public struct Verdict: Sendable {
             "pidsLimitHits": .number(pidsLimitHits), "startedAt": .string(Timestamp.text(startedAt)),
             "finishedAt": .string(Timestamp.text(finishedAt)), "isolation": .string(isolation),
         ])
-        return note.map { members.replacing("note", .string($0)) } ?? members
+        let told = denied.map { members.replacing("denied", .array($0.map(\.document))) } ?? members
+        return note.map { told.replacing("note", .string($0)) } ?? told
     }
 
     private static func real(_ value: Double?) -> JSON { value.map { .real($0) } ?? .null }

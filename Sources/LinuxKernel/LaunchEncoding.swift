@@ -139,6 +139,9 @@ extension LaunchRoom {
             return form(CODEX_STEP_CAPABILITIES, a: permitted.rawValue, b: inheritable.rawValue)
         case .noNewPrivileges: return form(CODEX_STEP_NO_NEW_PRIVS)
         case .seccomp(let program): return form(CODEX_STEP_SECCOMP, bytes: program.bytes)
+        case .seccompToldOf(let program):
+            // SECCOMP_FILTER_FLAG_NEW_LISTENER. A filter that is as long as the other can be loaded too.
+            return form(CODEX_STEP_SECCOMP, flags: 8, bytes: (program.notifying ?? program).bytes)
         case .reaper: return form(CODEX_STEP_INIT)
         case .join(let process, let namespaces):
             return form(

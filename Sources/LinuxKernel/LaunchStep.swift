@@ -95,6 +95,8 @@ public enum LaunchStep: Hashable, Sendable {
     case capabilities(permitted: CapabilitySet, inheritable: CapabilitySet)
     case noNewPrivileges
     case seccomp(SeccompProgram)
+    /// The same, with what it refuses told to the parent (``LaunchMessage/listener``).
+    case seccompToldOf(SeccompProgram)
     case reaper
     case join(Slot, namespaces: Set<Namespace>)
     case enter
@@ -153,7 +155,7 @@ extension LaunchStep {
         case .identity(let uid, let gid, _): "cannot become user \(uid):\(gid)"
         case .capabilities: "cannot set the capabilities"
         case .noNewPrivileges: "cannot set no_new_privs"
-        case .seccomp: "cannot load the seccomp filter"
+        case .seccomp, .seccompToldOf: "cannot load the seccomp filter"
         case .reaper: "cannot start the init process"
         case .join: "cannot join the container"
         case .enter: "cannot start a process in the container"

@@ -1,4 +1,4 @@
-internal import LinuxKernel
+public import LinuxKernel
 
 /// How far a program is kept from the machine it runs on.
 public enum IsolationLevel: String, CaseIterable, Sendable {
@@ -28,6 +28,15 @@ public enum IsolationLevel: String, CaseIterable, Sendable {
         limits.pidsMax = 512
         limits.cpuQuota = CgroupLimits.cpuPeriod
         return limits
+    }
+
+    /// What a program of this level has when nothing else is asked for; the caller's own at minimal.
+    public var usualCapabilities: CapabilitySet {
+        switch self {
+        case .minimal: .effective
+        case .standard: IsolationLevel.dockerCapabilities
+        case .strict: []
+        }
     }
 
     var ownRoot: Bool { self != .minimal }

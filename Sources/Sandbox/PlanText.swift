@@ -90,6 +90,7 @@ extension LaunchStep {
         case .capabilities(let set, _): "capabilities \(set.names.count)"
         case .noNewPrivileges: "no_new_privs"
         case .seccomp(let program): "seccomp \(program.instructionCount) instructions"
+        case .seccompToldOf(let program): "seccomp \(program.instructionCount) instructions, told of"
         case .reaper: "init"
         case .join: "setns"
         case .enter: "clone into the pid namespace"

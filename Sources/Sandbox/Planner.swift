@@ -243,10 +243,11 @@ public struct Planner {
         let name = request.seccompProfile?.name ?? request.level.rawValue
         let circumstances = SeccompCompiler.Circumstances(
             capabilities: plan.capabilities, architecture: offer.architecture, kernel: offer.kernel)
-        do {
+        do throws(DocumentError) {
             let program = try cache.program(
                 profile: request.seccompProfile?.bytes ?? request.level.seccompProfile, for: circumstances)
             plan.seccomp = SeccompSummary(profile: name, instructions: program.instructionCount)
+            if let why = unexplained(program) { throw DocumentError("", why) }
             return program
         } catch {
             throw Problem(

@@ -16,11 +16,33 @@ extension Planner {
                 offer.isRoot ? "root's minimal level has no user namespace" : "only root may make id-mapped mounts",
                 hint: "leave idmap away: files are seen with the owners they have")
         }
+        if request.explains, isWaived(.seccomp) {
+            throw Problem(
+                "cannot use --explain",
+                "--waive seccomp says that no filter is loaded, and its refusals are what is told",
+                hint: "leave one of them out")
+        }
         if let profile = request.seccompProfile, isWaived(.seccomp) {
             throw Problem(
                 "cannot use the seccomp profile \(profile.name)", "--waive seccomp says that no filter is loaded",
                 hint: "leave one of the two away")
         }
+    }
+
+    /// Why ``SandboxRequest/explains`` cannot be: what the child still calls behind its filter must be let through,
+    /// for until the program runs nobody answers for it.
+    func unexplained(_ program: SeccompProgram) -> String? {
+        guard request.explains else { return nil }
+        let why = "--explain needs sendmsg, close_range and execve, and with --init a level's own profile"
+        guard program.notifying != nil, request.seccompProfile == nil || !request.reaper else { return why }
+        let isLetThrough = ["sendmsg", "close_range", "execve"].allSatisfy { name in
+            guard let call = SystemCallNumber(name: name) else { return false }
+            return program.allows(
+                SystemCallData(
+                    number: call.number, architecture: SeccompBuilder.nativeArchitecture,
+                    arguments: [UInt64](repeating: 0, count: 6)))
+        }
+        return isLetThrough ? nil : why
     }
 
     private var targets: [String] { request.volumes.map(\.target) + request.temporary.map(\.target) }

@@ -107,7 +107,7 @@ extension Planner {
         if let rules { add(.landlockEnforce(rules)) }
         // As late as it can be: until here the set-up ends with codex32, and a filter may know no prctl(2).
         if request.outlives { add(.outlive) }
-        if let seccomp { add(.seccomp(seccomp)) }
+        if let seccomp { add(request.explains ? .seccompToldOf(seccomp) : .seccomp(seccomp)) }
         if request.reaper { add(.reaper) }
         add(.execute)
     }

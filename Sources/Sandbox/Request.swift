@@ -27,6 +27,8 @@ public struct SandboxRequest: Sendable {
     public var reaper = false
     /// The child waits before it gives up its rights, so that what is in force can be read.
     public var hold = false
+    /// What the filter refuses is told, and kept for the verdict (`--explain`).
+    public var explains = false
     /// The program goes on where the process that started it ends.
     public var outlives = false
     public var workingFolder = "/"

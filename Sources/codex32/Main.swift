@@ -1,3 +1,4 @@
+internal import Attacks
 internal import Engine
 internal import LinuxKernel
 
@@ -35,6 +36,7 @@ enum Main {
         case SupervisorProcess.verb: return SupervisorProcess.main(words)
         case HealthProcess.verb: return HealthProcess.main(words)
         case InsideProcess.verb: return InsideProcess.main(words)
+        case AttackProgram.verb: return AttackProgram.main()
         case "ls", "ps": return try ListVerb.run(words, showsAll: false)
         case "man": return print(ManPage.text)
         case "--version", "-V": return try VersionCommand.run(words)

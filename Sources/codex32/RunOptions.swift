@@ -248,6 +248,9 @@ enum RunOptions {
     ]
 
     private static let results: [Option<RunDraft>] = [
+        .flag("--explain", help: "tell what it was refused, and which option would allow it; in the verdict too") {
+            $0.request.explains = true
+        },
         .option("--result-file", value: "FILE", help: "write the verdict: how it ended and what it used, as JSON") {
             $0.resultFile = $1
         },

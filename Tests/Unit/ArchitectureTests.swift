@@ -7,7 +7,8 @@ import Testing
         "LinuxKernel": ["CShims", "Glibc"], "OCISpec": [], "Sandbox": ["LinuxKernel", "OCISpec"],
         "Images": ["LinuxKernel", "OCISpec", "RootfsTemplates"],
         "Engine": ["LinuxKernel", "OCISpec", "Sandbox", "Images"],
-        "codex32": ["LinuxKernel", "OCISpec", "Sandbox", "Images", "Engine"],
+        "Attacks": ["AttackPrograms", "Glibc", "LinuxKernel", "OCISpec", "Sandbox"],
+        "codex32": ["LinuxKernel", "OCISpec", "Sandbox", "Images", "Engine", "Attacks"],
     ]
 
     @Test(arguments: rooms.keys.sorted())

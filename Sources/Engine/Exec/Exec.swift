@@ -105,6 +105,7 @@ struct Exec: ~Copyable {
                     throw Problem("cannot enter \(record.name)", error)
                 }
                 hasEntered = true
+            case .listener: break
             case .root: break  // Its plan has no such step.
             case .held: break
             }

@@ -130,6 +130,7 @@ public struct BundleRuntime: Sendable {
                 guard state.process?.isAlive ?? false else { throw Problem(what, "its process has ended") }
                 return
             case .entered: break
+            case .listener: break
             case .root: break
             }
             try explaining(what) { () throws(KernelError) in try child.go() }

@@ -49,6 +49,7 @@ enum Verbs {
             Entry("system") { SystemVerb.verb },
             Entry("oci") { RuntimeVerb.verb },
             Entry("doctor") { DoctorCommand.verb },
+            Entry("selftest") { SelftestVerb.verb },
             Entry("version") { VersionCommand.verb },
             Entry("completion") { CompletionCommand.verb },
         ]
