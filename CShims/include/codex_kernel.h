@@ -29,6 +29,7 @@ int codex_fchownat(int folder, const char *path, unsigned uid, unsigned gid, int
 int codex_chmod(const char *path, unsigned mode);
 int codex_fchmod(int descriptor, unsigned mode);
 int codex_fsync(int descriptor);
+int codex_syncfs(int descriptor);
 int codex_faccessat(int folder, const char *path, int mode, int flags);
 int codex_flock(int descriptor, int operation);
 int codex_pipe(int descriptors[2]);
