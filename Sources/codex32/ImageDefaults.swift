@@ -11,9 +11,20 @@ extension RunDraft {
         let data = try Storage.current(option: storage).data
         let reference = try ImageReference.asked(image, data: data)
         self.reference = reference
-        guard case .stored(let stored) = reference else { return }
+        guard case .stored(let stored) = reference else {
+            guard platform == nil else {
+                throw Problem(
+                    "cannot use --platform", "\(image) is no image of the store", hint: "leave --platform out")
+            }
+            return
+        }
         let store = ImageStore(data: data)
         let config = try store.image(stored.digest).config
+        guard (platform ?? .machine).takes(config.platform) else {
+            throw Problem(
+                "cannot use the image \(image)", "it is for \(config.platform), and not \(platform ?? .machine)",
+                hint: "--platform \(config.platform) takes it, where this machine can run its programs")
+        }
         imageConfig = config
         workingFolder = workingFolder ?? config.workingFolder
         let roots = try store.layerFolders(stored.digest)

@@ -1,4 +1,5 @@
 internal import Engine
+internal import Images
 internal import LinuxKernel
 internal import Sandbox
 
@@ -36,6 +37,9 @@ enum RunOptions {
         },
         .option("--entrypoint", value: "PROGRAM", help: "instead of the image's own; '' for none") {
             $0.entrypoint = $1.isEmpty ? [] : [$1]
+        },
+        .option("--platform", value: "OS/ARCH", help: "the image must be for this one (default: this machine's)") {
+            draft, text throws(Problem) in draft.platform = try Platform(asked: text)
         },
         .option("--name", value: "NAME", help: "a name for it, unique while it runs") { draft, text throws(Problem) in
             draft.name = try Value.name(text, option: "--name")

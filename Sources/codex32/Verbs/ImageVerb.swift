@@ -16,6 +16,7 @@ enum ImageVerb {
             remove [-f] IMAGE...                    take a name away, and the image with its last one
             prune [-f]                              take away what has no name and no container uses
             verify [IMAGE...]                       sum up all bytes again
+            mount [IMAGE...], unmount IMAGE...      its files, to look at (as root)
             save [-o FILE] IMAGE...                 write a docker archive, for load and others
             codex32 image PART --help tells more. Registries (pull, push) are not in yet.
             """,
@@ -36,6 +37,8 @@ enum ImageVerb {
         case "remove", "rm": return try ImageChangeVerb.remove(rest)
         case "prune": return try ImageChangeVerb.prune(rest)
         case "verify": return try ImageInspectVerb.verify(rest)
+        case "mount": return try ImageMountVerb.mount(rest)
+        case "unmount", "umount": return try ImageMountVerb.unmount(rest)
         case "save": return try ImageLoadVerb.save(rest)
         case "pull", "push":
             throw Problem(
@@ -44,7 +47,7 @@ enum ImageVerb {
         default:
             throw Problem(
                 "cannot use \(part)", "image has no such part",
-                hint: "load, list, inspect, history, tag, remove, prune, verify or save")
+                hint: "load, list, inspect, history, tag, remove, prune, verify, mount, unmount or save")
         }
     }
 
