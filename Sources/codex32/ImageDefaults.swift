@@ -9,7 +9,13 @@ extension RunDraft {
     mutating func meetImage() throws(Problem) {
         guard let image else { return }
         let data = try Storage.current(option: storage).data
-        let reference = try ImageReference.asked(image, data: data)
+        let reference: ImageReference
+        if let digest = try pull.apply(to: image, data: data, platform, quiet: quiet) {
+            // By a digest it may be the index that was named.
+            reference = .stored(StoredImage(name: image, digest: digest))
+        } else {
+            reference = try ImageReference.asked(image, data: data)
+        }
         self.reference = reference
         guard case .stored(let stored) = reference else {
             guard platform == nil else {

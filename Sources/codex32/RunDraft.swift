@@ -12,6 +12,7 @@ struct RunDraft: Sendable {
     var reference: ImageReference?
     var imageConfig: ImageConfig?
     var platform: Platform?
+    var pull = PullPolicy.missing
     var entrypoint: [String]?
     var name: String?
     var storage: String?

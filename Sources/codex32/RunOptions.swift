@@ -41,6 +41,16 @@ enum RunOptions {
         .option("--platform", value: "OS/ARCH", help: "the image must be for this one (default: this machine's)") {
             draft, text throws(Problem) in draft.platform = try Platform(asked: text)
         },
+        .option(
+            "--pull", value: "WHEN", help: "bring a registry's image: always, missing (default) or never",
+            choices: PullPolicy.allCases.map(\.rawValue)
+        ) {
+            draft, text throws(Problem) in
+            guard let policy = PullPolicy(rawValue: text) else {
+                throw Value.wrong("--pull", text, "always, missing or never")
+            }
+            draft.pull = policy
+        },
         .option("--name", value: "NAME", help: "a name for it, unique while it runs") { draft, text throws(Problem) in
             draft.name = try Value.name(text, option: "--name")
         },

@@ -35,7 +35,8 @@ public struct DiskUsage: Sendable {
         entries =
             DiskUsage.containers(all, storage) + [
                 DiskUsage.runs(running, storage), DiskUsage.volumes(all, running, storage),
-                try DiskUsage.images(all, running, storage), DiskUsage.templates(all, running, storage), DiskUsage.caches(storage), DiskUsage.journal(storage),
+                try DiskUsage.images(all, running, storage), DiskUsage.templates(all, running, storage),
+                DiskUsage.caches(storage), DiskUsage.journal(storage),
             ]
     }
 
@@ -83,7 +84,9 @@ public struct DiskUsage: Sendable {
                 used.insert(digest)
             }
         }
-        for run in running { if let name = ImageName(run.image), let digest = store.meaning(of: name) { used.insert(digest) } }
+        for run in running {
+            if let name = ImageName(run.image), let digest = store.meaning(of: name) { used.insert(digest) }
+        }
         let usage = try store.usage(used: used)
         var images = Entry(.images)
         (images.total, images.active, images.size) = (usage.total, usage.active, usage.size)

@@ -337,6 +337,11 @@ public final class ImageLoad {
         return try store.blob(descriptor.digest, limit: limit)
     }
 
+    /// The same for an image whose blobs are all in the store: see ``ImagePull``.
+    func finish(
+        _ manifest: [UInt8], _ digest: Digest, names: [ImageName], _ what: String
+    ) throws(Problem) -> Loaded { try finish(manifest, digest, names, Layout(), what) }
+
     /// All that the manifest refers to, then its layers unpacked, then the manifest, then its names: at no moment
     /// does something that is there refer to what is not.
     private func finish(

@@ -55,7 +55,7 @@ extension ImageStore {
         guard Descriptor.exists(folder) else { return Swept() }
         let lock = try alone()
         defer { withExtendedLifetime(lock) {} }
-        clear()
+        clear(parts: true)
         let named = Set(try names().map(\.digest))
         return try sweep(try all().filter { !named.contains($0) }, inUse: try inUse())
     }

@@ -28,7 +28,9 @@ enum ImageLoadVerb {
                     .option("--name", value: "NAME[:TAG]", help: "instead of the names that the archive has") {
                         $0.name = $1
                     },
-                    .option("--platform", value: "OS/ARCH", help: "of several, and this one only (default: this machine's)") {
+                    .option(
+                        "--platform", value: "OS/ARCH", help: "of several, and this one only (default: this machine's)"
+                    ) {
                         draft, text throws(Problem) in draft.platform = try Platform(asked: text)
                     },
                     .option("--max-size", value: "SIZE", help: "of one layer's files together (default 32g)") {
