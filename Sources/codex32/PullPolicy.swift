@@ -8,15 +8,16 @@ enum PullPolicy: String, CaseIterable, Sendable {
     /// - Parameter data: the storage folder.
     /// - Returns: the image that was brought; nil: none was.
     func apply(to image: String, data: String, _ platform: Platform?, quiet: Bool) throws(Problem) -> Digest? {
-        if self == .never || image.first == "/" || image.first == "." || !image.utf8.contains(0x2f) {
-            guard self == .always else { return nil }
-            throw Problem(
-                "cannot pull \(image)", "it does not say from which registry",
-                hint: "HOST/NAME[:TAG], or leave --pull always out")
-        }
         let store = ImageStore(data: data)
-        guard RegistryReference.names(image), !Descriptor.exists(image) || self == .always else { return nil }
-        if self == .missing, try store.find(image) != nil { return nil }
+        switch self {
+        case .never: return nil
+        case .missing:
+            // What may be a path is none of a registry's; neither is what is here under that name.
+            guard image.first != "/", image.first != ".", RegistryReference.names(image), !Descriptor.exists(image),
+                try store.find(image) == nil
+            else { return nil }
+        case .always: break
+        }
         // What was made for the start would wait for the network.
         Child.endEarly()
         let reference = try RegistryReference(image, to: "pull")

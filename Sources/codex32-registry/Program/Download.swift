@@ -34,8 +34,8 @@ struct Download: Sendable {
         try await Download.retrying { () throws(Failure) in
             let url = try await session.url("/v2/\(repository)/\(path)")
             let response = try await session.ask(.GET, url, headers: Download.manifestTypes.map { ("accept", $0) })
-            if response.status == .ok { return try await Session.collect(response, limit: limit) }
-            let bytes = try await Session.collect(response, limit: Session.largestAnswer)
+            if response.status == .ok { return try await session.collect(response, limit: limit) }
+            let bytes = try await session.collect(response, limit: Session.largestAnswer)
             throw Download.failure(response, bytes, session.settings.registry)
         }
     }
@@ -63,7 +63,7 @@ struct Download: Sendable {
     }
 
     static func pause(_ tries: Int, _ failure: Failure) async {
-        let own = 0.2 * Double(1 << tries)
+        let own = 0.1 * Double(1 << tries)
         try? await Task.sleep(for: .seconds(max(own, min(failure.wait ?? 0, 30))))
     }
 
@@ -120,7 +120,7 @@ struct Download: Sendable {
             at = 0
             if response.status == .rangeNotSatisfiable { throw Failure("it does not have so much", isPassing: true) }
         default:
-            let bytes = try await Session.collect(response, limit: Session.largestAnswer)
+            let bytes = try await session.collect(response, limit: Session.largestAnswer)
             throw Download.failure(response, bytes, session.settings.registry)
         }
         if let said = response.headers.first(name: "content-length").flatMap({ UInt64($0) }), said != blob.size - at {

@@ -95,7 +95,7 @@ enum Main {
     private static func logIn(_ own: Credentials, _ session: Session) async throws(Failure) -> String {
         await session.use(own)
         let response = try await session.ask(.GET, try await session.url("/v2/"))
-        let bytes = try await Session.collect(response, limit: Session.largestAnswer)
+        let bytes = try await session.collect(response, limit: Session.largestAnswer)
         guard response.status == .ok else {
             throw Download.failure(response, bytes, session.settings.registry)
         }

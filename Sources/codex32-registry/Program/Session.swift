@@ -107,13 +107,13 @@ actor Session {
             case 401 where isOwn && mayLogIn:
                 mayLogIn = false
                 let challenges = response.headers["www-authenticate"]
-                await Session.drain(response)
+                await drain(response)
                 try await logIn(Challenge.best(challenges), rejected: used)
             case 301, 302, 303, 307, 308:
                 guard follows, let target = response.headers.first(name: "location") else {
                     throw Failure("the registry sends codex32 elsewhere, where it may not go")
                 }
-                await Session.drain(response)
+                await drain(response)
                 url = try Session.resolve(target, from: url)
                 guard url.hasPrefix("https://") || settings.isInsecure else {
                     throw Failure(
@@ -192,7 +192,7 @@ actor Session {
         request.headers.add(name: "user-agent", value: "codex32")
         if let own { request.headers.add(name: "authorization", value: own.basic) }
         let response = try await execute(request)
-        let bytes = try await Session.collect(response, limit: Session.largestAnswer)
+        let bytes = try await collect(response, limit: Session.largestAnswer)
         switch response.status.code {
         case 200: break
         case 401, 403:

@@ -49,21 +49,23 @@ extension Session {
         return output
     }
 
-    static func collect(_ response: HTTPClientResponse, limit: Int) async throws(Failure) -> [UInt8] {
+    nonisolated func collect(_ response: HTTPClientResponse, limit: Int) async throws(Failure) -> [UInt8] {
         var bytes: [UInt8] = []
         do {
             for try await part in response.body {
                 bytes += part.readableBytesView
                 if bytes.count > limit { throw Failure("its answer is larger than \(limit) bytes") }
             }
-        } catch let failure as Failure { throw failure } catch {
-            throw Failure("the connection broke", isPassing: true)
+        } catch {
+            var failure = Session.failure(error, settings)
+            if !(error is Failure) { failure.isPassing = true }
+            throw failure
         }
         return bytes
     }
 
     /// Reads an answer away, so that its connection can be used again; a long one is not waited for.
-    static func drain(_ response: HTTPClientResponse) async { _ = try? await collect(response, limit: 1 << 16) }
+    nonisolated func drain(_ response: HTTPClientResponse) async { _ = try? await collect(response, limit: 1 << 16) }
 
     /// What a registry says went wrong (distribution-spec, "Error Codes").
     static func failure(_ response: HTTPClientResponse, _ bytes: [UInt8]) -> Failure {

@@ -21,12 +21,12 @@ struct Upload: Sendable {
         try await Download.retrying { () throws(Failure) in
             let url = try await session.url("/v2/\(repository)/blobs/\(blob.digest)")
             let there = try await session.ask(.HEAD, url)
-            await Session.drain(there)
+            await session.drain(there)
             if there.status == .ok { return true }
             let begin = try await session.ask(
                 .POST, try await session.url("/v2/\(repository)/blobs/uploads/"),
                 headers: [("content-length", "0")], follows: false)
-            let said = try await Session.collect(begin, limit: Session.largestAnswer)
+            let said = try await session.collect(begin, limit: Session.largestAnswer)
             guard begin.status == .accepted, let location = begin.headers.first(name: "location") else {
                 throw Download.failure(begin, said, session.settings.registry)
             }
@@ -39,7 +39,7 @@ struct Upload: Sendable {
                 .PUT, "\(place)\(separator)digest=\(Session.escape(blob.digest))",
                 headers: [("content-type", "application/octet-stream")],
                 body: { .stream(FileBytes(blob), length: .known(Int64(blob.size))) }, follows: false)
-            let answer = try await Session.collect(done, limit: Session.largestAnswer)
+            let answer = try await session.collect(done, limit: Session.largestAnswer)
             guard done.status == .created else { throw Download.failure(done, answer, session.settings.registry) }
             return false
         }
@@ -51,7 +51,7 @@ struct Upload: Sendable {
             let done = try await session.ask(
                 .PUT, url, headers: [("content-type", type)], body: { .bytes(ByteBuffer(bytes: bytes)) }, follows: false
             )
-            let answer = try await Session.collect(done, limit: Session.largestAnswer)
+            let answer = try await session.collect(done, limit: Session.largestAnswer)
             guard done.status == .created else { throw Download.failure(done, answer, session.settings.registry) }
         }
     }
