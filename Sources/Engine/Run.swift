@@ -175,7 +175,9 @@ public enum Run {
     // MARK: What a run owns
 
     private static func needsLayer(_ request: SandboxRequest) -> Bool {
-        switch request.root {
+        // With a limit they are in memory.
+        if request.storageLimit != nil { return false }
+        return switch request.root {
         case .folder, .layers: !request.readOnly
         case .host, .assembled: false
         }

@@ -224,6 +224,14 @@ enum RunOptions {
 
     private static let files: [Option<RunDraft>] = [
         .option(
+            "--storage-limit", value: "SIZE", help: "of the root's changes together: kept in memory, which -m counts"
+        ) {
+            draft, text throws(Problem) in
+            let size = try Value.size(text, option: "--storage-limit")
+            guard size >= 65536 else { throw Value.wrong("--storage-limit", text, "64k or more") }
+            draft.request.storageLimit = size
+        },
+        .option(
             "-v", "--volume", value: "[SRC:]DST[:OPT,...]",
             help: "show a folder or file inside: ro, rw, noexec, idmap, noidmap; /DST alone: a new volume of its own"
         ) {
