@@ -3,6 +3,11 @@ SHELL := /bin/bash
 PREFIX ?= /usr/local
 DESTDIR ?=
 BINARY := .build/release/codex32
+# The part that speaks to registries: a package of its own, so that nothing else waits for NIO to compile. It is linked
+# to the machine's C library, whose way of finding hosts is the machine's own.
+REGISTRY := .build/release/codex32-registry
+REGISTRY_BUILD := --package-path Sources/codex32-registry --scratch-path .build/registry -c release --static-swift-stdlib \
+  -Xswiftc -use-ld=lld -Xlinker -s
 # Linked without a shared library: it starts in under a millisecond and runs in any root. By lld, which
 # comes with Swift: it folds functions that came out the same, and puts those of a start side by side.
 UNSTRIPPED := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlinker --icf=safe \
@@ -13,7 +18,7 @@ PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/left-behind .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test test-unit test-host test-vm test-coverage bench start-order format lint install container-list clean
+.PHONY: help setup build binary registry demo test test-unit test-host test-vm test-coverage bench start-order format lint install container-list clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,12 +26,19 @@ help: ## list the targets
 setup: ## install the Debian packages that are missing
 	@Tests/Tools/setup build
 
-build: setup ## build the release binary, .build/release/codex32
+build: binary registry ## build the release binary, .build/release/codex32, and its part for registries beside it
+
+binary: setup ## build codex32 alone
 	@# Swift's build knows nothing of the order of functions: the program is linked again when that has changed.
 	@if [ $(BINARY) -ot Tests/Bench/start-order.txt ]; then rm -f $(BINARY); fi
 	swift build $(RELEASE) $(STRICT)
 
-demo: build ## run the sample bot at standard and strict, as root and as an ordinary user
+registry: setup ## build codex32-registry: the first time some minutes, for NIO and its TLS
+	swift build $(REGISTRY_BUILD)
+	@mkdir -p .build/release
+	install -m 755 "$$(swift build $(REGISTRY_BUILD) --show-bin-path)/codex32-registry" $(REGISTRY)
+
+demo: binary ## run the sample bot at standard and strict, as root and as an ordinary user
 	@Tests/Demo/demo $(BINARY)
 
 test: ## install what is missing and run every tier: lint, unit, host, VM
@@ -44,7 +56,7 @@ test-host: build ## the real binary on this machine, as root and as an ordinary 
 	@Tests/Tools/setup build test
 	CODEX32=$(BINARY) $(PYTEST) Tests/Host
 
-test-vm: build ## the real binary under a kernel with cgroup v2, in QEMU
+test-vm: binary ## the real binary under a kernel with cgroup v2, in QEMU
 	@Tests/Tools/setup build test
 	CODEX32=$(BINARY) Tests/VM/run-suite
 
@@ -54,7 +66,7 @@ test-coverage: setup ## line coverage of the unit tests, by file
 	@PATH="$$(dirname "$$(readlink -f "$$(command -v swift)")"):$$PATH" llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
 	  -instr-profile=.build/debug/codecov/default.profdata -ignore-filename-regex='.build|Tests'
 
-bench: build ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon; writes bench*.json
+bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon; writes bench*.json
 	@Tests/Tools/setup build test bench
 	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
 	/usr/bin/python3 Tests/Bench/lifecycle.py --codex32 $(BINARY) --out bench-lifecycle.json
@@ -73,8 +85,9 @@ lint: ## check the formatting and the shell scripts
 	swift format lint --strict --recursive Sources Tests rootfs-templates Package.swift
 	shellcheck $(wildcard $(SCRIPTS))
 
-install: build ## install the binary, man page, completions and systemd units below PREFIX
+install: build ## install the binary, its part for registries, man page, completions and systemd units below PREFIX
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/codex32
+	install -D -m 755 $(REGISTRY) $(DESTDIR)$(PREFIX)/libexec/codex32/codex32-registry
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions \
 	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
 	$(BINARY) man > $(DESTDIR)$(PREFIX)/share/man/man1/codex32.1

@@ -19,7 +19,11 @@ let rules: [SwiftSetting] = [
 // No package dependencies: all rooms so far are on the hot path, where neither Foundation nor NIO may load.
 let package = Package(
     name: "codex32",
-    products: [.executable(name: "codex32", targets: ["codex32"])],
+    products: [
+        .executable(name: "codex32", targets: ["codex32"]),
+        // For codex32-registry, a package of its own in Sources.
+        .library(name: "OCISpec", targets: ["OCISpec"]),
+    ],
     targets: [
         .target(name: "CShims", path: "CShims", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(name: "LinuxKernel", dependencies: ["CShims"], swiftSettings: rules),

@@ -84,6 +84,8 @@ int codex_chmod(const char *path, unsigned mode) { return chmod(path, mode) == 0
 int codex_fchmod(int descriptor, unsigned mode) { return fchmod(descriptor, mode) == 0 ? 0 : -errno; }
 int codex_fsync(int descriptor) { return fsync(descriptor) == 0 ? 0 : -errno; }
 
+int codex_syncfs(int descriptor) { return syncfs(descriptor) == 0 ? 0 : -errno; }
+
 int codex_faccessat(int folder, const char *path, int mode, int flags) {
     return faccessat(folder, path, mode, flags) == 0 ? 0 : -errno;
 }

@@ -48,6 +48,12 @@ int64_t codex_file_system(int descriptor) {
     return (int64_t)(uint32_t)status.f_type;
 }
 
+int64_t codex_capacity(int descriptor) {
+    struct statfs status;
+    if (fstatfs(descriptor, &status) < 0) return -errno;
+    return (int64_t)status.f_blocks * status.f_bsize;
+}
+
 long codex_attributes(int descriptor, char *names, size_t size) {
     ssize_t count = flistxattr(descriptor, names, size);
     return count < 0 ? -errno : count;

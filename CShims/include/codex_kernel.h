@@ -29,6 +29,7 @@ int codex_fchownat(int folder, const char *path, unsigned uid, unsigned gid, int
 int codex_chmod(const char *path, unsigned mode);
 int codex_fchmod(int descriptor, unsigned mode);
 int codex_fsync(int descriptor);
+int codex_syncfs(int descriptor);
 int codex_faccessat(int folder, const char *path, int mode, int flags);
 int codex_flock(int descriptor, int operation);
 int codex_pipe(int descriptors[2]);
@@ -55,6 +56,10 @@ int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t s
 // not appear on the host (mount_namespaces(7), "shared subtrees").
 int codex_mount_private(int mount);
 int codex_fs_supported(const char *type);
+// The layers of an image, top first with colons between them, by names within a folder; read-only, at a target's
+// descriptor.
+int codex_mount_image(int folder, const char *names, int target);
+int codex_unmount(const char *path);
 
 // --- processes ---
 int codex_pidfd_send_signal(int pidfd, int signal);

@@ -26,6 +26,7 @@ struct codex_node {
 int codex_node(int folder, const char *name, struct codex_node *node);
 // The type of the file system (statfs(2), f_type), or -errno.
 int64_t codex_file_system(int descriptor);
+int64_t codex_capacity(int descriptor); // bytes of its whole file system
 long codex_attributes(int descriptor, char *names, size_t size);
 long codex_attribute(int descriptor, const char *name, void *value, size_t size);
 int codex_set_attribute(int descriptor, const char *name, const void *value, size_t size);

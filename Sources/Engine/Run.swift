@@ -73,7 +73,7 @@ public enum Run {
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
             layer: writable(layer), identityBase: base)
         try give(layer, plan)
-        try volumes.give(own, to: plan)
+        try volumes.give(configuration.ownVolumes, request.root, to: plan)
 
         record.describe(plan)
         if plan.cgroup != nil {
@@ -198,7 +198,12 @@ public enum Run {
     // MARK: What a run owns
 
     private static func needsLayer(_ request: SandboxRequest) -> Bool {
-        if case .folder = request.root { !request.readOnly } else { false }
+        // With a limit they are in memory.
+        if request.storageLimit != nil { return false }
+        return switch request.root {
+        case .folder, .layers: !request.readOnly
+        case .host, .assembled: false
+        }
     }
 
     private static func writable(_ layer: borrowing Layer?) -> WritableLayer? {

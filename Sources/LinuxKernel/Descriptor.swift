@@ -96,6 +96,12 @@ public struct Descriptor: ~Copyable {
 
     public borrowing func sync() throws(KernelError) { try KernelError.check(codex_fsync(number), "fsync") }
 
+    /// Brings all that was written to its whole file system to the disk (syncfs(2)): for a tree of many files that is
+    /// far less work than syncing each.
+    public borrowing func syncFileSystem() throws(KernelError) {
+        try KernelError.check(codex_syncfs(number), "syncfs")
+    }
+
     /// Takes an exclusive lock (flock(2)). Returns false when another process has it and `wait` is off.
     public borrowing func lock(wait: Bool) throws(KernelError) -> Bool {
         let result = codex_flock(number, LOCK_EX | (wait ? 0 : LOCK_NB))

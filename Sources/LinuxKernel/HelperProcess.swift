@@ -23,6 +23,21 @@ public final class HelperProcess {
         self.pidfd = Descriptor(owning: pidfd)
     }
 
+    /// Starts a program of codex32's own that is not this one. It inherits two streams, the standard error, and
+    /// `keep`, under their numbers.
+    public init(
+        program path: String, input: Int32, output: Int32, keep: [Int32], environment: [String]
+    ) throws(KernelError) {
+        var pidfd: Int32 = -1
+        let result = withCStrings([path]) { argv in
+            withCStrings(environment) { envp in
+                codex_spawn_helper(path, argv, envp, input, output, keep, Int32(keep.count), 0, &pidfd)
+            }
+        }
+        pid = try KernelError.check(result, "fork", path)
+        self.pidfd = Descriptor(owning: pidfd)
+    }
+
     /// Starts a program of the host that makes one stream of another, whatever is in it: nobody's process, with a
     /// gibibyte of memory, no file to write to, and no standard error.
     public init(filter path: String, _ arguments: [String], input: Int32, output: Int32) throws(KernelError) {

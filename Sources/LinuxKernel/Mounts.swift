@@ -32,6 +32,23 @@ extension Descriptor {
     }
 }
 
+extension Descriptor {
+    /// Mounts folders over each other at this one, to be read only: without devices, and without programs that change
+    /// their user.
+    ///
+    /// - Parameters:
+    ///   - names: top first; short, for together they may have 255 bytes.
+    ///   - folder: where the names are; links are followed.
+    public borrowing func mount(_ names: [String], in folder: borrowing Descriptor) throws(KernelError) {
+        try KernelError.check(codex_mount_image(folder.number, names.joined(separator: ":"), number), "mount")
+    }
+
+    /// Takes a mount away (umount2(2)).
+    public static func unmount(_ path: String) throws(KernelError) {
+        try KernelError.check(codex_unmount(path), "umount", path)
+    }
+}
+
 /// One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 public struct MountRecord: Equatable, Sendable {
     public let target: String

@@ -60,6 +60,13 @@ extension Descriptor {
         return UInt32(truncatingIfNeeded: result)
     }
 
+    /// How many bytes the file system has as a whole (statfs(2)); of an overlay, the one that takes its changes.
+    public borrowing func capacity() throws(KernelError) -> UInt64 {
+        let result = codex_capacity(number)
+        if result < 0 { throw KernelError("fstatfs", number: Int32(truncatingIfNeeded: -result)) }
+        return UInt64(result)
+    }
+
     /// The names of the extended attributes (xattr(7)) of a file that is open for reading.
     public borrowing func attributes() throws(KernelError) -> [String] {
         // 64 KiB is the kernel's own bound (limits.h, XATTR_LIST_MAX).

@@ -19,6 +19,8 @@ public struct LaunchPlan: Sendable {
     public var landlockABI: Int?
     public var landlockNetwork = false
     public var readOnlyRoot = false
+    /// See ``SandboxRequest/storageLimit``.
+    public var storageLimit: UInt64?
     public var resourceLimits: [ResourceLimit] = []
     public var notices: [Notice] = []
     public var substitutes: [Item: String] = [:]

@@ -21,6 +21,7 @@ public struct Planner {
         try planner.checkEffects()
         try planner.chooseIdentity(base: identityBase)
         try planner.chooseLimits()
+        try planner.chooseStorage()
         try planner.chooseCapabilities()
         let seccomp = try planner.chooseSeccomp(cache)
         let landlock = try planner.chooseLandlock()

@@ -9,6 +9,7 @@ extension Planner {
             throw Problem(
                 "cannot use --shm-size", "something else is mounted at /dev/shm", hint: "give that mount its size")
         }
+        try checkStorage()
         for sysctl in request.sysctls { try check(sysctl: sysctl.name) }
         if let volume = request.volumes.first(where: { $0.mapOwners == true }), !parentOpensSources {
             throw Problem(
@@ -43,6 +44,29 @@ extension Planner {
                     arguments: [UInt64](repeating: 0, count: 6)))
         }
         return isLetThrough ? nil : why
+    }
+
+    private func checkStorage() throws(Problem) {
+        guard request.storageLimit != nil else { return }
+        let why: String
+        switch request.root {
+        case .host: why = "at minimal a script runs on the machine's own tree"
+        default:
+            guard request.readOnly else { return }
+            why = "the root cannot be written at all"
+        }
+        throw Problem("cannot use --storage-limit", why, hint: "leave it out")
+    }
+
+    /// What is in memory ends there first: the program would be killed where it should be told that the disk is full.
+    mutating func chooseStorage() throws(Problem) {
+        plan.storageLimit = request.storageLimit
+        guard let limit = request.storageLimit, let memory = plan.cgroup?.limits.memoryMax,
+            memory != CgroupLimits.none, memory <= limit
+        else { return }
+        throw Problem(
+            "cannot use --storage-limit", "its \(limit) bytes are in memory, of which the sandbox has \(memory)",
+            hint: "-m with more than that, or a smaller --storage-limit")
     }
 
     private var targets: [String] { request.volumes.map(\.target) + request.temporary.map(\.target) }

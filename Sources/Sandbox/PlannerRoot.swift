@@ -79,7 +79,9 @@ extension Planner {
             return bind(tree, attributes: [.noSetuid, .noDevices], recursive: false)
         }
         let tree = slot()
-        add(temporary(size: 256 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: tree))
+        add(
+            temporary(
+                size: request.storageLimit ?? 256 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: tree))
         return tree
     }
 
@@ -106,7 +108,8 @@ extension Planner {
         let upper = layer.map { bind($0.folder, attributes: attributes, recursive: false) }
         let staging = slot()
         let merged = slot()
-        add(temporary(size: 64 << 20, mode: 0o755, attributes: [.noSetuid, .noDevices], into: staging))
+        let size = layer == nil ? request.storageLimit ?? 64 << 20 : 64 << 20
+        add(temporary(size: size, mode: 0o755, attributes: [.noSetuid, .noDevices], into: staging))
         add(.enterHost(staging))
         add(.useRoot(staging))
         for name in names + ["layer", "root"] { add(.makeFolder("/\(name)", mode: 0o755)) }

@@ -16,6 +16,8 @@ public struct Receipt: Sendable {
         let mounts: [MountRecord]
         let limits: String
         let cgroup: [(file: String, value: String)]
+        /// Bytes of what takes the root's changes.
+        let storage: UInt64?
     }
 
     public init(plan: LaunchPlan, id: String) {
@@ -37,7 +39,8 @@ public struct Receipt: Sendable {
             namespaces: namespaces, uidMap: try Descriptor.contents(of: "/proc/\(pid)/uid_map"),
             gidMap: try Descriptor.contents(of: "/proc/\(pid)/gid_map"),
             mounts: MountRecord.parse(try Descriptor.contents(of: "/proc/\(pid)/mountinfo", limit: 8 << 20)),
-            limits: try Descriptor.contents(of: "/proc/\(pid)/limits"), cgroup: values)
+            limits: try Descriptor.contents(of: "/proc/\(pid)/limits"), cgroup: values,
+            storage: plan.storageLimit == nil ? nil : try? Descriptor.open("/proc/\(pid)/root", [.pathOnly]).capacity())
     }
 
     private static let cgroupFiles = [
@@ -96,6 +99,14 @@ public struct Receipt: Sendable {
         members.append(.init("mounts", mounts()))
         members.append(.init("resourceLimits", resourceLimits()))
         members.append(.init("cgroup", cgroup()))
+        if let limit = plan.storageLimit {
+            members.append(
+                .init(
+                    "storage",
+                    .members([
+                        "kind": .string("tmpfs"), "limitBytes": .number(limit), "capacityBytes": .number(held?.storage),
+                    ])))
+        }
         members.append(
             .init(
                 "substitutes",

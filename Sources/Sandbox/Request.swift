@@ -22,6 +22,9 @@ public struct SandboxRequest: Sendable {
     public var temporary: [TemporaryMount] = []
     /// Bytes; nil: 64 MiB.
     public var shmSize: UInt64?
+    /// Bytes that changes to the root may take together; nil: as many as where they are kept has. They are in memory
+    /// then, so that the file system itself can say no (tmpfs(5), "size").
+    public var storageLimit: UInt64?
     public var devices: [DeviceNode] = []
     public var terminal = false
     public var reaper = false

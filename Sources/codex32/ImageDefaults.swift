@@ -9,11 +9,28 @@ extension RunDraft {
     mutating func meetImage() throws(Problem) {
         guard let image else { return }
         let data = try Storage.current(option: storage).data
-        let reference = try ImageReference.asked(image, data: data)
+        let reference: ImageReference
+        if let digest = try pull.apply(to: image, data: data, platform, quiet: quiet) {
+            // By a digest it may be the index that was named.
+            reference = .stored(StoredImage(name: image, digest: digest))
+        } else {
+            reference = try ImageReference.asked(image, data: data)
+        }
         self.reference = reference
-        guard case .stored(let stored) = reference else { return }
+        guard case .stored(let stored) = reference else {
+            guard platform == nil else {
+                throw Problem(
+                    "cannot use --platform", "\(image) is no image of the store", hint: "leave --platform out")
+            }
+            return
+        }
         let store = ImageStore(data: data)
         let config = try store.image(stored.digest).config
+        guard (platform ?? .machine).takes(config.platform) else {
+            throw Problem(
+                "cannot use the image \(image)", "it is for \(config.platform), and not \(platform ?? .machine)",
+                hint: "--platform \(config.platform) takes it, where this machine can run its programs")
+        }
         imageConfig = config
         workingFolder = workingFolder ?? config.workingFolder
         let roots = try store.layerFolders(stored.digest)

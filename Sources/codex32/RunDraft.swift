@@ -11,6 +11,8 @@ struct RunDraft: Sendable {
     /// What it means; see ``meetImage()``.
     var reference: ImageReference?
     var imageConfig: ImageConfig?
+    var platform: Platform?
+    var pull = PullPolicy.missing
     var entrypoint: [String]?
     var name: String?
     var storage: String?

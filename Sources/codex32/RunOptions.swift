@@ -1,4 +1,5 @@
 internal import Engine
+internal import Images
 internal import LinuxKernel
 internal import Sandbox
 
@@ -36,6 +37,19 @@ enum RunOptions {
         },
         .option("--entrypoint", value: "PROGRAM", help: "instead of the image's own; '' for none") {
             $0.entrypoint = $1.isEmpty ? [] : [$1]
+        },
+        .option("--platform", value: "OS/ARCH", help: "the image must be for this one (default: this machine's)") {
+            draft, text throws(Problem) in draft.platform = try Platform(asked: text)
+        },
+        .option(
+            "--pull", value: "WHEN", help: "bring a registry's image: always, missing (default) or never",
+            choices: PullPolicy.allCases.map(\.rawValue)
+        ) {
+            draft, text throws(Problem) in
+            guard let policy = PullPolicy(rawValue: text) else {
+                throw Value.wrong("--pull", text, "always, missing or never")
+            }
+            draft.pull = policy
         },
         .option("--name", value: "NAME", help: "a name for it, unique while it runs") { draft, text throws(Problem) in
             draft.name = try Value.name(text, option: "--name")
@@ -209,6 +223,14 @@ enum RunOptions {
     ]
 
     private static let files: [Option<RunDraft>] = [
+        .option(
+            "--storage-limit", value: "SIZE", help: "of the root's changes together: kept in memory, which -m counts"
+        ) {
+            draft, text throws(Problem) in
+            let size = try Value.size(text, option: "--storage-limit")
+            guard size >= 65536 else { throw Value.wrong("--storage-limit", text, "64k or more") }
+            draft.request.storageLimit = size
+        },
         .option(
             "-v", "--volume", value: "[SRC:]DST[:OPT,...]",
             help: "show a folder or file inside: ro, rw, noexec, idmap, noidmap; /DST alone: a new volume of its own"

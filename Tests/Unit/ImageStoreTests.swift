@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Images of the store")
 struct ImageStoreTests {
-    private let machine = ImageConfig.machine.split(separator: "/")[1]
+    private let machine = Platform.machine.architecture
 
     private func hash(_ bytes: [UInt8]) throws -> Digest {
         let sum = try SHA256()

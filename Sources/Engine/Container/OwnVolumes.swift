@@ -1,3 +1,4 @@
+internal import Images
 internal import LinuxKernel
 internal import Sandbox
 
@@ -25,6 +26,9 @@ struct OwnVolumes {
         return volume
     }
 
+    /// Of a volume that nobody was given yet: the sticky bit alone means nothing on a folder of its owner's.
+    private static let newMode: UInt32 = 0o1700
+
     /// Makes the folders that are not there yet.
     func make(_ targets: [String]) throws(Problem) -> [Volume] {
         guard !targets.isEmpty else { return [] }
@@ -33,7 +37,7 @@ struct OwnVolumes {
             var volumes: [Volume] = []
             for (index, target) in targets.enumerated() {
                 let name = "\(id)-\(index)"
-                do throws(KernelError) { try folder.makeFolder(name, mode: 0o700) } catch {
+                do throws(KernelError) { try folder.makeFolder(name, mode: OwnVolumes.newMode) } catch {
                     guard error.number == Errno.exists else { throw error }
                 }
                 let status = try folder.open(name, [.read, .folder, .noFollow]).status()
@@ -59,18 +63,25 @@ struct OwnVolumes {
         }
     }
 
-    /// Gives volumes that are new to the container's program. A program that is another than the caller's own user
-    /// inside an ordinary user's container cannot be given anything, and may write to them instead: nobody else comes
-    /// as far as here.
-    func give(_ count: Int, to plan: LaunchPlan) throws(Problem) {
-        guard count > 0 else { return }
-        try explaining("cannot give the volumes to the container") { () throws(KernelError) in
-            let volumes = try Descriptor.open(storage.volumes, [.read, .folder])
-            for index in 0..<count {
-                let folder = try volumes.open("\(id)-\(index)", [.read, .folder, .noFollow])
+    /// Fills volumes that are new with what the image has in their places, and gives them to the container's program,
+    /// where the image does not say whose they are. A program that is another than the caller's own user inside an
+    /// ordinary user's container cannot be given anything, and may write to them instead: nobody else comes as far as
+    /// here.
+    ///
+    /// - Parameter root: what the plan's root is made of.
+    func give(_ targets: [String], _ root: RootSource, to plan: LaunchPlan) throws(Problem) {
+        guard !targets.isEmpty else { return }
+        for (index, target) in targets.enumerated() {
+            let name = "\(id)-\(index)"
+            try explaining("cannot give the volume at \(target) to the container") { () throws(KernelError) in
+                let volumes = try Descriptor.open(storage.volumes, [.read, .folder])
+                let folder = try volumes.open(name, [.read, .folder, .noFollow])
                 let status = try folder.status()
                 // Its owner or its mode says that it was given away before.
-                guard status.uid == Machine.uid, status.mode == 0o700 else { continue }
+                guard status.uid == Machine.uid, status.mode == OwnVolumes.newMode else { return }
+                // What a killed start left half filled.
+                for entry in try folder.entries() { try folder.removeTree(entry) }
+                if try fill(folder, target, root, plan) { return }
                 let uid = plan.identity?.hostUID(plan.user.uid) ?? plan.user.uid
                 let gid = plan.identity?.hostGID(plan.user.gid) ?? plan.user.gid
                 if Machine.isRoot {
@@ -81,6 +92,30 @@ struct OwnVolumes {
                 }
             }
         }
+    }
+
+    /// Copies what the image has at a path. False: it has nothing, and whose the volume is, is not said.
+    private func fill(
+        _ folder: borrowing Descriptor, _ target: String, _ root: RootSource, _ plan: LaunchPlan
+    ) throws(KernelError) -> Bool {
+        guard let content = try LayeredCopy.find(target, in: root.folders) else { return false }
+        guard Machine.isRoot else {
+            try LayeredCopy(owner: nil).copy(content, into: folder)
+            // Nothing can be given away: see above.
+            let isOthers = (plan.identity?.hostUID(plan.user.uid) ?? plan.user.uid) != Machine.uid
+            let mode = try folder.status().mode
+            try folder.setMode(isOthers ? mode | 0o777 : mode == OwnVolumes.newMode ? 0o700 : mode)
+            return true
+        }
+        let identity = plan.identity
+        try LayeredCopy { uid, gid in
+            guard let identity else { return (uid, gid) }
+            return (
+                identity.hostUID(uid) ?? identity.hostUID(0) ?? 0, identity.hostGID(gid) ?? identity.hostGID(0) ?? 0
+            )
+        }.copy(content, into: folder)
+        if try folder.status().mode == OwnVolumes.newMode { try folder.setMode(0o700) }
+        return true
     }
 
     /// The names of the volumes that an id has in a store.
@@ -106,5 +141,16 @@ struct OwnVolumes {
             try Descriptor.open(storage.volumes, [.read, .folder])
         }
         for name in names { try folder.removeContainerTree(name) }
+    }
+}
+
+extension RootSource {
+    /// The folders that it is made of, top first; none: it is put together.
+    var folders: [String] {
+        switch self {
+        case .folder(let folder, _): [folder.path]
+        case .layers(let folders): folders.map(\.path)
+        case .host, .assembled: []
+        }
     }
 }

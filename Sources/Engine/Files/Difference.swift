@@ -1,3 +1,4 @@
+internal import Images
 public import LinuxKernel
 internal import OCISpec
 internal import Sandbox
@@ -21,15 +22,8 @@ extension Containers {
         let what = "cannot compare \(record.name)"
         let upper = Owned(
             try explaining(what) { () throws(KernelError) in try Descriptor.open(path, [.read, .folder, .noFollow]) })
-        if case .layers = request.root {
-            throw Problem(
-                what, "its image has several layers, which cannot be compared with yet",
-                hint: "codex32 export \(record.name) has all of its files")
-        }
-        var lower: Owned<Descriptor>?
-        if case .folder(let folder, _) = request.root {
-            lower = Owned(
-                try explaining(what) { () throws(KernelError) in try Descriptor.open(folder.path, [.read, .folder]) })
+        let lower = try explaining(what) { () throws(KernelError) -> LayeredFolder? in
+            request.root.folders.isEmpty ? nil : try LayeredFolder(request.root.folders)
         }
         let changes = try collect(container, upper, lower)
         return try Assembly(request).filter(changes, upper: upper)
@@ -37,7 +31,7 @@ extension Containers {
 
     /// As root by this process; else as the container's root, for its files may be closed to the caller.
     private func collect(
-        _ container: borrowing ContainerFolder, _ upper: Owned<Descriptor>, _ lower: Owned<Descriptor>?
+        _ container: borrowing ContainerFolder, _ upper: Owned<Descriptor>, _ lower: LayeredFolder?
     ) throws(Problem) -> [FileChange] {
         var changes: [FileChange] = []
         if Machine.isRoot {
@@ -50,12 +44,13 @@ extension Containers {
         let helper: InsideProcess.Running
         do {
             let writing = Descriptor(owning: pipe.write)
-            let keep = [upper.value.number] + (lower.map { [$0.value.number] } ?? [])
+            let lowers = lower?.numbers ?? []
+            let keep = [upper.value.number] + lowers
             let null = try explaining("cannot open /dev/null") { () throws(KernelError) in
                 try Descriptor.open("/dev/null", [.read])
             }
             helper = try InsideProcess.start(
-                .compare(upper: upper.value.number, lower: lower?.value.number ?? -1), in: root,
+                .compare(upper: upper.value.number, lower: lowers), in: root,
                 input: null.number, output: writing.number, keep: keep)
         }
         let bytes = try explaining("cannot read the differences") { () throws(KernelError) in

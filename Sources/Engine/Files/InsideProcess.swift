@@ -17,8 +17,8 @@ public enum InsideProcess {
         case pack(path: String, followLinks: Bool, wholeRoot: Bool)
         /// Reads an archive from the standard input. `name` is what was copied, nil: a stream as it is.
         case unpack(path: String, owners: Bool, isCopy: Bool, contents: Bool, stopped: Bool)
-        /// Writes what the upper folder changes of the lower one; descriptors of the host.
-        case compare(upper: Int32, lower: Int32)
+        /// Writes what the upper folder changes of the lower ones, top first; descriptors of the host.
+        case compare(upper: Int32, lower: [Int32])
 
         var words: [String] {
             let flag = { (on: Bool) in on ? "1" : "0" }
@@ -26,7 +26,7 @@ public enum InsideProcess {
             case .pack(let path, let follow, let whole): ["pack", path, flag(follow), flag(whole)]
             case .unpack(let path, let owners, let isCopy, let contents, let stopped):
                 ["unpack", path, flag(owners), flag(isCopy), flag(contents), flag(stopped)]
-            case .compare(let upper, let lower): ["compare", String(upper), String(lower)]
+            case .compare(let upper, let lower): ["compare", String(upper)] + lower.map { String($0) }
             }
         }
 
@@ -37,9 +37,10 @@ public enum InsideProcess {
             case ("pack", 4): self = .pack(path: words[1], followLinks: on(2), wholeRoot: on(3))
             case ("unpack", 6):
                 self = .unpack(path: words[1], owners: on(2), isCopy: on(3), contents: on(4), stopped: on(5))
-            case ("compare", 3):
-                guard let upper = Int32(words[1]), let lower = Int32(words[2]), upper > 2 else { return nil }
-                self = .compare(upper: upper, lower: lower)
+            case ("compare", 2...):
+                let numbers = words.dropFirst().compactMap { Int32($0) }
+                guard numbers.count == words.count - 1, numbers.allSatisfy({ $0 > 2 }) else { return nil }
+                self = .compare(upper: numbers[0], lower: Array(numbers.dropFirst()))
             default: return nil
             }
         }
@@ -157,8 +158,8 @@ public enum InsideProcess {
             }
         case .compare(let upper, let lower):
             let output = StandardStream.output
-            let lowerFolder: Owned<Descriptor>? = lower > 2 ? Owned(Descriptor(owning: lower)) : nil
-            try LayerComparison.run(Owned(Descriptor(owning: upper)), lowerFolder) { change in
+            let below = lower.isEmpty ? nil : LayeredFolder(owning: lower)
+            try LayerComparison.run(Owned(Descriptor(owning: upper)), below) { change in
                 output.write([change.kind.letter] + change.path.bytes + [0])
             }
         }

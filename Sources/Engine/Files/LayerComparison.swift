@@ -1,3 +1,4 @@
+internal import Images
 public import LinuxKernel
 
 /// One difference between a container's root and its image.
@@ -26,13 +27,13 @@ public struct FileChange: Equatable, Sendable {
 /// What an overlay's upper folder changes of the one below it (Documentation/filesystems/overlayfs.rst): a device
 /// 0:0 stands for what was deleted, and the attribute overlay.opaque for a folder that was deleted and made again.
 enum LayerComparison {
-    private typealias Place = (upper: Owned<Descriptor>, lower: Owned<Descriptor>?)
+    private typealias Place = (upper: Owned<Descriptor>, lower: LayeredFolder?)
 
     /// Walks both, by descriptor. The order is that of the names' bytes, a folder before what is in it.
     ///
     /// - Parameter lower: nil: there is nothing below.
     static func run(
-        _ upper: Owned<Descriptor>, _ lower: Owned<Descriptor>?, _ change: (FileChange) -> Void
+        _ upper: Owned<Descriptor>, _ lower: LayeredFolder?, _ change: (FileChange) -> Void
     ) throws(Problem) {
         try walk((upper, lower), [], depth: 0, change)
     }
@@ -45,19 +46,19 @@ enum LayerComparison {
         let upper = place.upper
         let names = try explaining(what) { () throws(KernelError) in try upper.value.names() }
         var hidden: [FileName] = []
-        if depth > 0, isOpaque(upper.value), let lower = place.lower {
+        if depth > 0, upper.value.isOpaque(), let lower = place.lower {
             let present = Set(names)
-            hidden = try explaining(what) { () throws(KernelError) in try lower.value.names() }
+            hidden = try explaining(what) { () throws(KernelError) in try lower.names() }
                 .filter { !present.contains($0) }
         }
         for name in (names + hidden).sorted() {
             guard let whole = FileName(path + [0x2f] + name.bytes) else { continue }
-            let below = place.lower.flatMap { try? $0.value.node(name) }
+            let below = place.lower?.node(name)
             guard let node = try? upper.value.node(name) else {
                 if hidden.contains(name) { change(FileChange(.deleted, whole)) }
                 continue
             }
-            if node.kind == .character, node.deviceNumber == (0, 0) {
+            if node.isWhiteout {
                 // A whiteout over nothing is what is left of something that was made and deleted again.
                 if below != nil { change(FileChange(.deleted, whole)) }
                 continue
@@ -67,21 +68,12 @@ enum LayerComparison {
             let next: Place
             do throws(KernelError) {
                 next.upper = Owned(try upper.value.open(name, [.read, .folder, .noFollow]))
-                next.lower =
-                    below?.kind == .folder
-                    ? Owned(try place.lower!.value.open(name, [.read, .folder, .noFollow])) : nil
+                next.lower = below?.kind == .folder ? try place.lower?.folder(name) : nil
             } catch {
                 if error.number == Errno.missing { continue }
                 throw Problem(what, error)
             }
             try walk(next, whole.bytes, depth: depth + 1, change)
         }
-    }
-
-    private static func isOpaque(_ folder: borrowing Descriptor) -> Bool {
-        for name in ["user.overlay.opaque", "trusted.overlay.opaque"] {
-            if let value = try? folder.attribute(name), value == [0x79] { return true }
-        }
-        return false
     }
 }

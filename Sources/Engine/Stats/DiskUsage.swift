@@ -1,10 +1,11 @@
+internal import Images
 public import LinuxKernel
 internal import OCISpec
 
 /// What a store takes on its disk, and how much of that could be had back.
 public struct DiskUsage: Sendable {
     public enum Kind: String, CaseIterable, Sendable {
-        case containers, logs, runs, volumes, templates, caches, journal
+        case containers, logs, runs, volumes, images, templates, caches, journal
     }
 
     /// One line of it.
@@ -34,7 +35,8 @@ public struct DiskUsage: Sendable {
         entries =
             DiskUsage.containers(all, storage) + [
                 DiskUsage.runs(running, storage), DiskUsage.volumes(all, running, storage),
-                DiskUsage.templates(all, running, storage), DiskUsage.caches(storage), DiskUsage.journal(storage),
+                try DiskUsage.images(all, running, storage), DiskUsage.templates(all, running, storage),
+                DiskUsage.caches(storage), DiskUsage.journal(storage),
             ]
     }
 
@@ -70,6 +72,26 @@ public struct DiskUsage: Sendable {
             volumes.add(DiskUsage.volume(volume.name, storage), active: owners.contains(volume.owner))
         }
         return volumes
+    }
+
+    private static func images(
+        _ all: [ContainerStore.Entry], _ running: [RunningContainer], _ storage: Storage
+    ) throws(Problem) -> Entry {
+        let store = ImageStore(data: storage.data)
+        var used: Set<Digest> = []
+        for case .container(let record) in all {
+            if case .string(let text)? = record.configuration["imageDigest"], let digest = Digest(text) {
+                used.insert(digest)
+            }
+        }
+        for run in running {
+            if let name = ImageName(run.image), let digest = store.meaning(of: name) { used.insert(digest) }
+        }
+        let usage = try store.usage(used: used)
+        var images = Entry(.images)
+        (images.total, images.active, images.size) = (usage.total, usage.active, usage.size)
+        images.reclaimable = usage.reclaimable
+        return images
     }
 
     private static func templates(

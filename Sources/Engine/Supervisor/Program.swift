@@ -104,7 +104,7 @@ final class Program {
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
             identityBase: ContainerID.identityBase(id))
         if kept != nil { try layer.give(to: plan.identity) }
-        try volumes.give(configuration.ownVolumes.count, to: plan)
+        try volumes.give(configuration.ownVolumes, request.root, to: plan)
         try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })
         // What a killed supervisor left in this place is nobody's.
         if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }

@@ -5,8 +5,8 @@ public struct BlobDescriptor: Equatable, Sendable {
     public let mediaType: String
     public let digest: Digest
     public let size: UInt64
-    /// Of an index's entries: "linux/amd64"; nil: not said.
-    public let platform: String?
+    /// Of an index's entries; nil: not said.
+    public let platform: Platform?
     public let annotations: [String: String]
 
     public init(mediaType: String, digest: Digest, size: UInt64) {
@@ -29,9 +29,11 @@ public struct BlobDescriptor: Equatable, Sendable {
         self.digest = digest
         guard let size = try object.unsigned("size") else { throw DocumentError("\(object.place).size", "is missing") }
         self.size = size
-        var platform: String?
+        var platform: Platform?
         if let said = try object.object("platform") {
-            platform = "\(try said.string("os") ?? "")/\(try said.string("architecture") ?? "")"
+            platform = Platform(
+                os: try said.string("os") ?? "", architecture: try said.string("architecture") ?? "",
+                variant: try said.string("variant"))
         }
         self.platform = platform
         var annotations: [String: String] = [:]
@@ -121,6 +123,7 @@ public struct ImageConfig: Sendable {
 
     public let os: String
     public let architecture: String
+    public let variant: String?
     public let diffIDs: [Digest]
     public let entrypoint: [String]
     public let command: [String]
@@ -143,6 +146,7 @@ public struct ImageConfig: Sendable {
         let top = try JSONObject(document, at: "config")
         os = try top.required("os")
         architecture = try top.required("architecture")
+        variant = try top.string("variant")
         created = try top.string("created")
         guard let rootfs = try top.object("rootfs"), try rootfs.string("type") == "layers" else {
             throw DocumentError("config.rootfs", "must be of type layers")
@@ -211,14 +215,5 @@ public struct ImageConfig: Sendable {
         return time
     }
 
-    /// This machine's, in the words of Go.
-    static var machine: String {
-        #if arch(x86_64)
-            "linux/amd64"
-        #elseif arch(arm64)
-            "linux/arm64"
-        #else
-            "linux/unknown"
-        #endif
-    }
+    public var platform: Platform { Platform(os: os, architecture: architecture, variant: variant) }
 }

@@ -16,6 +16,7 @@ public final class ImageLoad {
     private let notice: (String) -> Void
     /// Instead of the names that the archive has.
     private let asked: ImageName?
+    private let platform: Platform
 
     /// Documents of a layout are small; what is larger is no document.
     static let largestDocument = 4 << 20
@@ -23,10 +24,11 @@ public final class ImageLoad {
     static let deepestIndex = 4
 
     public init(
-        _ store: ImageStore, name: ImageName?, _ limits: ImageStore.Limits, progress: @escaping (String) -> Void,
-        notice: @escaping (String) -> Void
+        _ store: ImageStore, name: ImageName?, platform: Platform = .machine, _ limits: ImageStore.Limits,
+        progress: @escaping (String) -> Void, notice: @escaping (String) -> Void
     ) {
         (self.store, asked, self.limits, self.progress, self.notice) = (store, name, limits, progress, notice)
+        self.platform = platform
     }
 
     // MARK: What there is
@@ -186,8 +188,8 @@ public final class ImageLoad {
                     // The names stand at the outer one.
                     found.append(first.named(as: descriptor))
                 } else if ImageManifest.kind(descriptor.mediaType) {
-                    if let platform = descriptor.platform, platform != ImageConfig.machine {
-                        others.insert(platform)
+                    if let said = descriptor.platform, !platform.takes(said) {
+                        others.insert("\(said)")
                     } else {
                         found.append(descriptor)
                     }
@@ -196,7 +198,7 @@ public final class ImageLoad {
         } catch { throw Problem(what, error.description) }
         guard !found.isEmpty else {
             let have = others.isEmpty ? "no image" : "no image but for \(others.sorted().joined(separator: ", "))"
-            throw Problem(what, "it has \(have)", hint: "this machine runs \(ImageConfig.machine)")
+            throw Problem(what, "it has \(have)", hint: "asked for was \(platform); --platform chooses another")
         }
         if asked != nil, found.count > 1 {
             throw Problem(what, "it has \(found.count) images", hint: "leave --name out")
@@ -209,7 +211,7 @@ public final class ImageLoad {
         return loaded
     }
 
-    /// An index's entries that are for this machine.
+    /// An index's entries that are for the platform.
     private func inner(
         _ descriptor: BlobDescriptor, _ layout: Layout, depth: Int, _ others: inout Set<String>
     ) throws(DocumentError) -> [BlobDescriptor] {
@@ -225,8 +227,8 @@ public final class ImageLoad {
                 let found = try inner(entry, layout, depth: depth + 1, &others)
                 if !found.isEmpty { return found }
             } else if ImageManifest.kind(entry.mediaType) {
-                if entry.platform == nil || entry.platform == ImageConfig.machine { return [entry] }
-                others.insert(entry.platform ?? "")
+                guard let said = entry.platform, !platform.takes(said) else { return [entry] }
+                others.insert("\(said)")
             }
         }
         return []
@@ -335,6 +337,11 @@ public final class ImageLoad {
         return try store.blob(descriptor.digest, limit: limit)
     }
 
+    /// The same for an image whose blobs are all in the store: see ``ImagePull``.
+    func finish(
+        _ manifest: [UInt8], _ digest: Digest, names: [ImageName], _ what: String
+    ) throws(Problem) -> Loaded { try finish(manifest, digest, names, Layout(), what) }
+
     /// All that the manifest refers to, then its layers unpacked, then the manifest, then its names: at no moment
     /// does something that is there refer to what is not.
     private func finish(
@@ -359,10 +366,10 @@ public final class ImageLoad {
                 throw DocumentError(
                     "config.rootfs.diff_ids", "there are \(config.diffIDs.count) for \(parsed.layers.count) layers")
             }
-            guard "\(config.os)/\(config.architecture)" == ImageConfig.machine else {
+            guard platform.takes(config.platform) else {
                 throw DocumentError(
                     "config",
-                    "it is for \(config.os)/\(config.architecture), and this machine runs \(ImageConfig.machine)")
+                    "it is for \(config.platform), and asked for was \(platform); --platform chooses another")
             }
             image = ImageStore.Stored(
                 digest: digest, manifest: parsed, config: config, chain: try ImageStore.chain(config.diffIDs))

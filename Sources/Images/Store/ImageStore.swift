@@ -29,7 +29,7 @@ public struct ImageStore: Sendable {
         }
         try explaining(what) { () throws(KernelError) in
             // Nobody else is here: what lies in ingest was left by somebody who was killed.
-            if try lock.lock(wait: false) { clear() }
+            if try lock.lock(wait: false) { clear(parts: false) }
             try lock.lockShared()
         }
         return Held(lock)
@@ -42,9 +42,13 @@ public struct ImageStore: Sendable {
     }
 
     /// Takes away what killed loads left. The caller has the lock alone.
-    func clear() {
+    ///
+    /// - Parameter parts: the beginnings of blobs too, from which a pull would go on.
+    func clear(parts: Bool) {
         guard let ingest = try? Descriptor.open("\(folder)/ingest", [.read, .folder]) else { return }
-        for name in (try? ingest.entries()) ?? [] { try? ingest.removeTree(name) }
+        for name in (try? ingest.entries()) ?? [] where parts || !BlobPart.isName(name) {
+            try? ingest.removeTree(name)
+        }
     }
 
     // MARK: Blobs
@@ -204,6 +208,10 @@ public struct ImageStore: Sendable {
 
     /// By a name, a digest, or the beginning of one (4 digits or more). Nil: there is none.
     public func find(_ text: String) throws(Problem) -> Digest? {
+        // NAME@DIGEST is that very image, whatever the name means here.
+        if let at = text.lastIndex(of: "@"), let digest = Digest(text[text.index(after: at)...]) {
+            return try all().contains(digest) ? digest : nil
+        }
         if let name = ImageName(text), let digest = meaning(of: name) { return digest }
         let hex = text.hasPrefix("sha256:") ? String(text.dropFirst(7)) : text
         guard (4...64).contains(hex.utf8.count), Digest.isHex(hex) else { return nil }
@@ -229,7 +237,8 @@ public struct ImageStore: Sendable {
             $0.repository == asked || $0.repository.hasPrefix(text) || $0.repository.hasSuffix("/\(asked)")
         }
         if let first = near.first { return "did you mean \(first)?" }
-        return "codex32 image load FILE brings one in, and codex32 image list shows them; registries come later"
+        if RegistryReference.names(text) { return "codex32 image pull \(text) brings it in" }
+        return "codex32 image load FILE or image pull HOST/NAME brings one in, and codex32 image list shows them"
     }
 
     /// Gives an image a name, which means another from then on if it meant one already.

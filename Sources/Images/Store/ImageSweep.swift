@@ -32,6 +32,10 @@ extension ImageStore {
                     "cannot remove \(text)", "the container \(user) uses it",
                     hint: "codex32 rm \(user) first; -f takes only its name away")
             }
+            guard !mounted().contains(where: { $0.digest == digest }) else {
+                throw Problem(
+                    "cannot remove \(text)", "it is mounted", hint: "codex32 image unmount \(digest.short) first")
+            }
             guard isFree(digest) else {
                 throw Problem(
                     "cannot remove \(text)", "a foreground run uses it", hint: "-f takes only its name away")
@@ -51,7 +55,7 @@ extension ImageStore {
         guard Descriptor.exists(folder) else { return Swept() }
         let lock = try alone()
         defer { withExtendedLifetime(lock) {} }
-        clear()
+        clear(parts: true)
         let named = Set(try names().map(\.digest))
         return try sweep(try all().filter { !named.contains($0) }, inUse: try inUse())
     }
@@ -74,7 +78,8 @@ extension ImageStore {
 
     private func sweep(_ candidates: [Digest], inUse users: [Digest: String]) throws(Problem) -> Swept {
         var swept = Swept()
-        for digest in candidates where users[digest] == nil {
+        let mounted = Set(mounted().map(\.digest))
+        for digest in candidates where users[digest] == nil && !mounted.contains(digest) {
             let path = "\(folder)/manifests/\(digest.hex)"
             try explaining("cannot remove the image \(digest.short)") { () throws(KernelError) in
                 let file = try Descriptor.open(path, [.read, .noFollow])

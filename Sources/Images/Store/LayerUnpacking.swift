@@ -40,7 +40,11 @@ extension ImageStore {
             do throws(Problem) {
                 try unpack(image, index, into: name, place, limits, notice)
                 try explaining(what) { () throws(KernelError) in
-                    try Descriptor.open(folder, [.read, .folder]).rename("ingest/\(name)", to: "layers/\(chain.hex)")
+                    // What has its name is whole after a power loss too.
+                    try place.descriptor.syncFileSystem()
+                    let store = try Descriptor.open(folder, [.read, .folder])
+                    try store.rename("ingest/\(name)", to: "layers/\(chain.hex)")
+                    try Descriptor.open("\(folder)/layers", [.read, .folder]).sync()
                 }
             } catch {
                 try? place.descriptor.removeContainerTree(name)

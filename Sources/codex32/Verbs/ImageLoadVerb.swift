@@ -9,6 +9,7 @@ enum ImageLoadVerb {
         var storage: String?
         var quiet = false
         var name: String?
+        var platform = Platform.machine
         var limits = ImageStore.Limits()
     }
 
@@ -26,6 +27,11 @@ enum ImageLoadVerb {
                 [
                     .option("--name", value: "NAME[:TAG]", help: "instead of the names that the archive has") {
                         $0.name = $1
+                    },
+                    .option(
+                        "--platform", value: "OS/ARCH", help: "of several, and this one only (default: this machine's)"
+                    ) {
+                        draft, text throws(Problem) in draft.platform = try Platform(asked: text)
                     },
                     .option("--max-size", value: "SIZE", help: "of one layer's files together (default 32g)") {
                         draft, text throws(Problem) in draft.limits.bytes = try Value.size(text, option: "--max-size")
@@ -46,7 +52,7 @@ enum ImageLoadVerb {
         if let text = draft.name { name = try ImageName(asked: text) }
         let shows = !draft.quiet && StandardStream.error.isTerminal
         let load = ImageLoad(
-            try ImageVerb.store(draft), name: name, draft.limits,
+            try ImageVerb.store(draft), name: name, platform: draft.platform, draft.limits,
             progress: { if shows { StandardStream.error.print("codex32: \($0.quotedForTerminal)\n") } },
             notice: { if !draft.quiet { StandardStream.error.print("codex32: note: \($0.quotedForTerminal)\n") } })
         let loaded: [ImageLoad.Loaded]

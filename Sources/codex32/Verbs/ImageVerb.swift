@@ -6,9 +6,11 @@ internal import LinuxKernel
 enum ImageVerb {
     static let command = Command<PlainDraft>(
         name: "image", synopsis: "codex32 image PART [OPTIONS] [WORDS...]",
-        summary: "load, look at, name, save and remove images",
+        summary: "load, pull, look at, name, push, save and remove images",
         details: """
             load [--name NAME[:TAG]] FILE|FOLDER|-  bring in an OCI layout, or what docker save wrote
+            pull HOST/NAME[:TAG|@DIGEST]...         bring it in from a registry
+            push IMAGE [HOST/NAME[:TAG]]            take it to one
             list [--format FORMAT] [-q]             the images that there are
             inspect [--format FORMAT] IMAGE...      all that is known of them
             history IMAGE                           how it was made, layer by layer
@@ -16,8 +18,9 @@ enum ImageVerb {
             remove [-f] IMAGE...                    take a name away, and the image with its last one
             prune [-f]                              take away what has no name and no container uses
             verify [IMAGE...]                       sum up all bytes again
+            mount [IMAGE...], unmount IMAGE...      its files, to look at (as root)
             save [-o FILE] IMAGE...                 write a docker archive, for load and others
-            codex32 image PART --help tells more. Registries (pull, push) are not in yet.
+            codex32 image PART --help tells more. codex32 login is for registries that want one.
             """,
         groups: [CommonOptions.group()])
 
@@ -36,15 +39,15 @@ enum ImageVerb {
         case "remove", "rm": return try ImageChangeVerb.remove(rest)
         case "prune": return try ImageChangeVerb.prune(rest)
         case "verify": return try ImageInspectVerb.verify(rest)
+        case "mount": return try ImageMountVerb.mount(rest)
+        case "unmount", "umount": return try ImageMountVerb.unmount(rest)
         case "save": return try ImageLoadVerb.save(rest)
-        case "pull", "push":
-            throw Problem(
-                "cannot \(part) an image", "codex32 knows no registries yet",
-                hint: "skopeo copy docker://NAME oci-archive:FILE, then codex32 image load FILE")
+        case "pull": return try ImagePullVerb.pull(rest)
+        case "push": return try ImagePullVerb.push(rest)
         default:
             throw Problem(
                 "cannot use \(part)", "image has no such part",
-                hint: "load, list, inspect, history, tag, remove, prune, verify or save")
+                hint: "load, pull, push, list, inspect, history, tag, remove, prune, verify, mount, unmount or save")
         }
     }
 

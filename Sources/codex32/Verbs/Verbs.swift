@@ -46,6 +46,8 @@ enum Verbs {
             Entry("port") { PortVerb.verb },
             Entry("prune") { PruneVerb.verb },
             Entry("image") { ImageVerb.verb },
+            Entry("login") { LoginVerb.login },
+            Entry("logout") { LoginVerb.logout },
             Entry("system") { SystemVerb.verb },
             Entry("oci") { RuntimeVerb.verb },
             Entry("doctor") { DoctorCommand.verb },

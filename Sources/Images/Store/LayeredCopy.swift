@@ -1,0 +1,107 @@
+public import LinuxKernel
+
+/// Copies what an image has at a path into an empty folder: what a new volume begins with, as with Docker.
+///
+/// Files, folders, links and pipes; devices and sockets are no contents, and hard links become files of their own.
+public struct LayeredCopy {
+    /// What an owner in the image is on the disk; nil: everything is the caller's.
+    private let owner: (@Sendable (_ uid: UInt32, _ gid: UInt32) -> (uid: UInt32, gid: UInt32))?
+    /// Nested deeper than this nothing is copied.
+    private static let deepest = 256
+
+    public init(owner: (@Sendable (UInt32, UInt32) -> (uid: UInt32, gid: UInt32))?) { self.owner = owner }
+
+    /// The image's folder at a path; nil: it has none, or a link is on the way.
+    public static func find(_ path: String, in roots: [String]) throws(KernelError) -> LayeredFolder? {
+        var folder = try LayeredFolder(roots)
+        for part in path.split(separator: "/") {
+            guard let next = try folder.folder(FileName(String(part))) else { return nil }
+            folder = next
+        }
+        return folder
+    }
+
+    /// Copies the contents, and gives the target the folder's own owner, mode and time.
+    ///
+    /// - Throws: what could not be written; the target holds a part of it then.
+    public func copy(_ folder: LayeredFolder, into target: borrowing Descriptor) throws(KernelError) {
+        try copy(folder, into: target, LayeredCopy.deepest)
+    }
+
+    private func copy(
+        _ folder: LayeredFolder, into target: borrowing Descriptor, _ depth: Int
+    ) throws(KernelError) {
+        guard depth > 0 else { throw KernelError("mkdir", number: Errno.tooLong) }
+        for name in try folder.names() {
+            guard let (node, parent) = folder.place(name) else { continue }
+            switch node.kind {
+            case .folder:
+                guard let next = try folder.folder(name) else { continue }
+                try target.makeFolder(name, mode: 0o700)
+                try copy(next, into: try target.open(name, [.read, .folder, .noFollow]), depth - 1)
+            case .file: try copy(file: try parent.open(name, [.read, .noFollow, .nonblocking]), node, name, target)
+            case .link:
+                try target.makeLink(name, to: try parent.link(name))
+                try settle(name, node, target)
+            case .pipe:
+                try target.makePipe(name, mode: node.mode & 0o777)
+                try settle(name, node, target)
+            case .character, .block, .socket: continue
+            }
+        }
+        guard let node = try folder.node() else { return }
+        try settle(target, node, try folder.attributes())
+    }
+
+    private func copy(
+        file: borrowing Descriptor, _ node: Node, _ name: FileName, _ target: borrowing Descriptor
+    ) throws(KernelError) {
+        let new = try target.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
+        defer { buffer.deallocate() }
+        // By its extents: an image's file may be gigabytes of nothing.
+        var at: Int64 = 0
+        while at < Int64(clamping: node.size), let start = try file.data(from: at) {
+            let end = try file.hole(from: start)
+            try file.seek(to: start)
+            try new.seek(to: start)
+            at = start
+            while at < end {
+                let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(min(end - at, Int64(buffer.count)))])
+                let count = try file.read(into: part)
+                guard count > 0 else { break }
+                var done = 0
+                while done < count {
+                    done += try new.write(some: UnsafeRawBufferPointer(rebasing: part[done..<count]))
+                }
+                at += Int64(count)
+            }
+        }
+        try new.truncate(Int64(clamping: node.size))
+        try settle(new, node, try file.keptAttributes())
+    }
+
+    private func settle(
+        _ file: borrowing Descriptor, _ node: Node, _ attributes: [(name: String, value: [UInt8])]
+    ) throws(KernelError) {
+        if let owner {
+            let (uid, gid) = owner(node.uid, node.gid)
+            try file.setOwner(uid: uid, gid: gid)
+        }
+        try file.setMode(owner == nil ? node.mode & 0o1777 : node.mode)
+        // A capability of the image's would speak of the machine's root here.
+        for (name, value) in attributes where name != TarAttribute.capability {
+            try? file.setAttribute(name, value)
+        }
+        try file.setModified(node.modified.seconds, node.modified.nanoseconds)
+    }
+
+    /// Of a name that cannot be opened: a link, a pipe.
+    private func settle(_ name: FileName, _ node: Node, _ folder: borrowing Descriptor) throws(KernelError) {
+        if let owner {
+            let (uid, gid) = owner(node.uid, node.gid)
+            try folder.setOwner(of: name, uid: uid, gid: gid)
+        }
+        try folder.setModified(of: name, node.modified.seconds, node.modified.nanoseconds)
+    }
+}
