@@ -131,6 +131,10 @@ long codex_socket_receive(int number, void *bytes, size_t size);
 // Sends a pty's master to the stream socket `name` in a folder, as --console-socket asks.
 int codex_console_send(int folder, const char *name, int master);
 
+// --- devices of a cgroup (bpf.c) ---
+// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE, 8 bytes an instruction, and attaches it to a cgroup.
+int codex_device_filter_attach(int cgroup, const uint64_t *instructions, uint32_t count);
+
 // --- terminal ---
 int codex_terminal_is(int descriptor);
 int codex_terminal_raw(int descriptor, void *saved, size_t size);

@@ -150,7 +150,7 @@ public struct Cgroup: ~Copyable {
     }
 
     /// A list of CPUs as the kernel may write it in another way: in order, with what adjoins put together.
-    private static func cpuRanges(_ text: String) -> [ClosedRange<UInt32>]? {
+    static func cpuRanges(_ text: String) -> [ClosedRange<UInt32>]? {
         var ranges: [ClosedRange<UInt32>] = []
         for part in text.split(whereSeparator: { $0 == "," || $0 == "\n" }) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt32($0) }

@@ -18,8 +18,8 @@ public struct SpecLinux: Equatable, Sendable {
     public let uidMappings: [Mapping]
     public let gidMappings: [Mapping]
     public let cgroupsPath: String?
-    /// Limits that need a cgroup, by name: what was asked and must be enforced or refused.
-    public let resources: [String]
+    /// What needs a cgroup, and must be enforced or refused.
+    public let resources: SpecResources
     public let seccomp: SeccompProfile?
     /// The same as text, for the cache of compiled filters.
     public let seccompText: [UInt8]
@@ -54,17 +54,7 @@ public struct SpecLinux: Equatable, Sendable {
         uidMappings = try SpecLinux.mappings(object, "uidMappings")
         gidMappings = try SpecLinux.mappings(object, "gidMappings")
         cgroupsPath = try object.text("cgroupsPath").flatMap { $0.isEmpty ? nil : $0 }
-        let limits = [
-            "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified", "devices",
-        ]
-        let asked = try object.part("resources")
-        try asked.allow(only: Set(limits))
-        resources = limits.filter {
-            switch asked.value($0) {
-            case nil, .object([]), .array([]): false
-            default: true
-            }
-        }
+        resources = try SpecResources(try object.part("resources"))
         if let seccomp = object.value("seccomp") {
             do throws(DocumentError) { self.seccomp = try SeccompProfile(seccomp) } catch {
                 throw DocumentError("linux.seccomp.\(error.place)", error.why)

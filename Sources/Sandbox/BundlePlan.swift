@@ -20,18 +20,17 @@ public struct BundlePlan: Sendable {
     /// - Parameters:
     ///   - bundle: the folder from which a relative root is taken.
     ///   - rights: the capabilities of the caller.
-    ///   - cgroups: false: the caller said that the container has none of its own.
+    ///   - cgroups: false: the container has none of its own.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
         _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
-        // A path is only a place; a limit that is accepted would have to hold, whatever the caller says of cgroups.
-        if cgroups, let path = spec.linux.cgroupsPath { throw BundlePlan.unsupported("linux.cgroupsPath", path) }
-        for name in spec.linux.resources {
-            if !cgroups, name == "devices", try !mayMakeDevices() { continue }
-            throw BundlePlan.unsupported("linux.resources.\(name)", "")
+        // A limit that is accepted would have to hold, whatever the caller says of cgroups.
+        for name in cgroups ? [] : spec.linux.resources.names {
+            if name == "devices", try !mayMakeDevices() { continue }
+            throw BundlePlan.unsupported("linux.resources.\(name)")
         }
         pipe = slot()
         try chooseNamespaces()
@@ -49,15 +48,18 @@ public struct BundlePlan: Sendable {
 
     /// Podman sends rules for devices with everything. They are in force without a cgroup where the program cannot make
     /// device nodes anyway: it has only those that the configuration gives.
-    private func mayMakeDevices() throws(Problem) -> Bool {
+    public func mayMakeDevices() throws(Problem) -> Bool {
         guard !spec.linux.namespaces.contains(where: { $0.type == "user" }) else { return false }
         guard let right = CapabilitySet(name: "CAP_MKNOD") else { return true }
         return try set("bounding").isSuperset(of: right)
     }
 
-    static func unsupported(_ place: String, _ value: String) -> Problem {
+    /// What its processes may do with devices, the last that fits deciding.
+    public var deviceRules: [DeviceRule] { spec.linux.resources.deviceRules }
+
+    static func unsupported(_ place: String) -> Problem {
         Problem(
-            "cannot use \(place)\(value.isEmpty ? "" : " \(value)")", "cgroups are not supported here yet",
+            "cannot use \(place)", "the container has no cgroup of its own",
             hint: "podman run --cgroups=disabled without limits, or the option --cgroup-manager disabled, asks for none"
         )
     }

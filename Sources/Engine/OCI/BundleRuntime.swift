@@ -50,9 +50,11 @@ public struct BundleRuntime: Sendable {
                 spec.process.terminal ? "--console-socket is missing" : "--console-socket without process.terminal",
                 hint: "process.terminal and --console-socket go together")
         }
+        var state = BundleState(spec: spec, id: id, bundle: bundle)
+        if creation.cgroups { state.cgroup = try BundleCgroup.path(spec.linux, id: id) }
+        if state.cgroup != nil { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         let plan = try BundlePlan(
-            spec, bundle: bundle, rights: .effective, cgroups: creation.cgroups, keyring: creation.keyring)
-        let state = BundleState(spec: spec, id: id, bundle: bundle)
+            spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
@@ -88,30 +90,46 @@ public struct BundleRuntime: Sendable {
             terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
             environment: plan.environment)
         Machine.setDumpable(true)  // As in ``Start``: its maps could not be written else.
-        let child = try BundleRuntime.clone(input, sources)
+        // The state names it already: whoever deletes what a killed `create` left finds it.
+        var group: Cgroup?
+        if let path = state.cgroup { group = try BundleCgroup.make(path, spec.linux.resources) }
         do throws(Problem) {
-            if let identity = plan.identity { try Start.map(child, identity) }
-            try Start.tell { () throws(KernelError) in try child.go() }
-            try BundleRuntime.converse(child, plan, &state, spec, creation, folder)
+            let child = try BundleRuntime.clone(input, sources, group)
+            do throws(Problem) {
+                if let identity = plan.identity { try Start.map(child, identity) }
+                try Start.tell { () throws(KernelError) in try child.go() }
+                try BundleRuntime.converse(child, bundle, &state, spec, creation, folder, group)
+            } catch {
+                child.kill()
+                throw error
+            }
+            _ = consume lock
+            return child
         } catch {
-            child.kill()
+            if let path = state.cgroup { try? BundleCgroup.remove(path, what) }
             throw error
         }
-        _ = consume lock
-        return child
     }
 
-    private static func clone(_ input: LaunchInput, _ sources: borrowing BundleSources) throws(Problem) -> Child {
-        do throws(KernelError) { return try Child.launch(input, sources: sources.numbers, cgroup: nil) } catch {
-            throw Start.unborn(error)
-        }
+    private static func clone(
+        _ input: LaunchInput, _ sources: borrowing BundleSources, _ cgroup: borrowing Cgroup?
+    ) throws(Problem) -> Child {
+        do throws(KernelError) {
+            switch cgroup {
+            case .some(let group):
+                let folder: Descriptor? = try group.folder.duplicate()
+                return try Child.launch(input, sources: sources.numbers, cgroup: folder)
+            case .none: return try Child.launch(input, sources: sources.numbers, cgroup: nil)
+            }
+        } catch { throw Start.unborn(error) }
     }
 
     /// Answers the child until it waits for `start` and needs this process no longer.
     private static func converse(
-        _ child: borrowing Child, _ plan: LaunchPlan, _ state: inout BundleState, _ spec: RuntimeSpec,
-        _ creation: Creation, _ folder: borrowing Descriptor
+        _ child: borrowing Child, _ bundle: BundlePlan, _ state: inout BundleState, _ spec: RuntimeSpec,
+        _ creation: Creation, _ folder: borrowing Descriptor, _ cgroup: borrowing Cgroup?
     ) throws(Problem) {
+        let plan = bundle.plan
         let what = "cannot make the container \(state.id)"
         while true {
             let message = try explaining(what) { () throws(KernelError) in try child.receive() }
@@ -120,6 +138,11 @@ public struct BundleRuntime: Sendable {
             case .unborn(let error): throw Start.unborn(error)
             case .terminal(let master): try hand(master, to: creation.consoleSocket ?? "", spec.process.consoleSize)
             case .held:
+                // Not before: its own device nodes are made by now, and nothing of the container's has run.
+                switch cgroup {
+                case .some(let group): try BundleCgroup.attach(bundle, to: group)
+                case .none: break
+                }
                 state.process = ProcessIdentity(of: child.pid)
                 let text = state.json.text()
                 try explaining(what) { () throws(KernelError) in
@@ -205,7 +228,7 @@ public struct BundleRuntime: Sendable {
 
     // MARK: the others
 
-    private func open(_ id: String) throws(Problem) -> Descriptor {
+    func open(_ id: String) throws(Problem) -> Descriptor {
         try BundleRuntime.check(id)
         do throws(KernelError) { return try Descriptor.open("\(root)/\(id)", [.read, .folder, .noFollow]) } catch {
             throw Problem(
@@ -213,7 +236,7 @@ public struct BundleRuntime: Sendable {
         }
     }
 
-    private static func lock(_ folder: borrowing Descriptor, _ what: String) throws(Problem) -> Descriptor {
+    static func lock(_ folder: borrowing Descriptor, _ what: String) throws(Problem) -> Descriptor {
         try explaining(what) { () throws(KernelError) in
             let file = try folder.open("lock", [.readWrite, .create, .noFollow])
             _ = try file.takeLock(wait: true)
@@ -221,7 +244,7 @@ public struct BundleRuntime: Sendable {
         }
     }
 
-    private static func load(_ id: String, _ folder: borrowing Descriptor) throws(Problem) -> (
+    static func load(_ id: String, _ folder: borrowing Descriptor) throws(Problem) -> (
         BundleState, BundleState.Status
     ) {
         let text = try explaining("cannot read the state of \(id)") { () throws(KernelError) in
@@ -270,9 +293,10 @@ public struct BundleRuntime: Sendable {
         if all, signal != Signal.kill {
             throw Problem("cannot signal \(id)", "kill --all is supported for SIGKILL only, yet")
         }
-        guard status == .created || status == .running, let process = state.process?.open() else {
+        guard status != .creating, status != .stopped, let process = state.process?.open() else {
             throw Problem("cannot signal \(id)", "container not running")
         }
+        if all, let path = state.cgroup, let group = try? Cgroup(existing: path) { group.kill() }
         // Pid 1 of its namespace takes all others with it (pid_namespaces(7)).
         do throws(KernelError) { try process.signal(signal) } catch {
             throw Problem(
@@ -299,6 +323,7 @@ public struct BundleRuntime: Sendable {
                     throw Problem(what, "its process does not end")
                 }
             }
+            if let path = state.cgroup { try BundleCgroup.remove(path, what) }
         }
         try explaining(what) { () throws(KernelError) in
             try Descriptor.open(root, [.read, .folder]).removeTree(id)

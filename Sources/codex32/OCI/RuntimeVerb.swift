@@ -20,9 +20,11 @@ enum RuntimeVerb {
         var force = false
         var all = false
         var format = "table"
+        var update = RuntimeUpdate()
+        var events = RuntimeEvents()
     }
 
-    static let verbs = ["create", "start", "state", "kill", "delete", "run", "list", "features", "spec"]
+    static let verbs = ["create", "start", "state", "kill", "delete", "run", "list", "features", "spec"] + ["pause", "resume", "update", "events"]
 
     static let command = Command<Global>(
         name: "oci", synopsis: "codex32 oci [OPTIONS] VERB [OPTIONS] [CONTAINER]",
@@ -91,6 +93,8 @@ enum RuntimeVerb {
                     draft.format = text
                 })
         }
+        if name == "update" { options += RuntimeUpdate.options }
+        if name == "events" { options += RuntimeEvents.options }
         options.append(.flag("-h", "--help", help: "print this and exit") { $0.help = true })
         return Command<Draft>(
             name: "oci \(name)", synopsis: "codex32 oci \(name) [OPTIONS] [CONTAINER]",
@@ -161,6 +165,9 @@ enum RuntimeVerb {
             try runtime.kill(operands[0], signal: signal, all: draft.all)
         case "delete": try runtime.delete(operands[0], force: draft.force)
         case "list": list(try runtime.list(), draft.format)
+        case "pause", "resume": try runtime.pause(operands[0], verb == "pause")
+        case "update": try runtime.update(operands[0], try draft.update.resources())
+        case "events": try draft.events.print(runtime, operands[0])
         case "features": StandardStream.output.print(RuntimeFeatures.json.text(pretty: true) + "\n")
         default: try RuntimeFeatures.writeSpec(in: draft.creation.bundle)
         }
