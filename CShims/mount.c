@@ -175,8 +175,10 @@ int codex_step_mask(struct codex_child_state *state, const struct codex_step *st
     if (result == 0 && S_ISDIR(status.st_mode)) {
         result = cover_folder(state, (int)step->a, target);
     } else if (result == 0) {
-        int cover = clone_mount(codex_slot(state, step->source), 0);
-        result = cover < 0 ? cover : attach(cover, target);
+        // One that is attached nowhere yet cannot be cloned before Linux 6.15 (EINVAL): it is the first cover itself.
+        int null = codex_slot(state, step->source);
+        int cover = clone_mount(null, 0);
+        result = cover == -EINVAL ? attach(null, target) : cover < 0 ? cover : attach(cover, target);
         if (cover >= 0) close(cover);
     }
     close(target);

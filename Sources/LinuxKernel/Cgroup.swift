@@ -75,8 +75,8 @@ public struct Cgroup: ~Copyable {
     /// The folder's path on the host.
     public let path: String
     public let folder: Descriptor
-    private let parent: Descriptor
-    private let name: String
+    let parent: Descriptor
+    let name: String
 
     /// Makes a cgroup below `parent` (a host path).
     public init(make name: String, in parentPath: String) throws(KernelError) {

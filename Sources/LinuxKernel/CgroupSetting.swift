@@ -139,38 +139,42 @@ extension Cgroup {
     }
 
     /// Removes it with the cgroups that its processes made below, however many and deep. All processes must have ended.
-    /// - Throws: EBUSY where that takes more than 10 s; what is gone by then stays gone.
+    /// - Throws: EBUSY where one of them can still not be removed after 10 s.
     public borrowing func removeAll() throws(KernelError) {
+        // Down and up again with one folder open: the container chose the depth. Nothing here can be moved or be a
+        // link (cgroup-v2.rst, "Organizing Processes and Threads"), so that ".." is where it came from.
+        var at = try folder.duplicate()
+        var stack: [(name: String, below: [String])] = [("", try Cgroup.below(at))]
+        while let next = stack.last?.below.last {
+            stack[stack.count - 1].below.removeLast()
+            at = try at.open(next, [.read, .folder, .noFollow])
+            stack.append((next, try Cgroup.below(at)))
+            while stack.count > 1, let (name, below) = stack.last, below.isEmpty {
+                at = try at.open("..", [.read, .folder])
+                try Cgroup.remove(name, in: at)
+                stack.removeLast()
+            }
+        }
+        try Cgroup.remove(name, in: parent)
+    }
+
+    /// The kernel counts a process that was just reaped, or whose parent has not seen its end, for a moment longer.
+    private static func remove(_ name: String, in folder: borrowing Descriptor) throws(KernelError) {
         let end = Clock.monotonic + 10_000_000_000
-        while let name = try Cgroup.below(folder) {
-            guard Clock.monotonic < end else { throw KernelError("rmdir", path, number: EBUSY) }
-            try Cgroup.removeLeaf(name, in: folder)
-        }
-        // The kernel counts a process that was just reaped, or whose parent has not seen its end, for a moment longer.
-        while !remove() {
-            guard Clock.monotonic < end else { throw KernelError("rmdir", path, number: EBUSY) }
-            Clock.sleep(milliseconds: 2)
-        }
-    }
-
-    /// One that has none below it. Two folders are open at a time, for the container chose the depth.
-    private static func removeLeaf(_ first: String, in folder: borrowing Descriptor) throws(KernelError) {
-        var parent = try folder.duplicate()
-        var name = first
         while true {
-            let child = try parent.open(name, [.read, .folder, .noFollow])
-            guard let next = try below(child) else { break }
-            parent = child
-            name = next
-        }
-        do throws(KernelError) { try parent.remove(name, folder: true) } catch {
-            guard error.number == EBUSY else { throw error }
-            Clock.sleep(milliseconds: 2)
+            do throws(KernelError) { return try folder.remove(name, folder: true) } catch {
+                if error.number == ENOENT { return }
+                guard error.number == EBUSY, Clock.monotonic < end else {
+                    throw KernelError("rmdir", name, number: error.number)
+                }
+                Clock.sleep(milliseconds: 2)
+            }
         }
     }
 
-    private static func below(_ folder: borrowing Descriptor) throws(KernelError) -> String? {
-        for name in try folder.entries() where (try? folder.status(of: name))?.kind == .folder { return name }
-        return nil
+    private static func below(_ folder: borrowing Descriptor) throws(KernelError) -> [String] {
+        // It has a link for each folder below it, and most have none.
+        guard try folder.node().links != 2 else { return [] }
+        return try folder.entries().filter { (try? folder.status(of: $0))?.kind == .folder }
     }
 }
