@@ -161,6 +161,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_OPEN_DEVPTS: return codex_step_open_devpts(state, step);
     case CODEX_STEP_OUTLIVE: return codex_step_outlive();
     case CODEX_STEP_AWAIT: return codex_step_await(state, step);
+    case CODEX_STEP_PRESERVE: return codex_step_preserve(state, step);
     case CODEX_STEP_CAPABILITY_SETS: return codex_step_capability_sets(step);
     case CODEX_STEP_EXEC: return codex_step_exec(state);
     case CODEX_STEP_NONE:

@@ -46,16 +46,24 @@ int codex_step_await(struct codex_child_state *state, const struct codex_step *s
     if (result < 0) return result;
     if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) return -errno;
     // From here on a failure has nobody to be told to but the exit status. The root's descriptors go too.
-    int kept = dup3(pipe, 3, O_CLOEXEC);
-    if (kept < 0 && pipe != 3) return -errno;
-    state->control = -1;
-    if (syscall(SYS_close_range, 4U, ~0U, 0U) < 0) return -errno;
+    int first = 3 + state->preserved;
+    if (pipe != first && dup3(pipe, first, O_CLOEXEC) < 0) return -errno;
+    state->control = state->root = -1;
+    result = codex_close_others(state, &first, 1);
+    if (result < 0) return result;
     char word;
     ssize_t count;
-    do count = read(3, &word, 1);
+    do count = read(first, &word, 1);
     while (count < 0 && errno == EINTR);
     if (count != 1) return count < 0 ? -errno : -ECANCELED;
-    close(3);
+    close(first);
+    return 0;
+}
+
+int codex_step_preserve(struct codex_child_state *state, const struct codex_step *step) {
+    for (int number = 3; number < 3 + (int)step->a; number++)
+        if (fcntl(number, F_SETFD, 0) < 0) return -errno;
+    state->preserved = (int)step->a;
     return 0;
 }
 

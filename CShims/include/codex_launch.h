@@ -55,6 +55,7 @@ enum codex_step_kind {
     CODEX_STEP_OUTLIVE,          // the parent's end no longer ends this process
     CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; the parent lets go and may end
     CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
+    CODEX_STEP_PRESERVE,         // a: how many descriptors from 3 on the program inherits
     CODEX_STEP_EXEC,             // the last step: execve of the candidates in turn
     CODEX_STEP_COUNT
 };

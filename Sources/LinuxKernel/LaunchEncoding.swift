@@ -148,6 +148,7 @@ extension LaunchRoom {
         case .outlive: return form(CODEX_STEP_OUTLIVE)
         case .awaitStart(let pipe): return form(CODEX_STEP_AWAIT, source: pipe)
         case .capabilitySets(let sets): return form(CODEX_STEP_CAPABILITY_SETS, bytes: sets.bytes)
+        case .preserve(let count): return form(CODEX_STEP_PRESERVE, a: UInt64(count))
         case .execute: return form(CODEX_STEP_EXEC)
         }
     }

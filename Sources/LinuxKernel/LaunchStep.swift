@@ -103,6 +103,8 @@ public enum LaunchStep: Hashable, Sendable {
     /// Tells the parent that all is done but execve, lets it end, and waits for a byte on a pipe.
     case awaitStart(Slot)
     case capabilitySets(CapabilitySets)
+    /// So many descriptors of the caller's, from 3 on, are the program's too.
+    case preserve(Int)
     case execute
 }
 
@@ -161,6 +163,7 @@ extension LaunchStep {
         case .outlive: "cannot leave the program alone"
         case .awaitStart: "cannot wait for start"
         case .capabilitySets: "cannot set the capabilities"
+        case .preserve: "cannot pass descriptors on"
         case .execute: "cannot run"
         }
     }

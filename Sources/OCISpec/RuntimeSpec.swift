@@ -5,7 +5,7 @@
 public struct RuntimeSpec: Equatable, Sendable {
     /// config.md, "Specification version".
     public let version: String
-    public let process: SpecProcess
+    public var process: SpecProcess
     /// config.md, "Root".
     public let rootPath: String
     public let rootReadOnly: Bool
@@ -61,23 +61,24 @@ public struct SpecProcess: Equatable, Sendable {
         public let hard: UInt64
     }
 
-    public let terminal: Bool
+    public var terminal: Bool
     /// Rows and columns; nil: as the kernel makes it.
     public let consoleSize: (rows: UInt16, columns: UInt16)?
-    public let uid: UInt32
-    public let gid: UInt32
+    public var uid: UInt32
+    public var gid: UInt32
     public let umask: UInt32?
-    public let groups: [UInt32]
-    public let arguments: [String]
-    public let environment: [String]
-    public let folder: String
+    public var groups: [UInt32]
+    public var arguments: [String]
+    public var environment: [String]
+    public var folder: String
     /// By the names of the five sets, "bounding" and so on; nil: none were given.
-    public let capabilities: [String: [String]]
+    public var capabilities: [String: [String]]
     public let limits: [Limit]
-    public let noNewPrivileges: Bool
+    public var noNewPrivileges: Bool
     public let oomScoreAdjustment: Int64?
 
-    init(_ object: JSONObject) throws(DocumentError) {
+    /// - Parameter object: `process` of a configuration, or what `exec --process` names, which has the same form.
+    public init(_ object: JSONObject) throws(DocumentError) {
         try object.refuse([
             "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity", "commandLine",
         ])

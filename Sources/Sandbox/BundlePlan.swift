@@ -8,9 +8,9 @@ public struct BundlePlan: Sendable {
     public var clones: [(slot: Slot, path: String, recursive: Bool, attributes: MountAttributes)] = []
     public var joined: [(slot: Slot, path: String)] = []
     /// The pipe on which the child waits for `start`.
-    public private(set) var pipe = Slot(0)
+    public internal(set) var pipe = Slot(0)
 
-    let spec: RuntimeSpec
+    var spec: RuntimeSpec
     let rights: CapabilitySet
     /// Mounts of our own directly below the root, from which what stands below them is walked.
     var outer: [String: Slot] = [:]
@@ -21,9 +21,10 @@ public struct BundlePlan: Sendable {
     ///   - bundle: the folder from which a relative root is taken.
     ///   - rights: the capabilities of the caller.
     ///   - cgroups: false: the container has none of its own.
+    ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
-        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool
+        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool, preserved: Int = 0
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
@@ -43,6 +44,7 @@ public struct BundlePlan: Sendable {
         try deviceSteps()
         plan.steps.append(.pivot)
         if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
+        if preserved > 0 { plan.steps.append(.preserve(preserved)) }
         try programSteps(keyring: keyring)
     }
 
@@ -114,14 +116,17 @@ public struct BundlePlan: Sendable {
             uids: uids, gids: gids, byHelper: !mayMap && !single, deniesGroups: !mayMap && single)
     }
 
+    /// Root of the container's user namespace, or the first id that it has.
+    var becomeRoot: LaunchStep {
+        guard let identity = plan.identity else { return .becomeRoot(uid: 0, gid: 0, dropGroups: true) }
+        let uid = identity.hostUID(0) != nil ? 0 : identity.uids.first?.inside ?? 0
+        let gid = identity.hostGID(0) != nil ? 0 : identity.gids.first?.inside ?? 0
+        return .becomeRoot(uid: uid, gid: gid, dropGroups: !identity.deniesGroups)
+    }
+
     private mutating func beginSteps() throws(Problem) {
-        if let identity = plan.identity {
-            let uid = identity.hostUID(0) != nil ? 0 : identity.uids[0].inside
-            let gid = identity.hostGID(0) != nil ? 0 : identity.gids[0].inside
-            plan.steps.append(.becomeRoot(uid: uid, gid: gid, dropGroups: !identity.deniesGroups))
-        } else {
-            plan.steps += [.becomeRoot(uid: 0, gid: 0, dropGroups: true), .privateMounts]
-        }
+        plan.steps.append(becomeRoot)
+        if plan.identity == nil { plan.steps.append(.privateMounts) }
         if let name = spec.hostname, !name.isEmpty {
             guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
                 throw BundlePlan.wrong("hostname", "there is no uts namespace for it")

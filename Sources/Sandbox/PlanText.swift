@@ -97,6 +97,7 @@ extension LaunchStep {
         case .outlive: "outlive codex32"
         case .awaitStart: "wait for start"
         case .capabilitySets(let sets): "capabilities \(sets.effective.names.count)"
+        case .preserve(let count): "preserve \(count) descriptors"
         case .execute: "execve"
         }
     }

@@ -58,7 +58,7 @@ struct Exec: ~Copyable {
         }
     }
 
-    private init(child: consuming Child, terminal: consuming Descriptor?) {
+    init(child: consuming Child, terminal: consuming Descriptor?) {
         self.child = child
         self.terminal = terminal
     }

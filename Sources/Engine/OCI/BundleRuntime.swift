@@ -13,6 +13,8 @@ public struct BundleRuntime: Sendable {
         public var consoleSocket: String?
         public var keyring = true
         public var cgroups = true
+        /// `--preserve-fds`.
+        public var preserved = 0
         public init() {}
     }
 
@@ -36,14 +38,11 @@ public struct BundleRuntime: Sendable {
     /// Makes the container; its process has done everything but execve(2). Returns it as this process's child.
     public func create(_ id: String, _ creation: Creation) throws(Problem) -> Child {
         try BundleRuntime.check(id)
-        // `/proc/self/exe` of the waiting child must not be a way to codex32's own file (CVE-2019-5736).
-        if (try? Machine.runFromReadOnlyMount()) == nil {
-            try explaining("cannot protect codex32's own file") { () throws(KernelError) in
-                try Machine.runFromSealedCopy()
-            }
-        }
+        let preserved = try PreservedDescriptors(asked: creation.preserved, activated: true)
+        try BundleRuntime.protectProgram()
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
-        let spec = try BundleRuntime.spec(in: bundle)
+        var (spec, text) = try BundleRuntime.spec(in: bundle)
+        spec.process.environment += preserved.environment
         if spec.process.terminal != (creation.consoleSocket != nil) {
             throw Problem(
                 "cannot make the terminal",
@@ -54,7 +53,8 @@ public struct BundleRuntime: Sendable {
         if creation.cgroups { state.cgroup = try BundleCgroup.path(spec.linux, id: id) }
         if state.cgroup != nil { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         let plan = try BundlePlan(
-            spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring)
+            spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring,
+            preserved: preserved.count)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
@@ -63,6 +63,9 @@ public struct BundleRuntime: Sendable {
         do throws(Problem) {
             let folder = try explaining("cannot make the container \(id)") { () throws(KernelError) in
                 try states.open(id, [.read, .folder, .noFollow])
+            }
+            try explaining("cannot make the container \(id)") { () throws(KernelError) in
+                try folder.open(BundleState.configuration, [.write, .create, .exclusive]).write(bytes: text)
             }
             return try launch(plan, state, spec, creation, folder)
         } catch {
@@ -160,10 +163,14 @@ public struct BundleRuntime: Sendable {
     }
 
     /// The callers know some failures by their words.
-    private static func failure(_ plan: LaunchPlan, _ step: Int?, _ error: KernelError, _ detail: String) -> Problem {
+    static func failure(_ plan: LaunchPlan, _ step: Int?, _ error: KernelError, _ detail: String) -> Problem {
         guard let step, plan.steps.indices.contains(step), case .awaitStart = plan.steps[step] else {
             return LaunchFailure.problem(plan, step: step, error, detail: detail)
         }
+        return notRun(plan, error) ?? LaunchFailure.problem(plan, step: step, error, detail: detail)
+    }
+
+    static func notRun(_ plan: LaunchPlan, _ error: KernelError) -> Problem? {
         let program = plan.arguments[0]
         switch error.number {
         case Errno.missing:
@@ -173,11 +180,11 @@ public struct BundleRuntime: Sendable {
                     ? "no such file or directory" : "executable file not found in $PATH: no such file or directory",
                 status: 127)
         case Errno.denied: return Problem("cannot run \(program)", "permission denied", status: 126)
-        default: return LaunchFailure.problem(plan, step: step, error, detail: detail)
+        default: return nil
         }
     }
 
-    private static func hand(
+    static func hand(
         _ master: consuming Descriptor, to path: String, _ size: (rows: UInt16, columns: UInt16)?
     ) throws(Problem) {
         if let size { TerminalSize(rows: size.rows, columns: size.columns).apply(to: master) }
@@ -188,7 +195,7 @@ public struct BundleRuntime: Sendable {
     }
 
     /// Whole before anybody sees it: the callers read it when `create` ends, and some before.
-    private static func write(_ pid: Int32, to path: String) throws(Problem) {
+    static func write(_ pid: Int32, to path: String) throws(Problem) {
         let (folder, name) = split(path)
         try explaining("cannot write \(path)") { () throws(KernelError) in
             try Descriptor.open(folder, [.read, .folder]).replace(name, with: String(pid), mode: 0o644, durable: false)
@@ -200,7 +207,8 @@ public struct BundleRuntime: Sendable {
         return (slash == path.startIndex ? "/" : String(path[..<slash]), String(path[path.index(after: slash)...]))
     }
 
-    private static func spec(in bundle: String) throws(Problem) -> RuntimeSpec {
+    /// With its text: the bundle's file may be another one later.
+    private static func spec(in bundle: String) throws(Problem) -> (RuntimeSpec, [UInt8]) {
         let path = "\(bundle)/config.json"
         let bytes = try explaining("cannot read \(path)") { () throws(KernelError) in
             // Regular, before it is read: a pipe would never end.
@@ -208,7 +216,7 @@ public struct BundleRuntime: Sendable {
             guard try file.status().kind == .file else { throw KernelError("open", path, number: Errno.invalid) }
             return try file.readAll(limit: 16 << 20)
         }
-        do { return try RuntimeSpec(try JSONReader.read(bytes)) } catch {
+        do { return (try RuntimeSpec(try JSONReader.read(bytes)), bytes) } catch {
             throw Problem("cannot use \(path)", error.description)
         }
     }

@@ -18,6 +18,8 @@ struct BundleState: Equatable {
     var devices: String?
 
     static let file = "state.json"
+    /// The bundle's `config.json` as it was at `create`: what holds for the container holds for all that `exec` adds.
+    static let configuration = "config.json"
     /// It is there from `create` to `start`.
     static let pipe = "exec.fifo"
 

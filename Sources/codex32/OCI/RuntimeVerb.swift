@@ -24,7 +24,10 @@ enum RuntimeVerb {
         var events = RuntimeEvents()
     }
 
-    static let verbs = ["create", "start", "state", "kill", "delete", "run", "list", "features", "spec"] + ["pause", "resume", "update", "events"]
+    static let verbs = [
+        "create", "start", "state", "kill", "delete", "run", "exec", "list", "features", "spec", "pause", "resume", "update",
+        "events",
+    ]
 
     static let command = Command<Global>(
         name: "oci", synopsis: "codex32 oci [OPTIONS] VERB [OPTIONS] [CONTAINER]",
@@ -78,6 +81,10 @@ enum RuntimeVerb {
                 .option("--console-socket", value: "SOCKET", help: "where the terminal's master is sent") {
                     $0.creation.consoleSocket = $1
                 },
+                .option("--preserve-fds", value: "N", help: "pass descriptors 3 to N+2 on") {
+                    draft, text throws(Problem) in
+                    draft.creation.preserved = Int(try Value.whole(text, option: "--preserve-fds", 0...65536))
+                },
                 .flag("--no-new-keyring", help: "keep the caller's session keyring") { $0.creation.keyring = false },
             ]
         }
@@ -104,8 +111,8 @@ enum RuntimeVerb {
     /// Failures end with 1, as the callers expect, and go to the log as well as to standard error.
     static func run(_ words: [String]) -> Int32 {
         var global = Global()
+        var verb: String?
         do throws(Problem) {
-            var verb: String?
             let rest = try command.parse(words, into: &global) { _, word in
                 verb = word
                 return false
@@ -127,7 +134,7 @@ enum RuntimeVerb {
         } catch {
             StandardStream.error.print("codex32: \(error)\n")
             log(error, global)
-            return 1
+            return verb == "exec" ? 255 : 1
         }
     }
 
@@ -146,15 +153,26 @@ enum RuntimeVerb {
     }
 
     private static func act(_ verb: String, _ words: [String], _ global: Global) throws(Problem) -> Int32 {
+        if verb == "exec" { return try RuntimeExec.run(words, try BundleRuntime(root: global.storage)) }
         let command = verbCommand(verb)
         let counts: ClosedRange<Int> =
             verb == "list" || verb == "features" || verb == "spec" ? 0...0 : verb == "kill" ? 1...2 : 1...1
         guard let given = try command.read(words, Draft(), count: counts, what: "container") else { return 0 }
         var draft = given.draft
         let operands = given.operands
-        let runtime = try BundleRuntime(root: global.storage)
         draft.creation.cgroups = global.cgroups
         if draft.creation.bundle.isEmpty { draft.creation.bundle = Machine.workingFolder }
+        // These two need no folder for states.
+        switch verb {
+        case "features":
+            StandardStream.output.print(RuntimeFeatures.json.text(pretty: true) + "\n")
+            return 0
+        case "spec":
+            try RuntimeFeatures.writeSpec(in: draft.creation.bundle)
+            return 0
+        default: break
+        }
+        let runtime = try BundleRuntime(root: global.storage)
         switch verb {
         case "create": _ = try runtime.create(operands[0], draft.creation)
         case "run": return try runToEnd(runtime, operands[0], draft.creation)
@@ -164,12 +182,10 @@ enum RuntimeVerb {
             let signal = operands.count > 1 ? try Value.signal(operands[1], option: "kill") : Signal.terminate
             try runtime.kill(operands[0], signal: signal, all: draft.all)
         case "delete": try runtime.delete(operands[0], force: draft.force)
-        case "list": list(try runtime.list(), draft.format)
         case "pause", "resume": try runtime.pause(operands[0], verb == "pause")
         case "update": try runtime.update(operands[0], try draft.update.resources())
         case "events": try draft.events.print(runtime, operands[0])
-        case "features": StandardStream.output.print(RuntimeFeatures.json.text(pretty: true) + "\n")
-        default: try RuntimeFeatures.writeSpec(in: draft.creation.bundle)
+        default: list(try runtime.list(), draft.format)
         }
         return 0
     }
