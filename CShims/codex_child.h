@@ -61,6 +61,8 @@ int codex_step_join(struct codex_child_state *state, const struct codex_step *st
 int codex_step_enter(struct codex_child_state *state);
 int codex_step_open_devpts(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_outlive(void);
+int codex_step_ready(struct codex_child_state *state);
+int codex_step_hook(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_preserve(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_await(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_capability_sets(const struct codex_step *step);

@@ -135,6 +135,19 @@ int codex_console_send(int folder, const char *name, int master);
 // Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE, 8 bytes an instruction, and attaches it to a cgroup.
 int codex_device_filter_attach(int cgroup, const uint64_t *instructions, uint32_t count);
 
+struct codex_hook {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    const char *folder; // where it begins; NULL: the caller's
+    const char *state;  // its standard input
+    size_t state_length;
+    int64_t seconds; // until it is killed, with what it started in its session's group; 0: no limit
+};
+// Runs it to its end (hook.c). *status is wait(2)'s; words gets the beginning of what it printed. 0, -errno where it
+// could not be run, -ETIME where it was killed.
+int codex_hook_run(const struct codex_hook *hook, int *status, char *words, size_t size);
+
 // --- terminal ---
 int codex_terminal_is(int descriptor);
 int codex_terminal_raw(int descriptor, void *saved, size_t size);

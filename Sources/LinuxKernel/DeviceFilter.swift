@@ -82,7 +82,9 @@ public struct DeviceFilter: Equatable, Sendable {
         return code + body
     }
 
-    private static func answer(_ value: Int32) -> [UInt64] { [word(Op.set, to: 0, value: value), word(Op.exit, to: 0)] }
+    private static func answer(_ value: Int32) -> [UInt64] {
+        [word(Op.set, to: 0, value: value), word(Op.exit, to: 0)]
+    }
 
     /// Opcodes of linux/bpf.h and linux/bpf_common.h: class | size or source | operation. All arithmetic is of 32
     /// bits, which clears the upper half.

@@ -44,6 +44,8 @@ public enum LaunchMessage: ~Copyable {
     case entered(pid: Int32, Descriptor)
     /// Its root, at ``LaunchStep/lendRoot``, where it waits.
     case root(Descriptor)
+    /// At ``LaunchStep/ready``, where it waits.
+    case ready
     /// execve happened, or the child is gone.
     case finished
 }
@@ -183,6 +185,7 @@ public struct Child: ~Copyable {
         case CODEX_MESSAGE_UNBORN.rawValue: return .unborn(KernelError("unshare", number: message.error))
         case CODEX_MESSAGE_ENTERED.rawValue where message.descriptor >= 0:
             return .entered(pid: message.pid, Descriptor(owning: message.descriptor))
+        case CODEX_MESSAGE_READY.rawValue: return .ready
         case CODEX_MESSAGE_ROOT.rawValue where message.descriptor >= 0:
             return .root(Descriptor(owning: message.descriptor))
         default:

@@ -93,7 +93,7 @@ extension LaunchRoom {
             return form(
                 CODEX_STEP_MOUNT_ATTR, source: source, flags: recursive ? Self.recursive : 0, a: set.rawValue,
                 b: clear.rawValue)
-        case .enterHost(let source): return form(CODEX_STEP_ENTER_HOST, source: source)
+        case .enterHost(let source, let path): return form(CODEX_STEP_ENTER_HOST, source: source, path: path)
         case .useRoot(let source): return form(CODEX_STEP_USE_ROOT, source: source)
         case .attach(let source, let path, let target, let within):
             return form(
@@ -146,7 +146,17 @@ extension LaunchRoom {
         case .enter: return form(CODEX_STEP_ENTER)
         case .openTerminals(let path, let slot): return form(CODEX_STEP_OPEN_DEVPTS, slot: slot, path: path)
         case .outlive: return form(CODEX_STEP_OUTLIVE)
-        case .awaitStart(let pipe): return form(CODEX_STEP_AWAIT, source: pipe)
+        case .awaitStart(let pipe, let outcome): return form(CODEX_STEP_AWAIT, slot: outcome, source: pipe)
+        case .ready: return form(CODEX_STEP_READY)
+        case .hook(let hook):
+            let (argv, envp) = (keep(hook.arguments), keep(hook.environment))
+            let address = { (list: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) in
+                UInt64(UInt(bitPattern: list))
+            }
+            let tail = [UInt8](repeating: 0x20, count: Int(CODEX_HOOK_TAIL))
+            return form(
+                CODEX_STEP_HOOK, flags: hook.seconds, a: address(argv), b: address(envp), path: hook.path,
+                bytes: Array(hook.stateBeforePid.utf8) + tail)
         case .capabilitySets(let sets): return form(CODEX_STEP_CAPABILITY_SETS, bytes: sets.bytes)
         case .preserve(let count): return form(CODEX_STEP_PRESERVE, a: UInt64(count))
         case .execute: return form(CODEX_STEP_EXEC)

@@ -67,7 +67,8 @@ public enum LaunchStep: Hashable, Sendable {
     case cloneTree(Slot, recursive: Bool, into: Slot)
     case newFileSystem(String, options: [MountOption], attributes: MountAttributes, workingFolder: Slot?, into: Slot)
     case mountAttributes(Slot, set: MountAttributes, clear: MountAttributes, recursive: Bool)
-    case enterHost(Slot)
+    /// - at: where the host has it; nil: over its root.
+    case enterHost(Slot, at: String? = nil)
     case useRoot(Slot?)
     case attach(Slot, at: String, MountTarget, within: Slot? = nil)
     case mask(String, null: Slot, empty: Slot, within: Slot)
@@ -101,7 +102,10 @@ public enum LaunchStep: Hashable, Sendable {
     case openTerminals(String, into: Slot)
     case outlive
     /// Tells the parent that all is done but execve, lets it end, and waits for a byte on a pipe.
-    case awaitStart(Slot)
+    case awaitStart(Slot, outcome: Slot?)
+    /// Tells the parent that all is made but the new root is not yet entered, and waits for it.
+    case ready
+    case hook(LaunchHook)
     case capabilitySets(CapabilitySets)
     /// So many descriptors of the caller's, from 3 on, are the program's too.
     case preserve(Int)
@@ -162,6 +166,8 @@ extension LaunchStep {
         case .openTerminals(let path, _): "cannot open a terminal in \(path)"
         case .outlive: "cannot leave the program alone"
         case .awaitStart: "cannot wait for start"
+        case .ready: "cannot report to codex32"
+        case .hook(let hook): "the \(hook.kind) hook \(hook.path) failed"
         case .capabilitySets: "cannot set the capabilities"
         case .preserve: "cannot pass descriptors on"
         case .execute: "cannot run"

@@ -11,6 +11,7 @@ public struct RuntimeSpec: Equatable, Sendable {
     public let rootReadOnly: Bool
     public let hostname: String?
     public let mounts: [SpecMount]
+    public let hooks: SpecHooks
     public let annotations: [JSON.Member]
     public let linux: SpecLinux
 
@@ -33,16 +34,7 @@ public struct RuntimeSpec: Equatable, Sendable {
         var mounts: [SpecMount] = []
         for mount in try top.objects("mounts") { mounts.append(try SpecMount(mount)) }
         self.mounts = mounts
-        if let hooks = try top.object("hooks") {
-            let names = [
-                "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
-            ]
-            try hooks.allow(only: Set(names))
-            for name in names {
-                if try hooks.objects(name).isEmpty { continue }
-                throw DocumentError("hooks.\(name)", "hooks are not supported yet")
-            }
-        }
+        hooks = if let given = try top.object("hooks") { try SpecHooks(given) } else { SpecHooks() }
         var annotations: [JSON.Member] = []
         if let given = try top.object("annotations") {
             for pair in try given.pairs() { annotations.append(JSON.Member(pair.name, .string(pair.value))) }

@@ -109,7 +109,8 @@ public struct SpecResources: Equatable, Sendable {
         for entry in try object.objects("hugepageLimits") {
             try entry.allow(only: ["pageSize", "limit"])
             let size = try entry.required("pageSize")
-            guard size.utf8.count < 16, size.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) })
+            guard size.utf8.count < 16,
+                size.utf8.allSatisfy({ (0x30...0x39).contains($0) || (0x41...0x5a).contains($0) })
             else { throw DocumentError("\(entry.place).pageSize", "is no size such as 2MB") }
             guard let limit = try entry.unsigned("limit") else { throw DocumentError(entry.place, "needs a limit") }
             hugepages.append((size, limit))
@@ -156,7 +157,8 @@ extension SpecResources.Device {
 
 extension SpecResources {
     /// A part of a device's number; nil: it is missing, or -1, and means every one.
-    fileprivate static func number(_ object: JSONObject, _ name: String, most: UInt32) throws(DocumentError) -> UInt32? {
+    fileprivate static func number(_ object: JSONObject, _ name: String, most: UInt32) throws(DocumentError) -> UInt32?
+    {
         guard let number = try object.integer(name), number != -1 else { return nil }
         guard (0...Int64(most)).contains(number) else {
             throw DocumentError("\(object.place).\(name)", "must be from 0 to \(most), or -1")
@@ -272,7 +274,9 @@ extension JSONObject {
     /// A number of which -1 means that there is no limit.
     fileprivate func amount(_ name: String) throws(DocumentError) -> Int64? {
         guard let number = try integer(name) else { return nil }
-        guard number >= -1 else { throw DocumentError("\(place).\(name)", "must be a whole number, or -1 for no limit") }
+        guard number >= -1 else {
+            throw DocumentError("\(place).\(name)", "must be a whole number, or -1 for no limit")
+        }
         return number
     }
 }

@@ -59,7 +59,7 @@ extension BundlePlan {
                 steps.append(step)
             case .resourceLimit(let number, _, _) where number != numberOfProcesses: limits.append(step)
             case .changeFolder(let path, _): steps.append(.changeFolder(path, make: false))
-            case .awaitStart: break
+            case .awaitStart, .hook: break
             case .capabilitySets: steps += outlives ? [step, .outlive] : [step]
             default: steps.append(step)
             }

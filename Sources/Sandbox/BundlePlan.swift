@@ -9,6 +9,10 @@ public struct BundlePlan: Sendable {
     public var joined: [(slot: Slot, path: String)] = []
     /// The pipe on which the child waits for `start`.
     public internal(set) var pipe = Slot(0)
+    /// The pipe on which `start` learns what became of the child; nil: it does not wait for that.
+    public internal(set) var outcome: Slot?
+    /// What its hooks are told, up to its pid.
+    var hookStates = HookStates()
 
     var spec: RuntimeSpec
     let rights: CapabilitySet
@@ -24,24 +28,29 @@ public struct BundlePlan: Sendable {
     ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
-        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool, preserved: Int = 0
+        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool, preserved: Int = 0,
+        hookStates: HookStates = HookStates()
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
+        self.hookStates = hookStates
         // A limit that is accepted would have to hold, whatever the caller says of cgroups.
         for name in cgroups ? [] : spec.linux.resources.names {
             if name == "devices", try !mayMakeDevices() { continue }
             throw BundlePlan.unsupported("linux.resources.\(name)")
         }
         pipe = slot()
+        if spec.hooks.isAtStart { outcome = slot() }
         try chooseNamespaces()
         try beginSteps()
-        let root = bind(
-            spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)", recursive: true, [])
-        plan.steps += [.enterHost(root), .useRoot(root)]
+        let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
+        let root = bind(rootPath, recursive: true, [])
+        // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
+        plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
         for mount in spec.mounts { try mountSteps(mount) }
         try sysctlSteps()
         try deviceSteps()
+        try hookSteps()
         plan.steps.append(.pivot)
         if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
         if preserved > 0 { plan.steps.append(.preserve(preserved)) }

@@ -40,7 +40,8 @@ extension BundlePlan {
         plan.steps.append(.identity(uid: process.uid, gid: process.gid, groups: denied ? nil : process.groups))
         plan.steps.append(.capabilitySets(sets))
         if process.noNewPrivileges { plan.steps.append(.noNewPrivileges) }
-        plan.steps.append(.awaitStart(pipe))
+        plan.steps.append(.awaitStart(pipe, outcome: outcome))
+        plan.steps += hookSteps("startContainer", spec.hooks.startContainer, hookStates.created)
         if let filter, process.noNewPrivileges { plan.steps.append(.seccomp(filter)) }
         plan.steps.append(.execute)
     }

@@ -115,7 +115,6 @@ def test_create_says_what_cannot_run(bundle, program, words):
 @pytest.mark.parametrize(
     "place, value, name",
     [
-        (["hooks"], {"prestart": [{"path": "/bin/true"}]}, "hooks.prestart"),
         (["unknown"], 1, "unknown"),
         (["process", "apparmorProfile"], "x", "process.apparmorProfile"),
         (["process", "user"], {"uid": 4294967296}, "process.user.uid"),

@@ -41,7 +41,7 @@ struct RuntimeSpecTests {
     @Test func whatIsUnknownOrUnsupportedIsNamed() {
         #expect(place(#","noNewPrivilege":true"#) == "process.noNewPrivilege")
         #expect(place(#","scheduler":{"policy":"SCHED_FIFO"}"#) == "process.scheduler")
-        #expect(place("", #","hooks":{"poststop":[{"path":"/x"}]}"#) == "hooks.poststop")
+        #expect(place("", #","hooks":{"poststop":[{"path":"x"}]}"#) == "hooks.poststop[0].path")
         #expect(place(linux: #"{"personality":{"domain":"LINUX32"}}"#) == "linux.personality")
         #expect(place(linux: #"{"rootfsPropagation":"shared"}"#) == "linux.rootfsPropagation")
         #expect(place(linux: #"{"namespaces":[{"type":"moon"}]}"#) == "linux.namespaces[0].type")

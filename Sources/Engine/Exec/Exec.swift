@@ -106,6 +106,7 @@ struct Exec: ~Copyable {
                 }
                 hasEntered = true
             case .root: break  // Its plan has no such step.
+            case .ready: break
             case .held: break
             }
         }

@@ -16,12 +16,16 @@ enum BundleCgroup {
     /// An absolute path begins at the mount, a relative one at the cgroup above the caller's own, which itself has
     /// processes and so cannot have cgroups with limits below it. Without a path it is as for a run.
     static func path(_ spec: SpecLinux, id: String) throws(Problem) -> String? {
-        let asked = spec.cgroupsPath.map { "linux.cgroupsPath \($0)" } ?? spec.resources.names.first.map { "linux.resources.\($0)" }
+        let asked =
+            spec.cgroupsPath.map { "linux.cgroupsPath \($0)" }
+            ?? spec.resources.names.first.map { "linux.resources.\($0)" }
         guard Descriptor.exists("\(root)/cgroup.controllers") else {
             guard let asked else { return nil }
             throw Problem(
                 "cannot use \(asked)", "this machine mounts its cgroup controllers the v1 way, or none",
-                hint: "podman run --cgroups=disabled without limits, or the option --cgroup-manager disabled, asks for none")
+                hint:
+                    "podman run --cgroups=disabled without limits, or the option --cgroup-manager disabled, asks for none"
+            )
         }
         guard let path = spec.cgroupsPath else {
             do throws(CgroupPlace.Missing) { return "\(try CgroupPlace.find().path)/\(id)" } catch {
@@ -91,7 +95,10 @@ enum BundleCgroup {
             let isOffered = group.has(setting.file)
             throw Problem(
                 what, isOffered ? error.description : "this cgroup has no such file",
-                hint: isOffered ? nil : "the controller \(setting.controller) is missing here: see cgroup.controllers of \(group.path) and above")
+                hint: isOffered
+                    ? nil
+                    : "the controller \(setting.controller) is missing here: see cgroup.controllers of \(group.path) and above"
+            )
         }
     }
 

@@ -15,7 +15,8 @@ extension BundleRuntime {
                 throw Problem(
                     what,
                     status == .stopped
-                        ? "container not running" : "the container is \(status.rawValue), not \(on ? "running" : "paused")")
+                        ? "container not running"
+                        : "the container is \(status.rawValue), not \(on ? "running" : "paused")")
             }
             try explaining(what) { () throws(KernelError) in
                 try group.freeze(on, milliseconds: BundleRuntime.patience)
@@ -29,7 +30,8 @@ extension BundleRuntime {
     public func update(_ id: String, _ resources: JSON) throws(Problem) {
         let what = "cannot update \(id)"
         let wanted: SpecResources
-        do throws(DocumentError) { wanted = try SpecResources(try JSONObject(resources, at: "linux.resources")) } catch {
+        do throws(DocumentError) { wanted = try SpecResources(try JSONObject(resources, at: "linux.resources")) } catch
+        {
             throw Problem(what, error.description)
         }
         try change(id, what) { (state, status, group) throws(Problem) in
@@ -41,7 +43,8 @@ extension BundleRuntime {
             }
             let limits = try BundleCgroup.limits(wanted, group)
             if let most = limits.mostInUse, let used = group.number("memory.current"), used > most {
-                throw Problem(what, "linux.resources.memory.limit: \(used) bytes are in use, which is more than \(most)")
+                throw Problem(
+                    what, "linux.resources.memory.limit: \(used) bytes are in use, which is more than \(most)")
             }
             var former: [CgroupSetting] = []
             for setting in limits.settings where !(setting.limitsNothing && !group.has(setting.file)) {
@@ -75,7 +78,9 @@ extension BundleRuntime {
         let lock = try BundleRuntime.lock(folder, what)
         let (state, status) = try BundleRuntime.load(id, folder)
         guard let path = state.cgroup else {
-            throw Problem(what, "the container has no cgroup of its own", hint: "create it with cgroup v2 there, and not with --cgroup-manager disabled")
+            throw Problem(
+                what, "the container has no cgroup of its own",
+                hint: "create it with cgroup v2 there, and not with --cgroup-manager disabled")
         }
         // Gone with the container, where the caller cleared up itself.
         guard status != .stopped else { throw Problem(what, "container not running") }

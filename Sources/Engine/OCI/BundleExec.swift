@@ -144,11 +144,7 @@ private enum BundleExec {
                 if let socket = execution.consoleSocket {
                     try BundleRuntime.hand(master, to: socket, wanted.consoleSize)
                 } else {
-                    if let size = wanted.consoleSize {
-                        TerminalSize(rows: size.rows, columns: size.columns).apply(to: master)
-                    } else {
-                        StandardStream.input.copySize(to: master)
-                    }
+                    BundleRuntime.size(master, wanted.consoleSize)
                     terminal = consume master
                 }
                 do throws(KernelError) { try child.go() } catch { throw gone(id) }
@@ -158,6 +154,7 @@ private enum BundleExec {
                 }
                 hasEntered = true
             case .root: break  // Its plan has no such step.
+            case .ready: break
             case .held: break
             }
         }

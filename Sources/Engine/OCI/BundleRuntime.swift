@@ -35,15 +35,19 @@ public struct BundleRuntime: Sendable {
 
     // MARK: create
 
-    /// Makes the container; its process has done everything but execve(2). Returns it as this process's child.
-    public func create(_ id: String, _ creation: Creation) throws(Problem) -> Child {
+    /// Makes the container; its process has done everything but execve(2).
+    public func create(_ id: String, _ creation: Creation) throws(Problem) { _ = try make(id, creation) }
+
+    /// The same, with its process as this one's child.
+    /// - Parameter foreground: its terminal is this process's to serve, where no socket was named.
+    func make(_ id: String, _ creation: Creation, foreground: Bool = false) throws(Problem) -> Exec {
         try BundleRuntime.check(id)
         let preserved = try PreservedDescriptors(asked: creation.preserved, activated: true)
         try BundleRuntime.protectProgram()
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
         var (spec, text) = try BundleRuntime.spec(in: bundle)
         spec.process.environment += preserved.environment
-        if spec.process.terminal != (creation.consoleSocket != nil) {
+        if spec.process.terminal != (creation.consoleSocket != nil), !(foreground && spec.process.terminal) {
             throw Problem(
                 "cannot make the terminal",
                 spec.process.terminal ? "--console-socket is missing" : "--console-socket without process.terminal",
@@ -54,7 +58,7 @@ public struct BundleRuntime: Sendable {
         if state.cgroup != nil { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring,
-            preserved: preserved.count)
+            preserved: preserved.count, hookStates: state.hookStates)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
@@ -70,6 +74,8 @@ public struct BundleRuntime: Sendable {
             return try launch(plan, state, spec, creation, folder)
         } catch {
             try? states.removeTree(id)
+            // A hook that fails ends the container, and its life goes on as after any end (runtime.md, "Lifecycle").
+            if spec.hooks.isInCreate { _ = BundleHooks.poststop(spec.hooks, state) }
             throw error
         }
     }
@@ -77,7 +83,7 @@ public struct BundleRuntime: Sendable {
     private func launch(
         _ bundle: BundlePlan, _ state: BundleState, _ spec: RuntimeSpec, _ creation: Creation,
         _ folder: borrowing Descriptor
-    ) throws(Problem) -> Child {
+    ) throws(Problem) -> Exec {
         var state = state
         let what = "cannot make the container \(state.id)"
         var sources = try BundleSources(bundle)
@@ -86,6 +92,10 @@ public struct BundleRuntime: Sendable {
             try folder.replace(BundleState.file, with: state.json.text(), durable: false)
             try folder.makePipe(BundleState.pipe)
             sources.take(try folder.open(BundleState.pipe, [.readWrite, .noFollow]), in: bundle.pipe)
+            if let outcome = bundle.outcome {
+                try folder.makePipe(BundleState.outcome)
+                sources.take(try folder.open(BundleState.outcome, [.readWrite, .noFollow]), in: outcome)
+            }
         }
         let plan = bundle.plan
         let input = LaunchInput(
@@ -101,13 +111,13 @@ public struct BundleRuntime: Sendable {
             do throws(Problem) {
                 if let identity = plan.identity { try Start.map(child, identity) }
                 try Start.tell { () throws(KernelError) in try child.go() }
-                try BundleRuntime.converse(child, bundle, &state, spec, creation, folder, group)
+                let terminal = try BundleRuntime.converse(child, bundle, &state, spec, creation, folder, group)
+                _ = consume lock
+                return Exec(child: child, terminal: terminal)
             } catch {
                 child.kill()
                 throw error
             }
-            _ = consume lock
-            return child
         } catch {
             if let path = state.cgroup { try? BundleCgroup.remove(path, what) }
             throw error
@@ -131,15 +141,23 @@ public struct BundleRuntime: Sendable {
     private static func converse(
         _ child: borrowing Child, _ bundle: BundlePlan, _ state: inout BundleState, _ spec: RuntimeSpec,
         _ creation: Creation, _ folder: borrowing Descriptor, _ cgroup: borrowing Cgroup?
-    ) throws(Problem) {
+    ) throws(Problem) -> Descriptor? {
         let plan = bundle.plan
+        var terminal: Descriptor?
         let what = "cannot make the container \(state.id)"
         while true {
             let message = try explaining(what) { () throws(KernelError) in try child.receive() }
             switch consume message {
             case .failed(let step, let error, let detail): throw failure(plan, step, error, detail)
             case .unborn(let error): throw Start.unborn(error)
-            case .terminal(let master): try hand(master, to: creation.consoleSocket ?? "", spec.process.consoleSize)
+            case .terminal(let master):
+                if let socket = creation.consoleSocket {
+                    try hand(master, to: socket, spec.process.consoleSize)
+                } else {
+                    size(master, spec.process.consoleSize)
+                    terminal = consume master
+                }
+            case .ready: try BundleHooks.create(spec.hooks, state, pid: child.pid)
             case .held:
                 // Not before: its own device nodes are made by now, and nothing of the container's has run.
                 switch cgroup {
@@ -154,7 +172,7 @@ public struct BundleRuntime: Sendable {
                 if let file = creation.pidFile { try write(child.pid, to: file) }
             case .finished:
                 guard state.process?.isAlive ?? false else { throw Problem(what, "its process has ended") }
-                return
+                return terminal
             case .entered: break
             case .root: break
             }
@@ -164,7 +182,13 @@ public struct BundleRuntime: Sendable {
 
     /// The callers know some failures by their words.
     static func failure(_ plan: LaunchPlan, _ step: Int?, _ error: KernelError, _ detail: String) -> Problem {
-        guard let step, plan.steps.indices.contains(step), case .awaitStart = plan.steps[step] else {
+        guard let step, plan.steps.indices.contains(step) else {
+            return LaunchFailure.problem(plan, step: step, error, detail: detail)
+        }
+        if case .hook = plan.steps[step] {
+            return Problem(plan.steps[step].purpose, detail.isEmpty ? error.reason : detail)
+        }
+        guard case .awaitStart = plan.steps[step] else {
             return LaunchFailure.problem(plan, step: step, error, detail: detail)
         }
         return notRun(plan, error) ?? LaunchFailure.problem(plan, step: step, error, detail: detail)
@@ -184,10 +208,19 @@ public struct BundleRuntime: Sendable {
         }
     }
 
+    /// Of a terminal that this process serves.
+    static func size(_ master: borrowing Descriptor, _ given: (rows: UInt16, columns: UInt16)?) {
+        if let given {
+            TerminalSize(rows: given.rows, columns: given.columns).apply(to: master)
+        } else {
+            StandardStream.input.copySize(to: master)
+        }
+    }
+
     static func hand(
-        _ master: consuming Descriptor, to path: String, _ size: (rows: UInt16, columns: UInt16)?
+        _ master: consuming Descriptor, to path: String, _ given: (rows: UInt16, columns: UInt16)?
     ) throws(Problem) {
-        if let size { TerminalSize(rows: size.rows, columns: size.columns).apply(to: master) }
+        if let given { TerminalSize(rows: given.rows, columns: given.columns).apply(to: master) }
         let (folder, name) = split(path)
         try explaining("cannot use the console socket \(path)") { () throws(KernelError) in
             try Descriptor.open(folder, [.pathOnly, .folder]).sendConsole(master, to: name)
@@ -260,7 +293,12 @@ public struct BundleRuntime: Sendable {
         }
         do {
             let state = try BundleState(text)
-            return (state, state.status(waits: (try? folder.status(of: BundleState.pipe)) != nil))
+            // Whoever wrote to the pipe may have been killed before it took the name away: what counts is whether
+            // its process still has it open (fifo(7): ENXIO without a reader).
+            return (
+                state,
+                state.status(waits: (try? folder.open(BundleState.pipe, [.write, .nonblocking, .noFollow])) != nil)
+            )
         } catch { throw Problem("cannot read the state of \(id)", error.description) }
     }
 
@@ -284,25 +322,27 @@ public struct BundleRuntime: Sendable {
         let folder = try open(id)
         let what = "cannot start \(id)"
         let lock = try BundleRuntime.lock(folder, what)
-        let (_, status) = try BundleRuntime.load(id, folder)
+        let (state, status) = try BundleRuntime.load(id, folder)
         guard status == .created else {
             throw Problem(what, "the container is \(status.rawValue), and only a created one can be started")
         }
+        let outcome = try? folder.open(BundleState.outcome, [.read, .nonblocking, .noFollow])
         try explaining(what) { () throws(KernelError) in
             try folder.open(BundleState.pipe, [.write, .nonblocking, .noFollow]).write("g")
             try folder.remove(BundleState.pipe)
         }
+        if let outcome { try BundleHooks.started(outcome, state, folder) }
         _ = consume lock
     }
 
     public func kill(_ id: String, signal: Int32, all: Bool) throws(Problem) {
         let folder = try open(id)
         let (state, status) = try BundleRuntime.load(id, folder)
-        if all, signal != Signal.kill {
-            throw Problem("cannot signal \(id)", "kill --all is supported for SIGKILL only, yet")
-        }
         guard status != .creating, status != .stopped, let process = state.process?.open() else {
             throw Problem("cannot signal \(id)", "container not running")
+        }
+        if all, signal != Signal.kill || !BundleProcesses.endWithFirst(state) {
+            return try BundleProcesses.signal(state, signal)
         }
         if all, let path = state.cgroup, let group = try? Cgroup(existing: path) { group.kill() }
         // Pid 1 of its namespace takes all others with it (pid_namespaces(7)).
@@ -313,8 +353,15 @@ public struct BundleRuntime: Sendable {
     }
 
     /// Leaves nothing. With `force` a process that is still there is ended first, and what is not there is no error.
-    public func delete(_ id: String, force: Bool) throws(Problem) {
-        if force, !Descriptor.exists("\(root)/\(id)") { return try BundleRuntime.check(id) }
+    ///
+    /// Returns what went wrong with hooks, which undoes nothing.
+    @discardableResult
+    public func delete(_ id: String, force: Bool) throws(Problem) -> [Problem] {
+        if force, !Descriptor.exists("\(root)/\(id)") {
+            try BundleRuntime.check(id)
+            return []
+        }
+        var hooks: (SpecHooks, BundleState)?
         let folder = try open(id)
         let what = "cannot delete \(id)"
         let lock = try BundleRuntime.lock(folder, what)
@@ -332,11 +379,13 @@ public struct BundleRuntime: Sendable {
                 }
             }
             if let path = state.cgroup { try BundleCgroup.remove(path, what) }
+            if state.hasPoststop { hooks = (try BundleRuntime.configuration(id, folder).hooks, state) }
         }
         try explaining(what) { () throws(KernelError) in
             try Descriptor.open(root, [.read, .folder]).removeTree(id)
         }
         _ = consume lock
+        return hooks.map { BundleHooks.poststop($0, $1) } ?? []
     }
 }
 

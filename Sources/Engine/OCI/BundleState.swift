@@ -16,19 +16,23 @@ struct BundleState: Equatable {
     var cgroup: String?
     /// Which rules for devices its cgroup has (``BundleRuntime/digest(_:)``).
     var devices: String?
+    /// Whether `delete` has hooks to run.
+    let hasPoststop: Bool
 
     static let file = "state.json"
     /// The bundle's `config.json` as it was at `create`: what holds for the container holds for all that `exec` adds.
     static let configuration = "config.json"
     /// It is there from `create` to `start`.
     static let pipe = "exec.fifo"
+    /// The pipe on which `start` learns of a failure; there only where it waits for that.
+    static let outcome = "outcome.fifo"
 
     var json: JSON {
         .members([
             "ociVersion": .string(version), "id": .string(id), "bundle": .string(bundle),
             "pid": .number(process?.pid), "startTime": .number(process?.startTime), "boot": .text(process?.boot),
             "createdAt": .number(createdAt), "annotations": .object(annotations),
-            "cgroup": .text(cgroup), "devices": .text(devices),
+            "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
         ])
     }
 
@@ -38,6 +42,7 @@ struct BundleState: Equatable {
         self.bundle = bundle
         createdAt = Clock.realtime
         annotations = spec.annotations
+        hasPoststop = !spec.hooks.poststop.isEmpty
     }
 
     init(_ text: String) throws(DocumentError) {
@@ -48,6 +53,7 @@ struct BundleState: Equatable {
         createdAt = try top.integer("createdAt") ?? 0
         cgroup = try top.string("cgroup")
         devices = try top.string("devices")
+        hasPoststop = try top.bool("poststop") ?? false
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }
         if let pid = try top.integer("pid"), let number = Int32(exactly: pid), let start = try top.unsigned("startTime")

@@ -75,7 +75,8 @@ private enum BundleStats {
         return .members([
             "cache": .number(raw["file"] ?? 0),
             "usage": present([
-                "limit": limit ?? UInt64.max, "usage": used, "max": group.number("memory.peak"), "failcnt": failures ?? 0,
+                "limit": limit ?? UInt64.max, "usage": used, "max": group.number("memory.peak"),
+                "failcnt": failures ?? 0,
             ]),
             "swap": present(["limit": most ?? UInt64.max, "usage": both, "failcnt": 0]),
             "kernel": present(["usage": raw["kernel"] ?? raw["kernel_stack"], "failcnt": 0]),

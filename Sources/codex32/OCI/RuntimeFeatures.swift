@@ -5,7 +5,10 @@ internal import OCISpec
 enum RuntimeFeatures {
     static var json: JSON {
         .members([
-            "ociVersionMin": .string("1.0.0"), "ociVersionMax": .string("1.3.0"), "hooks": .array([]),
+            "ociVersionMin": .string("1.0.0"), "ociVersionMax": .string("1.3.0"),
+            "hooks": .list([
+                "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+            ]),
             "mountOptions": .list([
                 "atime", "bind", "defaults", "dev", "exec", "noatime", "nodev", "nodiratime", "noexec", "nosuid",
                 "private", "rbind", "relatime", "ro", "rprivate", "rw", "strictatime", "suid",

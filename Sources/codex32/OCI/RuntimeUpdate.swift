@@ -27,7 +27,8 @@ struct RuntimeUpdate: Sendable {
             return .object(members)
         }
         guard parts.isEmpty else {
-            throw Problem("cannot update", "--resources and other options were given", hint: "put all limits into the file")
+            throw Problem(
+                "cannot update", "--resources and other options were given", hint: "put all limits into the file")
         }
         let what = "cannot use --resources \(file)"
         let bytes = try explaining(what) { () throws(KernelError) in
