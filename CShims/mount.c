@@ -35,6 +35,17 @@ int codex_mount_private(int mount) {
     return result == 0 ? 0 : -errno;
 }
 
+int codex_mount_propagation(int mount, uint64_t kind, int recursive) {
+    struct mount_attr attributes = {.propagation = kind};
+    long result = syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+                          sizeof attributes);
+    return result == 0 ? 0 : -errno;
+}
+
+int codex_step_propagation(struct codex_child_state *state, const struct codex_step *step) {
+    return codex_mount_propagation(codex_slot(state, step->source), step->a, step->flags != 0);
+}
+
 int codex_fs_supported(const char *type) {
     long context = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
     if (context < 0) return errno == ENODEV ? 0 : -errno;
@@ -115,7 +126,8 @@ int codex_step_open_device(struct codex_child_state *state, const struct codex_s
 int codex_step_clone_tree(struct codex_child_state *state, const struct codex_step *step) {
     int tree = clone_mount(codex_slot(state, step->source), step->flags);
     if (tree < 0) return tree;
-    int result = codex_mount_private(tree);
+    // a: 1 = what is mounted where it comes from goes on to show here.
+    int result = step->a ? codex_mount_propagation(tree, 1 << 19 /* MS_SLAVE */, 1) : codex_mount_private(tree);
     return result < 0 ? result : codex_store(state, step, tree);
 }
 

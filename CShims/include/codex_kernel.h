@@ -54,6 +54,8 @@ int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t s
 // Takes a cloned mount, with all below it, out of the host's peer groups: what is mounted on it must
 // not appear on the host (mount_namespaces(7), "shared subtrees").
 int codex_mount_private(int mount);
+// kind: MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE (mount(2)).
+int codex_mount_propagation(int mount, uint64_t kind, int recursive);
 int codex_fs_supported(const char *type);
 
 // --- processes ---

@@ -19,7 +19,7 @@ enum codex_step_kind {
     CODEX_STEP_UNSHARE,          // flags: CLONE_NEW*
     CODEX_STEP_OPEN,             // path on the host -> slot; a, b: st_dev and st_ino it must have (0, 0: any)
     CODEX_STEP_OPEN_DEVICE,      // path on the host -> slot, a clone of the mount; a: st_rdev it must have
-    CODEX_STEP_CLONE_TREE,       // source -> slot; flags: AT_RECURSIVE
+    CODEX_STEP_CLONE_TREE,       // source -> slot; flags: AT_RECURSIVE; a: 1 = a slave of where it comes from
     CODEX_STEP_NEW_FS,           // path: type; text: options; source: working folder or -1; a: mount attributes -> slot
     CODEX_STEP_MOUNT_ATTR,       // source; a: set; b: clear; flags: AT_RECURSIVE
     CODEX_STEP_ENTER_HOST,       // source is attached at path on the host, or over "/", where pivot_root will find it
@@ -56,6 +56,10 @@ enum codex_step_kind {
     CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; slot: the one that it then reads a
                                  // failure from, or -1; the parent lets go and may end
     CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
+    CODEX_STEP_TUNE,             // flags: CODEX_TUNE_*; a, text: its value
+    CODEX_STEP_PROPAGATION,      // source; a: MS_*; flags: 1 = recursive
+    CODEX_STEP_MAKE_NODE,        // path, within; flags: type and mode; a: st_rdev; b: uid, and gid << 32; slot: 0 = must be there
+    CODEX_STEP_COPY_UP,          // source: a new tmpfs; path, within: what it begins with; flags: 1 = not its root's mode
     CODEX_STEP_READY,            // says so to the parent, and waits for its word
     CODEX_STEP_HOOK,             // path; a: argv; b: envp; text: the state up to its pid, and CODEX_HOOK_TAIL blanks;
                                  // flags: seconds, 0 for no limit
@@ -71,6 +75,12 @@ enum {
     CODEX_TARGET_OPTIONAL = 8,    // a missing mount point is skipped, not made
     CODEX_TARGET_EXISTING = 16,   // a missing mount point is an error: the tree is the host's own
     CODEX_RLIMIT_LOWER = 0x100,   // what is lower already stays
+    CODEX_TUNE_AFFINITY = 1,      // text: a mask of CPUs
+    CODEX_TUNE_SCHEDULER,         // text: struct sched_attr
+    CODEX_TUNE_IO_PRIORITY,       // a: class and level as ioprio_set(2) has them
+    CODEX_TUNE_PERSONALITY,       // a
+    CODEX_TUNE_MEMORY,            // a: mode and flags; text: a mask of nodes
+    CODEX_TUNE_DOMAIN_NAME,       // text
     CODEX_HOOK_TAIL = 16,         // room for a pid and a bracket
     CODEX_IDENTITY_GROUPS = 1     // setgroups(2) is allowed in this user namespace
 };

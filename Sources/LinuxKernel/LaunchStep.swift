@@ -64,7 +64,7 @@ public enum LaunchStep: Hashable, Sendable {
     case unshare(UInt64)
     case open(hostPath: String, device: UInt64, inode: UInt64, into: Slot)
     case openDevice(hostPath: String, number: UInt64, into: Slot)
-    case cloneTree(Slot, recursive: Bool, into: Slot)
+    case cloneTree(Slot, recursive: Bool, into: Slot, slave: Bool = false)
     case newFileSystem(String, options: [MountOption], attributes: MountAttributes, workingFolder: Slot?, into: Slot)
     case mountAttributes(Slot, set: MountAttributes, clear: MountAttributes, recursive: Bool)
     /// - at: where the host has it; nil: over its root.
@@ -109,6 +109,12 @@ public enum LaunchStep: Hashable, Sendable {
     case capabilitySets(CapabilitySets)
     /// So many descriptors of the caller's, from 3 on, are the program's too.
     case preserve(Int)
+    case tune(LaunchTuning)
+    case propagation(Slot, MountPropagation, recursive: Bool)
+    /// - Parameter mustExist: nothing is made, for the folder is the host's own.
+    case makeNode(LaunchNode, mustExist: Bool, within: Slot?)
+    /// Fills a new file system with what the root has in its place.
+    case copyUp(Slot, from: String, keepsMode: Bool, within: Slot?)
     case execute
 }
 
@@ -170,6 +176,10 @@ extension LaunchStep {
         case .hook(let hook): "the \(hook.kind) hook \(hook.path) failed"
         case .capabilitySets: "cannot set the capabilities"
         case .preserve: "cannot pass descriptors on"
+        case .tune(let tuning): "cannot set \(tuning.name)"
+        case .propagation: "cannot set the propagation of a mount"
+        case .makeNode(let node, _, _): "cannot make the device \(node.path)"
+        case .copyUp(_, let path, _, _): "cannot copy \(path) up"
         case .execute: "cannot run"
         }
     }

@@ -19,6 +19,7 @@ extension BundlePlan {
         let container = slot()
         plan.identity = target.identity
         plan.terminal = spec.process.terminal
+        if let cpus = spec.process.affinity?.initial { plan.steps.append(.tune(.affinity(LaunchTuning.mask(cpus)))) }
         plan.steps.append(.join(container, namespaces: target.namespaces))
         plan.steps.append(becomeRoot)
         plan.steps.append(.useRoot(nil))
@@ -55,9 +56,13 @@ extension BundlePlan {
                                 devpts: terminals, console: nil, uid: spec.process.uid, gid: spec.process.gid))
                     }
                     steps += limits
+                    if let cpus = spec.process.affinity?.final {
+                        steps.append(.tune(.affinity(LaunchTuning.mask(cpus))))
+                    }
                 }
                 steps.append(step)
             case .resourceLimit(let number, _, _) where number != numberOfProcesses: limits.append(step)
+            case .tune: limits.append(step)
             case .changeFolder(let path, _): steps.append(.changeFolder(path, make: false))
             case .awaitStart, .hook: break
             case .capabilitySets: steps += outlives ? [step, .outlive] : [step]

@@ -5,7 +5,7 @@ public import OCISpec
 public struct BundlePlan: Sendable {
     public var plan = LaunchPlan(level: .minimal)
     /// What the parent opens: mounts that it clones, and namespaces that are joined.
-    public var clones: [(slot: Slot, path: String, recursive: Bool, attributes: MountAttributes)] = []
+    public var clones: [BundleClone] = []
     public var joined: [(slot: Slot, path: String)] = []
     /// The pipe on which the child waits for `start`.
     public internal(set) var pipe = Slot(0)
@@ -44,7 +44,7 @@ public struct BundlePlan: Sendable {
         try chooseNamespaces()
         try beginSteps()
         let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
-        let root = bind(rootPath, recursive: true, [])
+        let root = try bind(rootPath, BundleBind(recursive: true), place: "root.path")
         // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
         plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
         for mount in spec.mounts { try mountSteps(mount) }
@@ -52,6 +52,7 @@ public struct BundlePlan: Sendable {
         try deviceSteps()
         try hookSteps()
         plan.steps.append(.pivot)
+        plan.steps += try rootPropagation(root)
         if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
         if preserved > 0 { plan.steps.append(.preserve(preserved)) }
         try programSteps(keyring: keyring)
@@ -143,25 +144,14 @@ public struct BundlePlan: Sendable {
             guard name.utf8.count <= 64 else { throw BundlePlan.wrong("hostname", "is longer than 64 bytes") }
             plan.steps.append(.hostname(name))
         }
+        if let name = spec.domainName {
+            guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
+                throw BundlePlan.wrong("domainname", "there is no uts namespace for it")
+            }
+            guard name.utf8.count <= 64 else { throw BundlePlan.wrong("domainname", "is longer than 64 bytes") }
+            plan.steps.append(.tune(.domainName(name)))
+        }
         if plan.namespaces.contains(.network) { plan.steps.append(.loopback) }
-    }
-
-    /// Root's private folders may be closed to the container's ids, so that the parent clones where it may.
-    mutating func bind(_ path: String, recursive: Bool, _ attributes: MountAttributes) -> Slot {
-        let tree = slot()
-        if plan.identity != nil, rights.contains(.systemAdministration) {
-            clones.append((tree, path, recursive, attributes))
-            return tree
-        }
-        let place = slot()
-        plan.steps += [
-            .open(hostPath: path, device: 0, inode: 0, into: place),
-            .cloneTree(place, recursive: recursive, into: tree),
-        ]
-        if !attributes.isEmpty {
-            plan.steps.append(.mountAttributes(tree, set: attributes, clear: [], recursive: false))
-        }
-        return tree
     }
 
     /// Only what belongs to a namespace of the container's own, and no way out of it.
@@ -207,6 +197,7 @@ public struct BundlePlan: Sendable {
                 plan.steps.append(.makeLink("/dev/\(link.name)", to: link.target, within: dev))
             }
         }
+        try ownDeviceSteps()
         let (null, empty) = (slot(), slot())
         plan.steps.append(.openDevice(hostPath: "/dev/null", number: DefaultPaths.deviceNumber(1, 3), into: null))
         for path in spec.linux.maskedPaths {

@@ -18,6 +18,7 @@ extension BundlePlan {
             else { throw BundlePlan.wrong("process.rlimits", "\(limit.type) is not known") }
             plan.steps.append(.resourceLimit(number, soft: limit.soft, hard: limit.hard))
         }
+        plan.steps += try tuningSteps()
         plan.steps.append(.umask(process.umask ?? 0o022))
         plan.steps.append(.changeFolder(process.folder, make: true))
         if keyring { plan.steps.append(.sessionKeyring) }

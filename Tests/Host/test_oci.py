@@ -121,10 +121,8 @@ def test_create_says_what_cannot_run(bundle, program, words):
         (["linux", "resources"], {"memory": {"limit": 1}}, "linux.resources.memory"),
         (["linux", "sysctl"], {"net.../kernel": "1"}, "linux.sysctl"),
         (["linux", "sysctl"], {"kernel.core_pattern": "|/x"}, "linux.sysctl"),
-        (["linux", "devices"], [{"path": "/dev/x", "type": "c", "major": 1, "minor": 3}], "linux.devices"),
         (["mounts"], [{"destination": "/proc/self/attr", "type": "tmpfs"}], "below /proc"),
         (["mounts"], [{"destination": "/a/../../b", "type": "tmpfs"}], "destination"),
-        (["mounts"], [{"destination": "/a", "type": "tmpfs", "options": ["tmpcopyup"]}], "tmpcopyup"),
     ],
 )
 def test_what_is_not_supported_is_refused_by_name(bundle, place, value, name):

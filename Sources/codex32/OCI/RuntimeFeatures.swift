@@ -10,8 +10,12 @@ enum RuntimeFeatures {
                 "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
             ]),
             "mountOptions": .list([
-                "atime", "bind", "defaults", "dev", "exec", "noatime", "nodev", "nodiratime", "noexec", "nosuid",
-                "private", "rbind", "relatime", "ro", "rprivate", "rw", "strictatime", "suid",
+                "atime", "bind", "defaults", "dev", "exec", "idmap", "noatime", "nodev", "nodiratime", "noexec",
+                "nosuid", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "rexec", "ridmap",
+                "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid",
+                "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime",
+                "rsuid", "rsymfollow", "runbindable", "rw", "shared", "slave", "strictatime", "suid", "tmpcopyup",
+                "unbindable",
             ]),
             "linux": .members([
                 "namespaces": .list(["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]),
@@ -22,7 +26,7 @@ enum RuntimeFeatures {
                 ]),
                 "seccomp": .members(["enabled": .bool(true)]), "apparmor": .members(["enabled": .bool(false)]),
                 "selinux": .members(["enabled": .bool(false)]), "intelRdt": .members(["enabled": .bool(false)]),
-                "mountExtensions": .members(["idmap": .members(["enabled": .bool(false)])]),
+                "mountExtensions": .members(["idmap": .members(["enabled": .bool(true)])]),
             ]),
         ])
     }
