@@ -45,16 +45,18 @@ int codex_step_await(struct codex_child_state *state, const struct codex_step *s
     if (result == 0) result = codex_control_wait(state->control);
     if (result < 0) return result;
     if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) return -errno;
-    // From here on a failure has nobody to be told to but the exit status. The root's descriptors go too.
-    // Where the program is started for somebody who waits for it, that is told on a second pipe, in the place of the
-    // control socket; it closes with execve too.
+    // The root's descriptors go too.
+    // What goes wrong behind `start` is told on a second pipe, in the place of the control socket; it closes with
+    // execve too.
     int outcome = codex_slot(state, step->slot);
     int first = 3 + state->preserved;
     if (outcome == first) {
-        outcome = fcntl(outcome, F_DUPFD_CLOEXEC, first + 1);
+        outcome = fcntl(outcome, F_DUPFD_CLOEXEC, first + 2);
         if (outcome < 0) return -errno;
     }
     if (pipe != first && dup3(pipe, first, O_CLOEXEC) < 0) return -errno;
+    if (outcome != first + 1 && dup3(outcome, first + 1, O_CLOEXEC) < 0) return -errno;
+    outcome = first + 1;
     state->root = -1;
     state->control = outcome;
     int kept[] = {first, outcome};

@@ -54,7 +54,7 @@ enum codex_step_kind {
     CODEX_STEP_OPEN_DEVPTS,      // path, which must be a devpts -> slot
     CODEX_STEP_OUTLIVE,          // the parent's end no longer ends this process
     CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; slot: the one that it then reads a
-                                 // failure from, or -1; the parent lets go and may end
+                                 // failure from; the parent lets go and may end
     CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
     CODEX_STEP_TUNE,             // flags: CODEX_TUNE_*; a, text: its value
     CODEX_STEP_PROPAGATION,      // source; a: MS_*; flags: 1 = recursive

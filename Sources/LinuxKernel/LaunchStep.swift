@@ -102,7 +102,8 @@ public enum LaunchStep: Hashable, Sendable {
     case openTerminals(String, into: Slot)
     case outlive
     /// Tells the parent that all is done but execve, lets it end, and waits for a byte on a pipe.
-    case awaitStart(Slot, outcome: Slot?)
+    /// A failure after that byte is told on `outcome`, which closes with execve.
+    case awaitStart(Slot, outcome: Slot)
     /// Tells the parent that all is made but the new root is not yet entered, and waits for it.
     case ready
     case hook(LaunchHook)

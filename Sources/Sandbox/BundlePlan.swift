@@ -9,8 +9,8 @@ public struct BundlePlan: Sendable {
     public var joined: [(slot: Slot, path: String)] = []
     /// The pipe on which the child waits for `start`.
     public internal(set) var pipe = Slot(0)
-    /// The pipe on which `start` learns what became of the child; nil: it does not wait for that.
-    public internal(set) var outcome: Slot?
+    /// The pipe on which `start` learns what became of the child.
+    public internal(set) var outcome = Slot(0)
     /// What its hooks are told, up to its pid.
     var hookStates = HookStates()
 
@@ -40,7 +40,7 @@ public struct BundlePlan: Sendable {
             throw BundlePlan.unsupported("linux.resources.\(name)")
         }
         pipe = slot()
-        if spec.hooks.isAtStart { outcome = slot() }
+        outcome = slot()
         try chooseNamespaces()
         try beginSteps()
         let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"

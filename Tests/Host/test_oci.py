@@ -72,9 +72,9 @@ def test_life_from_create_to_delete(bundle):
         state = bundle.state("one")
         assert state["status"] == "created" and state["pid"] == int((bundle.folder / "pid").read_text())
         assert (bundle.folder / "output").read_text() == ""
-        # Nothing of the host's is open in the process that waits but its streams and the pipe it waits on.
+        # Nothing of the host's is open in the process that waits but its streams, the pipe it waits on, and that for its outcome.
         opened = {name: os.readlink(f"/proc/{state['pid']}/fd/{name}") for name in os.listdir(f"/proc/{state['pid']}/fd")}
-        assert set(opened) == {"0", "1", "2", "3"} and opened["3"].endswith("/states/one/exec.fifo")
+        assert set(opened) == {"0", "1", "2", "3", "4"} and opened["3"].endswith("/states/one/exec.fifo") and opened["4"].endswith("/states/one/outcome.fifo")
         refused = bundle("delete", "one")
         assert refused.returncode == 1 and "only a stopped one" in refused.stderr
         both = [subprocess.Popen([bundle.binary, "oci", "--root", bundle.folder / "states", "start", "one"],

@@ -46,8 +46,13 @@ enum BundleHooks {
         case .executed: break
         case .hookFailed(let error, let detail):
             throw Problem("a startContainer hook of \(state.id) failed", detail.isEmpty ? error.reason : detail)
-        case .notRun(let error), .failed(let error, _): throw Problem(what, error.reason)
+        case .notRun(let error):
+            throw Problem(
+                what, "its program cannot be executed: \(error.reason)",
+                hint: error.number == Errno.tooBig ? "arguments and environment have a limit: RLIMIT_STACK" : nil)
+        case .failed(let error, _): throw Problem(what, error.reason)
         }
+        guard state.hasPoststart else { return }
         let hooks = try BundleRuntime.configuration(state.id, folder).hooks
         do throws(Problem) {
             try state.run("poststart", hooks.poststart, .running, pid: state.process?.pid ?? 0)

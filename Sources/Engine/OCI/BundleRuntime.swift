@@ -92,10 +92,8 @@ public struct BundleRuntime: Sendable {
             try folder.replace(BundleState.file, with: state.json.text(), durable: false)
             try folder.makePipe(BundleState.pipe)
             sources.take(try folder.open(BundleState.pipe, [.readWrite, .noFollow]), in: bundle.pipe)
-            if let outcome = bundle.outcome {
-                try folder.makePipe(BundleState.outcome)
-                sources.take(try folder.open(BundleState.outcome, [.readWrite, .noFollow]), in: outcome)
-            }
+            try folder.makePipe(BundleState.outcome)
+            sources.take(try folder.open(BundleState.outcome, [.readWrite, .noFollow]), in: bundle.outcome)
         }
         let plan = bundle.plan
         let input = LaunchInput(
@@ -326,12 +324,13 @@ public struct BundleRuntime: Sendable {
         guard status == .created else {
             throw Problem(what, "the container is \(status.rawValue), and only a created one can be started")
         }
-        let outcome = try? folder.open(BundleState.outcome, [.read, .nonblocking, .noFollow])
-        try explaining(what) { () throws(KernelError) in
+        let outcome = try explaining(what) { () throws(KernelError) in
+            let outcome = try folder.open(BundleState.outcome, [.read, .nonblocking, .noFollow])
             try folder.open(BundleState.pipe, [.write, .nonblocking, .noFollow]).write("g")
             try folder.remove(BundleState.pipe)
+            return outcome
         }
-        if let outcome { try BundleHooks.started(outcome, state, folder) }
+        try BundleHooks.started(outcome, state, folder)
         _ = consume lock
     }
 

@@ -18,13 +18,15 @@ struct BundleState: Equatable {
     var devices: String?
     /// Whether `delete` has hooks to run.
     let hasPoststop: Bool
+    /// Whether `start` has.
+    let hasPoststart: Bool
 
     static let file = "state.json"
     /// The bundle's `config.json` as it was at `create`: what holds for the container holds for all that `exec` adds.
     static let configuration = "config.json"
     /// It is there from `create` to `start`.
     static let pipe = "exec.fifo"
-    /// The pipe on which `start` learns of a failure; there only where it waits for that.
+    /// The pipe on which `start` learns of a failure behind it.
     static let outcome = "outcome.fifo"
 
     var json: JSON {
@@ -33,6 +35,7 @@ struct BundleState: Equatable {
             "pid": .number(process?.pid), "startTime": .number(process?.startTime), "boot": .text(process?.boot),
             "createdAt": .number(createdAt), "annotations": .object(annotations),
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
+            "poststart": .bool(hasPoststart),
         ])
     }
 
@@ -43,6 +46,7 @@ struct BundleState: Equatable {
         createdAt = Clock.realtime
         annotations = spec.annotations
         hasPoststop = !spec.hooks.poststop.isEmpty
+        hasPoststart = !spec.hooks.poststart.isEmpty
     }
 
     init(_ text: String) throws(DocumentError) {
@@ -54,6 +58,7 @@ struct BundleState: Equatable {
         cgroup = try top.string("cgroup")
         devices = try top.string("devices")
         hasPoststop = try top.bool("poststop") ?? false
+        hasPoststart = try top.bool("poststart") ?? false
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }
         if let pid = try top.integer("pid"), let number = Int32(exactly: pid), let start = try top.unsigned("startTime")
