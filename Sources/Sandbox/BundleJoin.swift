@@ -12,10 +12,13 @@ extension BundlePlan {
     ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
-        joining spec: RuntimeSpec, _ target: JoinTarget, rights: CapabilitySet, preserved: Int
+        joining spec: RuntimeSpec, _ target: JoinTarget, rights: CapabilitySet, preserved: Int,
+        tightening: BundleTightening? = nil
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
+        self.tightening = tightening
+        if tightening != nil { self.spec.tighten() }
         let container = slot()
         plan.identity = target.identity
         plan.terminal = spec.process.terminal

@@ -13,6 +13,7 @@ public struct BundlePlan: Sendable {
     public internal(set) var outcome = Slot(0)
     /// What its hooks are told, up to its pid.
     var hookStates = HookStates()
+    var tightening: BundleTightening?
 
     var spec: RuntimeSpec
     let rights: CapabilitySet
@@ -29,11 +30,13 @@ public struct BundlePlan: Sendable {
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
         _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool, preserved: Int = 0,
-        hookStates: HookStates = HookStates()
+        hookStates: HookStates = HookStates(), tightening: BundleTightening? = nil
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
         self.hookStates = hookStates
+        self.tightening = tightening
+        if tightening != nil { self.spec.tighten() }
         // A limit that is accepted would have to hold, whatever the caller says of cgroups.
         for name in cgroups ? [] : spec.linux.resources.names {
             if name == "devices", try !mayMakeDevices() { continue }
@@ -172,9 +175,6 @@ public struct BundlePlan: Sendable {
             plan.steps.append(
                 .write(try proc("linux.sysctl"), "sys/" + String(name.map { $0 == "." ? "/" : $0 }), value))
         }
-        if let adjustment = spec.process.oomScoreAdjustment {
-            plan.steps.append(.write(try proc("process.oomScoreAdj"), "1/oom_score_adj", String(adjustment)))
-        }
     }
 
     private func proc(_ place: String) throws(Problem) -> Slot {
@@ -203,6 +203,7 @@ public struct BundlePlan: Sendable {
         for path in spec.linux.maskedPaths {
             plan.steps.append(.mask(path, null: null, empty: empty, within: try below(path, "linux.maskedPaths")))
         }
+        strictMasks(null, empty)
         for path in spec.linux.readOnlyPaths {
             plan.steps.append(.readOnly(path, within: try below(path, "linux.readonlyPaths")))
         }

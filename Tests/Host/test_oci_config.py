@@ -280,3 +280,10 @@ def test_features_say_what_there_is(bundle):
     features = json.loads(bundle("features").stdout)
     assert {"rro", "rslave", "tmpcopyup", "idmap", "ridmap"} <= set(features["mountOptions"])
     assert features["linux"]["mountExtensions"]["idmap"]["enabled"] and "poststop" in features["hooks"]
+
+
+def test_score_for_the_oom_killer(bundle):
+    bundle.process["oomScoreAdj"] = 321
+    pid = bundle.sleeping()
+    assert open(f"/proc/{pid}/oom_score_adj").read() == "321\n"
+    assert bundle.exec("one", "cat", "/proc/self/oom_score_adj").stdout == "321\n"

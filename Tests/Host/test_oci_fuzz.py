@@ -126,6 +126,7 @@ class Judge:
         if done.returncode == 1 and stderr:
             assert stderr.startswith("codex32: "), (told, stderr[:500])
         assert self.bundle.left() == [], (told, stderr[:500])
+        self.told = stderr
         return done.returncode
 
     def nothing_is_left(self):
@@ -143,7 +144,7 @@ def judge(bundle):
 
 def test_the_full_configuration_runs(bundle, judge):
     config = full(bundle.config, bundle.rootfs)
-    assert judge.run(json.dumps(config).encode(), "unchanged") == 0
+    assert judge.run(json.dumps(config).encode(), "unchanged") == 0, judge.told
 
 
 def test_mutations_end_and_leave_nothing(bundle, judge):

@@ -71,6 +71,13 @@ struct ContainerProcess: ~Copyable {
             namespaces: others, identity: identity, inherited: inherited(record), outlives: outlives)
     }
 
+    /// Their inodes, as far as the caller may know them.
+    var namespaces: [Namespace: UInt64] {
+        var inodes: [Namespace: UInt64] = [:]
+        for namespace in Namespace.allCases { inodes[namespace] = inode(namespace) }
+        return inodes
+    }
+
     /// Those that are not this process's own already.
     var otherNamespaces: Set<Namespace> {
         var others: Set<Namespace> = []

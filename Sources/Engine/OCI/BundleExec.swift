@@ -25,22 +25,29 @@ extension BundleRuntime {
         var spec = try BundleRuntime.configuration(id, folder)
         spec.process = try execution.process(spec.process)
         try BundleExec.check(spec.process, execution)
-        if let adjustment = spec.process.oomScoreAdjustment {
-            // The child's too, from its birth; this process has not long to live, or waits for the program.
-            try explaining("cannot use process.oomScoreAdj") { () throws(KernelError) in
-                try Descriptor.open("/proc/self/oom_score_adj", [.write]).write(String(adjustment))
-            }
+        if state.tightening != nil, let name = execution.capabilities.first {
+            throw Problem("cannot use --cap \(name)", "the container is isolated strictly", hint: "leave it out")
         }
+        try BundleRuntime.adjustOOMScore(spec.process)
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
         let target = try BundleExec.target(process, id, outlives: execution.detach)
         let bundle = try BundlePlan(
-            joining: spec, target, rights: .effective, preserved: preserved.count)
+            joining: spec, target, rights: .effective, preserved: preserved.count, tightening: state.tightening)
         // Before the program is there: from here on no signal ends this process without it.
         var session = try ExecSession()
         let exec = try BundleExec.start(bundle.plan, process, state, spec.process, execution)
         if execution.detach { return 0 }
         return try session.foreground(exec, terminal: spec.process.terminal)
+    }
+
+    /// For this process, while it may be looked into, and so for its child from birth on: closed to tracing, a child of
+    /// an ordinary user's could not write its own (proc(5)). This process has not long to live, or waits for the program.
+    static func adjustOOMScore(_ process: SpecProcess) throws(Problem) {
+        guard let adjustment = process.oomScoreAdjustment else { return }
+        try explaining("cannot use process.oomScoreAdj") { () throws(KernelError) in
+            try Descriptor.open("/proc/self/oom_score_adj", [.write]).write(String(adjustment))
+        }
     }
 
     /// What the container was made from, as `create` kept it.

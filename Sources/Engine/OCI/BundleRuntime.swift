@@ -56,9 +56,10 @@ public struct BundleRuntime: Sendable {
         var state = BundleState(spec: spec, id: id, bundle: bundle)
         if creation.cgroups { state.cgroup = try BundleCgroup.path(spec.linux, id: id) }
         if state.cgroup != nil { state.devices = try BundleRuntime.digest(spec.linux.resources) }
+        state.tightening = try BundleTightening(spec, usual: BundleRuntime.usualLevel, abi: Machine.landlockABI)
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring,
-            preserved: preserved.count, hookStates: state.hookStates)
+            preserved: preserved.count, hookStates: state.hookStates, tightening: state.tightening)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
@@ -100,6 +101,7 @@ public struct BundleRuntime: Sendable {
             namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount, standard: (0, 1, 2),
             terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
             environment: plan.environment)
+        try BundleRuntime.adjustOOMScore(spec.process)
         Machine.setDumpable(true)  // As in ``Start``: its maps could not be written else.
         // The state names it already: whoever deletes what a killed `create` left finds it.
         var group: Cgroup?

@@ -1,5 +1,6 @@
 internal import LinuxKernel
 internal import OCISpec
+internal import Sandbox
 
 /// What is written down of a container that came by `oci create` (runtime.md, "State").
 struct BundleState: Equatable {
@@ -16,6 +17,8 @@ struct BundleState: Equatable {
     var cgroup: String?
     /// Which rules for devices its cgroup has (``BundleRuntime/digest(_:)``).
     var devices: String?
+    /// What was put on top of the bundle; nil: nothing.
+    var tightening: BundleTightening?
     /// Whether `delete` has hooks to run.
     let hasPoststop: Bool
     /// Whether `start` has.
@@ -35,7 +38,8 @@ struct BundleState: Equatable {
             "pid": .number(process?.pid), "startTime": .number(process?.startTime), "boot": .text(process?.boot),
             "createdAt": .number(createdAt), "annotations": .object(annotations),
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
-            "poststart": .bool(hasPoststart),
+            "poststart": .bool(hasPoststart), "isolation": tightening == nil ? .null : .string("strict"),
+            "landlock": .number(tightening?.landlockABI),
         ])
     }
 
@@ -59,6 +63,9 @@ struct BundleState: Equatable {
         devices = try top.string("devices")
         hasPoststop = try top.bool("poststop") ?? false
         hasPoststart = try top.bool("poststart") ?? false
+        if try top.string("isolation") != nil {
+            tightening = BundleTightening(landlockABI: try top.unsigned("landlock").map { Int(truncatingIfNeeded: $0) })
+        }
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }
         if let pid = try top.integer("pid"), let number = Int32(exactly: pid), let start = try top.unsigned("startTime")

@@ -20,6 +20,7 @@ enum RuntimeVerb {
         var force = false
         var all = false
         var detach = false
+        var receipt = false
         var format = "table"
         var update = RuntimeUpdate()
         var events = RuntimeEvents()
@@ -89,6 +90,9 @@ enum RuntimeVerb {
                 },
                 .flag("--no-new-keyring", help: "keep the caller's session keyring") { $0.creation.keyring = false },
             ]
+        }
+        if name == "state" {
+            options.append(.flag("--receipt", help: "what is in force, read back") { $0.receipt = true })
         }
         if name == "run" {
             options.append(.flag("-d", "--detach", help: "return when its program has begun") { $0.detach = true })
@@ -205,7 +209,9 @@ enum RuntimeVerb {
         case "create": try runtime.create(operands[0], draft.creation)
         case "run": return try runtime.run(operands[0], draft.creation, detach: draft.detach)
         case "start": try runtime.start(operands[0])
-        case "state": StandardStream.output.print(try runtime.state(operands[0]).text(pretty: true) + "\n")
+        case "state":
+            let document = draft.receipt ? try runtime.receipt(operands[0]) : try runtime.state(operands[0])
+            StandardStream.output.print(document.text(pretty: true) + "\n")
         case "kill":
             let signal = operands.count > 1 ? try Value.signal(operands[1], option: "kill") : Signal.terminate
             try runtime.kill(operands[0], signal: signal, all: draft.all)
