@@ -13,6 +13,7 @@ struct codex_child_state {
     int report;        // where pid 1 tells how the program ended, or -1
     int root;          // where paths inside the container are walked from
     uint32_t index;    // the step being done, for the report
+    int preserved;     // how many descriptors from 3 on are the program's too
     char detail[CODEX_DETAIL];
 };
 
@@ -60,6 +61,13 @@ int codex_step_join(struct codex_child_state *state, const struct codex_step *st
 int codex_step_enter(struct codex_child_state *state);
 int codex_step_open_devpts(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_outlive(void);
+int codex_step_tune(const struct codex_step *step);
+int codex_step_propagation(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_make_node(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_copy_up(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_ready(struct codex_child_state *state);
+int codex_step_hook(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_preserve(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_await(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_capability_sets(const struct codex_step *step);
 int codex_step_exec(struct codex_child_state *state);
@@ -67,6 +75,10 @@ int codex_step_exec(struct codex_child_state *state);
 // Asks again for what a change of ids or of the user namespace takes away: to end with the parent,
 // and to be closed to tracing.
 int codex_watch_parent_again(void);
+
+// Closes every descriptor but the standard streams, those that are passed on to the program, and these few; a
+// negative one stands for none.
+int codex_close_others(const struct codex_child_state *state, const int *kept, size_t count);
 
 int codex_control_send(int control, const struct codex_message *message, int descriptor);
 int codex_control_wait(int control);

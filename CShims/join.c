@@ -29,6 +29,15 @@ int codex_step_join(struct codex_child_state *state, const struct codex_step *st
 // is watched; nothing of ours stays between the two. The process is closed to tracing from birth: it has this
 // one's memory, which no user namespace below the host's owns (CVE-2016-9962).
 int codex_step_enter(struct codex_child_state *state) {
+    // From its birth on the container can see that process: one with CAP_SYS_PTRACE over the whole machine, in no
+    // user namespace of its own, can open what it has open too. Nothing of the host's is there any more then.
+    enum { MOST = 64 };
+    int kept[MOST + 2] = {state->control, state->root};
+    size_t slots = state->plan->slot_count;
+    if (slots > MOST) return -E2BIG;
+    for (size_t i = 0; i < slots; i++) kept[i + 2] = codex_slot(state, (int)i);
+    int closed = codex_close_others(state, kept, slots + 2);
+    if (closed < 0) return closed;
     int pidfd = -1;
     struct clone_args arguments = {.flags = CLONE_PARENT | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd};
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);

@@ -161,6 +161,13 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_OPEN_DEVPTS: return codex_step_open_devpts(state, step);
     case CODEX_STEP_OUTLIVE: return codex_step_outlive();
     case CODEX_STEP_AWAIT: return codex_step_await(state, step);
+    case CODEX_STEP_TUNE: return codex_step_tune(step);
+    case CODEX_STEP_PROPAGATION: return codex_step_propagation(state, step);
+    case CODEX_STEP_MAKE_NODE: return codex_step_make_node(state, step);
+    case CODEX_STEP_COPY_UP: return codex_step_copy_up(state, step);
+    case CODEX_STEP_READY: return codex_step_ready(state);
+    case CODEX_STEP_HOOK: return codex_step_hook(state, step);
+    case CODEX_STEP_PRESERVE: return codex_step_preserve(state, step);
     case CODEX_STEP_CAPABILITY_SETS: return codex_step_capability_sets(step);
     case CODEX_STEP_EXEC: return codex_step_exec(state);
     case CODEX_STEP_NONE:
@@ -171,6 +178,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
 
 __attribute__((noreturn)) static void fail(struct codex_child_state *state, uint32_t kind, int error) {
     struct codex_message message = {.kind = kind, .step = state->index, .error = -error, .descriptor = -1};
+    if (state->index < state->plan->step_count) message.pid = (int32_t)state->plan->steps[state->index].kind;
     memcpy(message.detail, state->detail, sizeof message.detail);
     message.detail[CODEX_DETAIL - 1] = 0;
     (void)codex_control_send(state->control, &message, -1);
@@ -379,6 +387,19 @@ int codex_launch_receive(int control, struct codex_message *message) {
     if (header && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
         header->cmsg_len == CMSG_LEN(sizeof(int)))
         memcpy(&message->descriptor, CMSG_DATA(header), sizeof(int));
+    return 1;
+}
+
+int codex_launch_outcome(int pipe, struct codex_message *message) {
+    size_t have = 0;
+    while (have < sizeof *message) {
+        ssize_t count = read(pipe, (char *)message + have, sizeof *message - have);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return -errno;
+        if (count == 0) return have == 0 ? 0 : -EPROTO;
+        have += (size_t)count;
+    }
+    message->detail[CODEX_DETAIL - 1] = 0;
     return 1;
 }
 

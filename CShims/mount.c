@@ -35,6 +35,17 @@ int codex_mount_private(int mount) {
     return result == 0 ? 0 : -errno;
 }
 
+int codex_mount_propagation(int mount, uint64_t kind, int recursive) {
+    struct mount_attr attributes = {.propagation = kind};
+    long result = syscall(SYS_mount_setattr, mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes,
+                          sizeof attributes);
+    return result == 0 ? 0 : -errno;
+}
+
+int codex_step_propagation(struct codex_child_state *state, const struct codex_step *step) {
+    return codex_mount_propagation(codex_slot(state, step->source), step->a, step->flags != 0);
+}
+
 int codex_fs_supported(const char *type) {
     long context = syscall(SYS_fsopen, type, FSOPEN_CLOEXEC);
     if (context < 0) return errno == ENODEV ? 0 : -errno;
@@ -115,7 +126,8 @@ int codex_step_open_device(struct codex_child_state *state, const struct codex_s
 int codex_step_clone_tree(struct codex_child_state *state, const struct codex_step *step) {
     int tree = clone_mount(codex_slot(state, step->source), step->flags);
     if (tree < 0) return tree;
-    int result = codex_mount_private(tree);
+    // a: 1 = what is mounted where it comes from goes on to show here.
+    int result = step->a ? codex_mount_propagation(tree, 1 << 19 /* MS_SLAVE */, 1) : codex_mount_private(tree);
     return result < 0 ? result : codex_store(state, step, tree);
 }
 
@@ -130,8 +142,16 @@ int codex_step_private_mounts(void) {
 }
 
 int codex_step_enter_host(struct codex_child_state *state, const struct codex_step *step) {
-    long result = syscall(SYS_move_mount, codex_slot(state, step->source), "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH);
-    return result == 0 ? 0 : -errno;
+    const char *path = "/";
+    int place = step->path ? open(step->path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    // A folder that is closed to the container's ids: what is above it hides nothing from the steps that follow.
+    if (step->path && place < 0 && errno != EACCES) return -errno;
+    if (place >= 0) path = "";
+    long result = syscall(SYS_move_mount, codex_slot(state, step->source), "", place >= 0 ? place : AT_FDCWD, path,
+                          MOVE_MOUNT_F_EMPTY_PATH | (place >= 0 ? MOVE_MOUNT_T_EMPTY_PATH : 0));
+    int error = errno;
+    if (place >= 0) close(place);
+    return result == 0 ? 0 : -error;
 }
 
 int codex_step_attach(struct codex_child_state *state, const struct codex_step *step) {
@@ -175,8 +195,10 @@ int codex_step_mask(struct codex_child_state *state, const struct codex_step *st
     if (result == 0 && S_ISDIR(status.st_mode)) {
         result = cover_folder(state, (int)step->a, target);
     } else if (result == 0) {
-        int cover = clone_mount(codex_slot(state, step->source), 0);
-        result = cover < 0 ? cover : attach(cover, target);
+        // One that is attached nowhere yet cannot be cloned before Linux 6.15 (EINVAL): it is the first cover itself.
+        int null = codex_slot(state, step->source);
+        int cover = clone_mount(null, 0);
+        result = cover == -EINVAL ? attach(null, target) : cover < 0 ? cover : attach(cover, target);
         if (cover >= 0) close(cover);
     }
     close(target);

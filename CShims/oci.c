@@ -45,17 +45,36 @@ int codex_step_await(struct codex_child_state *state, const struct codex_step *s
     if (result == 0) result = codex_control_wait(state->control);
     if (result < 0) return result;
     if (prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0) < 0) return -errno;
-    // From here on a failure has nobody to be told to but the exit status. The root's descriptors go too.
-    int kept = dup3(pipe, 3, O_CLOEXEC);
-    if (kept < 0 && pipe != 3) return -errno;
-    state->control = -1;
-    if (syscall(SYS_close_range, 4U, ~0U, 0U) < 0) return -errno;
+    // The root's descriptors go too.
+    // What goes wrong behind `start` is told on a second pipe, in the place of the control socket; it closes with
+    // execve too.
+    int outcome = codex_slot(state, step->slot);
+    int first = 3 + state->preserved;
+    if (outcome == first) {
+        outcome = fcntl(outcome, F_DUPFD_CLOEXEC, first + 2);
+        if (outcome < 0) return -errno;
+    }
+    if (pipe != first && dup3(pipe, first, O_CLOEXEC) < 0) return -errno;
+    if (outcome != first + 1 && dup3(outcome, first + 1, O_CLOEXEC) < 0) return -errno;
+    outcome = first + 1;
+    state->root = -1;
+    state->control = outcome;
+    int kept[] = {first, outcome};
+    result = codex_close_others(state, kept, 2);
+    if (result < 0) return result;
     char word;
     ssize_t count;
-    do count = read(3, &word, 1);
+    do count = read(first, &word, 1);
     while (count < 0 && errno == EINTR);
     if (count != 1) return count < 0 ? -errno : -ECANCELED;
-    close(3);
+    close(first);
+    return 0;
+}
+
+int codex_step_preserve(struct codex_child_state *state, const struct codex_step *step) {
+    for (int number = 3; number < 3 + (int)step->a; number++)
+        if (fcntl(number, F_SETFD, 0) < 0) return -errno;
+    state->preserved = (int)step->a;
     return 0;
 }
 

@@ -167,6 +167,36 @@ int codex_path_target(int root, const char *path, uint32_t flags) {
     return target;
 }
 
+// A device node, or a pipe, with exactly this mode. One that is there already must be the same.
+int codex_step_make_node(struct codex_child_state *state, const struct codex_step *step) {
+    char copy[4096];
+    const char *name;
+    int base = codex_base(state, step);
+    int parent = walk_parent(base, step->path, &name, copy, sizeof copy, step->within >= 0);
+    if (parent < 0) return parent;
+    // flags: the mode with its type; slot 0 where nothing may be made, for the folder is the host's.
+    mode_t mask = umask(0);
+    int result = step->slot == 0 ? -EEXIST
+                 : mknodat(parent, name, (mode_t)step->flags, (dev_t)step->a) == 0 ? 0 : -errno;
+    umask(mask);
+    int node = -1;
+    if (result == 0 || result == -EEXIST) {
+        bool is_new = result == 0;
+        node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+        struct stat status;
+        result = node < 0 || fstat(node, &status) < 0 ? -errno : 0;
+        if (result == 0 && ((status.st_mode & S_IFMT) != (step->flags & S_IFMT) ||
+                            (!S_ISFIFO(status.st_mode) && status.st_rdev != (dev_t)step->a)))
+            result = -EEXIST;
+        if (result == 0 && is_new &&
+            fchownat(node, "", (uid_t)step->b, (gid_t)(step->b >> 32), AT_EMPTY_PATH) < 0)
+            result = -errno;
+    }
+    if (node >= 0) close(node);
+    leave(base, parent);
+    return result;
+}
+
 int codex_step_make_link(struct codex_child_state *state, const struct codex_step *step) {
     const char *name;
     int base = codex_base(state, step);

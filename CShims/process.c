@@ -98,6 +98,19 @@ int codex_step_lend_root(struct codex_child_state *state) {
     return result < 0 ? result : codex_control_wait(state->control);
 }
 
+int codex_close_others(const struct codex_child_state *state, const int *kept, size_t count) {
+    unsigned from = 3U + (unsigned)state->preserved;
+    for (;;) {
+        // The next one that stays: the few are not in order.
+        unsigned next = ~0U;
+        for (size_t i = 0; i < count; i++)
+            if (kept[i] >= 0 && (unsigned)kept[i] >= from && (unsigned)kept[i] < next) next = (unsigned)kept[i];
+        if (next > from && syscall(SYS_close_range, from, next == ~0U ? next : next - 1, 0U) < 0) return -errno;
+        if (next == ~0U) return 0;
+        from = next + 1;
+    }
+}
+
 // What pid 1 does with --init: everything it is sent goes on to the program, every child is
 // reaped, and when the program ends so does it. An exit status cannot tell 143 from SIGTERM, and
 // pid 1 cannot end itself by a signal, so the whole wait status goes to codex32 first.
@@ -144,9 +157,12 @@ int codex_step_init(struct codex_child_state *state) {
 }
 
 int codex_step_exec(struct codex_child_state *state) {
-    // Close-on-exec instead of closed: the control socket must last until execve has succeeded.
-    if (syscall(SYS_close_range, 3U, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return -errno;
-    int result = -ENOENT;
+    // Closed, and not only by execve: the program's own path, or a link in its image, may lead through
+    // /proc/self/fd to a folder that is open until then. The control socket must last; it is close-on-exec.
+    int result = codex_close_others(state, &state->control, 1);
+    if (result < 0) return result;
+    state->root = -1;
+    result = -ENOENT;
     for (const char *const *candidate = state->plan->candidates; *candidate; candidate++) {
         execve(*candidate, state->plan->argv, state->plan->envp);
         int error = errno;

@@ -55,6 +55,8 @@ int codex_mount_setattr(int folder, const char *path, unsigned flags, uint64_t s
 // Takes a cloned mount, with all below it, out of the host's peer groups: what is mounted on it must
 // not appear on the host (mount_namespaces(7), "shared subtrees").
 int codex_mount_private(int mount);
+// kind: MS_SHARED, MS_SLAVE, MS_PRIVATE or MS_UNBINDABLE (mount(2)).
+int codex_mount_propagation(int mount, uint64_t kind, int recursive);
 int codex_fs_supported(const char *type);
 // The layers of an image, top first with colons between them, by names within a folder; read-only, at a target's
 // descriptor.
@@ -135,6 +137,23 @@ long codex_socket_receive(int number, void *bytes, size_t size);
 // --- OCI (oci.c) ---
 // Sends a pty's master to the stream socket `name` in a folder, as --console-socket asks.
 int codex_console_send(int folder, const char *name, int master);
+
+// --- devices of a cgroup (bpf.c) ---
+// Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE, 8 bytes an instruction, and attaches it to a cgroup.
+int codex_device_filter_attach(int cgroup, const uint64_t *instructions, uint32_t count);
+
+struct codex_hook {
+    const char *path;
+    char *const *argv;
+    char *const *envp;
+    const char *folder; // where it begins; NULL: the caller's
+    const char *state;  // its standard input
+    size_t state_length;
+    int64_t seconds; // until it is killed, with what it started in its session's group; 0: no limit
+};
+// Runs it to its end (hook.c). *status is wait(2)'s; words gets the beginning of what it printed. 0, -errno where it
+// could not be run, -ETIME where it was killed.
+int codex_hook_run(const struct codex_hook *hook, int *status, char *words, size_t size);
 
 // --- terminal ---
 int codex_terminal_is(int descriptor);

@@ -19,10 +19,10 @@ enum codex_step_kind {
     CODEX_STEP_UNSHARE,          // flags: CLONE_NEW*
     CODEX_STEP_OPEN,             // path on the host -> slot; a, b: st_dev and st_ino it must have (0, 0: any)
     CODEX_STEP_OPEN_DEVICE,      // path on the host -> slot, a clone of the mount; a: st_rdev it must have
-    CODEX_STEP_CLONE_TREE,       // source -> slot; flags: AT_RECURSIVE
+    CODEX_STEP_CLONE_TREE,       // source -> slot; flags: AT_RECURSIVE; a: 1 = a slave of where it comes from
     CODEX_STEP_NEW_FS,           // path: type; text: options; source: working folder or -1; a: mount attributes -> slot
     CODEX_STEP_MOUNT_ATTR,       // source; a: set; b: clear; flags: AT_RECURSIVE
-    CODEX_STEP_ENTER_HOST,       // source is attached over "/", where pivot_root will find it
+    CODEX_STEP_ENTER_HOST,       // source is attached at path on the host, or over "/", where pivot_root will find it
     CODEX_STEP_USE_ROOT,         // source: the folder that later paths are walked from (-1: this process's root)
     CODEX_STEP_ATTACH,           // source at path, within; flags: CODEX_TARGET_*
     CODEX_STEP_MASK,             // path, within; source: the null device; a: slot of an empty folder, made when needed
@@ -53,8 +53,17 @@ enum codex_step_kind {
     CODEX_STEP_ENTER,            // a process in the pid namespace joined goes on; this one names it to the parent and ends
     CODEX_STEP_OPEN_DEVPTS,      // path, which must be a devpts -> slot
     CODEX_STEP_OUTLIVE,          // the parent's end no longer ends this process
-    CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; the parent lets go and may end
+    CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; slot: the one that it then reads a
+                                 // failure from; the parent lets go and may end
     CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
+    CODEX_STEP_TUNE,             // flags: CODEX_TUNE_*; a, text: its value
+    CODEX_STEP_PROPAGATION,      // source; a: MS_*; flags: 1 = recursive
+    CODEX_STEP_MAKE_NODE,        // path, within; flags: type and mode; a: st_rdev; b: uid, and gid << 32; slot: 0 = must be there
+    CODEX_STEP_COPY_UP,          // source: a new tmpfs; path, within: what it begins with; flags: 1 = not its root's mode
+    CODEX_STEP_READY,            // says so to the parent, and waits for its word
+    CODEX_STEP_HOOK,             // path; a: argv; b: envp; text: the state up to its pid, and CODEX_HOOK_TAIL blanks;
+                                 // flags: seconds, 0 for no limit
+    CODEX_STEP_PRESERVE,         // a: how many descriptors from 3 on the program inherits
     CODEX_STEP_EXEC,             // the last step: execve of the candidates in turn
     CODEX_STEP_COUNT
 };
@@ -66,6 +75,13 @@ enum {
     CODEX_TARGET_OPTIONAL = 8,    // a missing mount point is skipped, not made
     CODEX_TARGET_EXISTING = 16,   // a missing mount point is an error: the tree is the host's own
     CODEX_RLIMIT_LOWER = 0x100,   // what is lower already stays
+    CODEX_TUNE_AFFINITY = 1,      // text: a mask of CPUs
+    CODEX_TUNE_SCHEDULER,         // text: struct sched_attr
+    CODEX_TUNE_IO_PRIORITY,       // a: class and level as ioprio_set(2) has them
+    CODEX_TUNE_PERSONALITY,       // a
+    CODEX_TUNE_MEMORY,            // a: mode and flags; text: a mask of nodes
+    CODEX_TUNE_DOMAIN_NAME,       // text
+    CODEX_HOOK_TAIL = 16,         // room for a pid and a bracket
     CODEX_IDENTITY_GROUPS = 1     // setgroups(2) is allowed in this user namespace
 };
 
@@ -120,6 +136,7 @@ enum codex_message_kind {
     CODEX_MESSAGE_ENTERED = 4,
     CODEX_MESSAGE_ROOT = 5,
     CODEX_MESSAGE_LISTENER = 7, // its filter's, at CODEX_STEP_SECCOMP with a listener; it does not wait
+    CODEX_MESSAGE_READY = 8,
     CODEX_MESSAGE_UNBORN = 6 // as FAILED, before the first step: no namespaces
 };
 
@@ -131,7 +148,7 @@ struct codex_message {
     uint32_t step;  // index into steps, for CODEX_MESSAGE_FAILED
     int32_t error;  // errno, for CODEX_MESSAGE_FAILED
     int32_t descriptor; // filled by the receiver: the pty's master, the root, the pidfd of who goes on, or -1
-    int32_t pid;        // of who goes on, for CODEX_MESSAGE_ENTERED
+    int32_t pid;        // of who goes on, for CODEX_MESSAGE_ENTERED; the step's kind, for CODEX_MESSAGE_FAILED
     uint64_t namespaces[CODEX_NAMESPACE_COUNT];
     char detail[CODEX_DETAIL]; // what the kernel said of a mount, ends in NUL
 };
@@ -155,6 +172,9 @@ void codex_hide_words(void);
 // After the first codex_launch_go, to a child that was born early: the plan is in its place, and these are
 // the descriptors that it names as given. Returns 0 or -errno.
 int codex_launch_give(int control, const int32_t *descriptors, size_t count);
+// Waits until a child that was let go by `start` has executed its program (0) or says why not (1), on the pipe that
+// CODEX_STEP_AWAIT was given; -errno.
+int codex_launch_outcome(int pipe, struct codex_message *message);
 // Lets a waiting child go on. Returns 0 or -errno.
 int codex_launch_go(int control);
 // Reads the next message: 1 one was read, 0 the child went on to execve or ended, -errno.

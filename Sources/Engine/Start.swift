@@ -149,6 +149,7 @@ enum Start {
                 continue
             case .entered: break  // Its own plan has no such step.
             case .root: break
+            case .ready: break
             case .held(let namespaces):
                 try explaining("cannot read what is in force") { () throws(KernelError) in
                     try receipt?.readHeld(pid: child.pid, namespaces: namespaces, cgroup: cgroup)

@@ -77,8 +77,8 @@ public struct Cgroup: ~Copyable {
     /// The folder's path on the host.
     public let path: String
     public let folder: Descriptor
-    private let parent: Descriptor
-    private let name: String
+    let parent: Descriptor
+    let name: String
 
     /// Makes a cgroup below `parent` (a host path).
     public init(make name: String, in parentPath: String) throws(KernelError) {
@@ -152,7 +152,7 @@ public struct Cgroup: ~Copyable {
     }
 
     /// A list of CPUs as the kernel may write it in another way: in order, with what adjoins put together.
-    private static func cpuRanges(_ text: String) -> [ClosedRange<UInt32>]? {
+    static func cpuRanges(_ text: String) -> [ClosedRange<UInt32>]? {
         var ranges: [ClosedRange<UInt32>] = []
         for part in text.split(whereSeparator: { $0 == "," || $0 == "\n" }) {
             let ends = part.split(separator: "-", omittingEmptySubsequences: false).map { UInt32($0) }

@@ -85,6 +85,10 @@ public struct Descriptor: ~Copyable {
         }
     }
 
+    /// Whether a number that came by inheritance is open. Only before this process opens anything itself does the
+    /// answer mean what the caller left open.
+    public static func isOpen(_ number: Int32) -> Bool { fcntl(number, F_GETFD) >= 0 }
+
     /// For a descriptor that came by inheritance: it goes no further.
     public borrowing func setCloseOnExec() throws(KernelError) {
         try KernelError.check(codex_set_close_on_exec(number), "fcntl")

@@ -46,6 +46,8 @@ public enum LaunchMessage: ~Copyable {
     case root(Descriptor)
     /// Its filter's listener, at ``LaunchStep/seccompToldOf(_:)``. It does not wait.
     case listener(Descriptor)
+    /// At ``LaunchStep/ready``, where it waits.
+    case ready
     /// execve happened, or the child is gone.
     case finished
 }
@@ -187,6 +189,7 @@ public struct Child: ~Copyable {
             return .entered(pid: message.pid, Descriptor(owning: message.descriptor))
         case CODEX_MESSAGE_LISTENER.rawValue where message.descriptor >= 0:
             return .listener(Descriptor(owning: message.descriptor))
+        case CODEX_MESSAGE_READY.rawValue: return .ready
         case CODEX_MESSAGE_ROOT.rawValue where message.descriptor >= 0:
             return .root(Descriptor(owning: message.descriptor))
         default:

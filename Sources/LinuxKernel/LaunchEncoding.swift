@@ -68,6 +68,20 @@ extension LaunchRoom {
         return String(path[end...])
     }
 
+    private mutating func form(_ tuning: LaunchTuning) -> codex_step {
+        let tune = { (room: inout LaunchRoom, which: Int, a: UInt64, bytes: [UInt8]) in
+            room.form(CODEX_STEP_TUNE, flags: UInt32(which), a: a, bytes: bytes)
+        }
+        switch tuning {
+        case .affinity(let mask): return tune(&self, CODEX_TUNE_AFFINITY, 0, mask)
+        case .scheduler(let attributes): return tune(&self, CODEX_TUNE_SCHEDULER, 0, attributes)
+        case .ioPriority(let value): return tune(&self, CODEX_TUNE_IO_PRIORITY, UInt64(value), [])
+        case .personality(let value): return tune(&self, CODEX_TUNE_PERSONALITY, UInt64(value), [])
+        case .memoryPolicy(let mode, let nodes): return tune(&self, CODEX_TUNE_MEMORY, UInt64(mode), nodes)
+        case .domainName(let name): return tune(&self, CODEX_TUNE_DOMAIN_NAME, 0, Array(name.utf8))
+        }
+    }
+
     private static var recursive: UInt32 { 0x8000 }  // AT_RECURSIVE
 
     private mutating func encode(_ step: LaunchStep) -> codex_step {
@@ -82,8 +96,10 @@ extension LaunchRoom {
             return form(CODEX_STEP_OPEN, slot: slot, a: device, b: inode, path: path)
         case .openDevice(let path, let number, let slot):
             return form(CODEX_STEP_OPEN_DEVICE, slot: slot, a: number, path: path)
-        case .cloneTree(let source, let recursive, let slot):
-            return form(CODEX_STEP_CLONE_TREE, slot: slot, source: source, flags: recursive ? Self.recursive : 0)
+        case .cloneTree(let source, let recursive, let slot, let slave):
+            return form(
+                CODEX_STEP_CLONE_TREE, slot: slot, source: source, flags: recursive ? Self.recursive : 0,
+                a: slave ? 1 : 0)
         case .newFileSystem(let type, let options, let attributes, let working, let slot):
             var bytes: [UInt8] = []
             for option in options { bytes += Array(option.key.utf8) + [0] + Array(option.value.utf8) + [0] }
@@ -93,7 +109,7 @@ extension LaunchRoom {
             return form(
                 CODEX_STEP_MOUNT_ATTR, source: source, flags: recursive ? Self.recursive : 0, a: set.rawValue,
                 b: clear.rawValue)
-        case .enterHost(let source): return form(CODEX_STEP_ENTER_HOST, source: source)
+        case .enterHost(let source, let path): return form(CODEX_STEP_ENTER_HOST, source: source, path: path)
         case .useRoot(let source): return form(CODEX_STEP_USE_ROOT, source: source)
         case .attach(let source, let path, let target, let within):
             return form(
@@ -149,8 +165,31 @@ extension LaunchRoom {
         case .enter: return form(CODEX_STEP_ENTER)
         case .openTerminals(let path, let slot): return form(CODEX_STEP_OPEN_DEVPTS, slot: slot, path: path)
         case .outlive: return form(CODEX_STEP_OUTLIVE)
-        case .awaitStart(let pipe): return form(CODEX_STEP_AWAIT, source: pipe)
+        case .awaitStart(let pipe, let outcome): return form(CODEX_STEP_AWAIT, slot: outcome, source: pipe)
+        case .ready: return form(CODEX_STEP_READY)
+        case .hook(let hook):
+            let (argv, envp) = (keep(hook.arguments), keep(hook.environment))
+            let address = { (list: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) in
+                UInt64(UInt(bitPattern: list))
+            }
+            let tail = [UInt8](repeating: 0x20, count: Int(CODEX_HOOK_TAIL))
+            return form(
+                CODEX_STEP_HOOK, flags: hook.seconds, a: address(argv), b: address(envp), path: hook.path,
+                bytes: Array(hook.stateBeforePid.utf8) + tail)
         case .capabilitySets(let sets): return form(CODEX_STEP_CAPABILITY_SETS, bytes: sets.bytes)
+        case .preserve(let count): return form(CODEX_STEP_PRESERVE, a: UInt64(count))
+        case .tune(let tuning): return form(tuning)
+        case .propagation(let source, let kind, let recursive):
+            return form(CODEX_STEP_PROPAGATION, source: source, flags: recursive ? 1 : 0, a: kind.rawValue)
+        case .makeNode(let node, let mustExist, let within):
+            return form(
+                CODEX_STEP_MAKE_NODE, slot: mustExist ? Slot(0) : nil, flags: node.kind.bits | node.mode,
+                a: node.number, b: UInt64(node.uid) | UInt64(node.gid) << 32, within: within,
+                path: below(node.path, within))
+        case .copyUp(let source, let path, let keepsMode, let within):
+            return form(
+                CODEX_STEP_COPY_UP, source: source, flags: keepsMode ? 1 : 0, within: within,
+                path: below(path, within))
         case .execute: return form(CODEX_STEP_EXEC)
         }
     }

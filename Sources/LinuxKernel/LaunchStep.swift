@@ -64,10 +64,11 @@ public enum LaunchStep: Hashable, Sendable {
     case unshare(UInt64)
     case open(hostPath: String, device: UInt64, inode: UInt64, into: Slot)
     case openDevice(hostPath: String, number: UInt64, into: Slot)
-    case cloneTree(Slot, recursive: Bool, into: Slot)
+    case cloneTree(Slot, recursive: Bool, into: Slot, slave: Bool = false)
     case newFileSystem(String, options: [MountOption], attributes: MountAttributes, workingFolder: Slot?, into: Slot)
     case mountAttributes(Slot, set: MountAttributes, clear: MountAttributes, recursive: Bool)
-    case enterHost(Slot)
+    /// - at: where the host has it; nil: over its root.
+    case enterHost(Slot, at: String? = nil)
     case useRoot(Slot?)
     case attach(Slot, at: String, MountTarget, within: Slot? = nil)
     case mask(String, null: Slot, empty: Slot, within: Slot)
@@ -103,8 +104,20 @@ public enum LaunchStep: Hashable, Sendable {
     case openTerminals(String, into: Slot)
     case outlive
     /// Tells the parent that all is done but execve, lets it end, and waits for a byte on a pipe.
-    case awaitStart(Slot)
+    /// A failure after that byte is told on `outcome`, which closes with execve.
+    case awaitStart(Slot, outcome: Slot)
+    /// Tells the parent that all is made but the new root is not yet entered, and waits for it.
+    case ready
+    case hook(LaunchHook)
     case capabilitySets(CapabilitySets)
+    /// So many descriptors of the caller's, from 3 on, are the program's too.
+    case preserve(Int)
+    case tune(LaunchTuning)
+    case propagation(Slot, MountPropagation, recursive: Bool)
+    /// - Parameter mustExist: nothing is made, for the folder is the host's own.
+    case makeNode(LaunchNode, mustExist: Bool, within: Slot?)
+    /// Fills a new file system with what the root has in its place.
+    case copyUp(Slot, from: String, keepsMode: Bool, within: Slot?)
     case execute
 }
 
@@ -162,7 +175,14 @@ extension LaunchStep {
         case .openTerminals(let path, _): "cannot open a terminal in \(path)"
         case .outlive: "cannot leave the program alone"
         case .awaitStart: "cannot wait for start"
+        case .ready: "cannot report to codex32"
+        case .hook(let hook): "the \(hook.kind) hook \(hook.path) failed"
         case .capabilitySets: "cannot set the capabilities"
+        case .preserve: "cannot pass descriptors on"
+        case .tune(let tuning): "cannot set \(tuning.name)"
+        case .propagation: "cannot set the propagation of a mount"
+        case .makeNode(let node, _, _): "cannot make the device \(node.path)"
+        case .copyUp(_, let path, _, _): "cannot copy \(path) up"
         case .execute: "cannot run"
         }
     }

@@ -5,19 +5,26 @@ internal import Glibc
 /// here and hands them to its child by descriptor.
 extension Descriptor {
     /// A private copy of the mount at this descriptor (open_tree(2), Linux 5.2).
-    public borrowing func cloneMount(recursive: Bool) throws(KernelError) -> Descriptor {
+    /// - Parameter keepsPeers: what is mounted where it comes from, or on it, shows on the other side too.
+    public borrowing func cloneMount(recursive: Bool, keepsPeers: Bool = false) throws(KernelError) -> Descriptor {
         // OPEN_TREE_CLONE, AT_EMPTY_PATH, AT_RECURSIVE
         let flags: UInt32 = 1 | 0x1000 | (recursive ? 0x8000 : 0)
         let tree = Descriptor(owning: try KernelError.check(codex_open_tree(number, "", flags), "open_tree"))
         // On most machines "/" is a shared mount, and so would this be a peer of the host's.
-        try KernelError.check(codex_mount_private(tree.number), "mount_setattr")
+        if !keepsPeers { try KernelError.check(codex_mount_private(tree.number), "mount_setattr") }
         return tree
     }
 
     /// Changes a cloned mount (mount_setattr(2), Linux 5.12).
-    public borrowing func setMountAttributes(_ set: MountAttributes, recursive: Bool) throws(KernelError) {
+    public borrowing func setMountAttributes(
+        _ set: MountAttributes, clear: MountAttributes = [], recursive: Bool
+    ) throws(KernelError) {
         let flags: UInt32 = 0x1000 | (recursive ? 0x8000 : 0)
-        try KernelError.check(codex_mount_setattr(number, "", flags, set.rawValue, 0, -1), "mount_setattr")
+        try KernelError.check(codex_mount_setattr(number, "", flags, set.rawValue, clear.rawValue, -1), "mount_setattr")
+    }
+
+    public borrowing func setPropagation(_ kind: MountPropagation, recursive: Bool) throws(KernelError) {
+        try KernelError.check(codex_mount_propagation(number, kind.rawValue, recursive ? 1 : 0), "mount_setattr")
     }
 
     /// Shows the files of a cloned mount with the owners that a user namespace gives them

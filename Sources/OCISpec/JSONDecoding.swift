@@ -77,7 +77,14 @@ public struct JSONObject {
     /// The members of an object whose values are all strings, in their order.
     public func pairs() throws(DocumentError) -> [(name: String, value: String)] {
         var list: [(name: String, value: String)] = []
-        for member in members { list.append((member.name, try required(member.name))) }
+        list.reserveCapacity(members.count)
+        // Not by name: each would be looked for among all, and there may be very many.
+        for member in members {
+            guard case .string(let text) = member.value else {
+                throw DocumentError(path(member.name), member.value == .null ? "is missing" : "must be a string")
+            }
+            list.append((member.name, text))
+        }
         return list
     }
 

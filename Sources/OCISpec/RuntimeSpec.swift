@@ -5,18 +5,20 @@
 public struct RuntimeSpec: Equatable, Sendable {
     /// config.md, "Specification version".
     public let version: String
-    public let process: SpecProcess
+    public var process: SpecProcess
     /// config.md, "Root".
     public let rootPath: String
     public let rootReadOnly: Bool
     public let hostname: String?
+    public let domainName: String?
     public let mounts: [SpecMount]
+    public let hooks: SpecHooks
     public let annotations: [JSON.Member]
     public let linux: SpecLinux
 
     public init(_ json: JSON) throws(DocumentError) {
         let top = try JSONObject(json, at: "")
-        try top.refuse(["domainname", "solaris", "windows", "vm", "zos", "freebsd"])
+        try top.refuse(["solaris", "windows", "vm", "zos", "freebsd"])
         try top.allow(only: [
             "ociVersion", "process", "root", "hostname", "mounts", "annotations", "linux", "hooks", "domainname",
             "solaris", "windows", "vm", "zos", "freebsd",
@@ -30,19 +32,11 @@ public struct RuntimeSpec: Equatable, Sendable {
         rootPath = try root.filePath("path")
         rootReadOnly = try root.bool("readonly") ?? false
         hostname = try top.text("hostname")
+        domainName = try top.text("domainname").flatMap { $0.isEmpty ? nil : $0 }
         var mounts: [SpecMount] = []
         for mount in try top.objects("mounts") { mounts.append(try SpecMount(mount)) }
         self.mounts = mounts
-        if let hooks = try top.object("hooks") {
-            let names = [
-                "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
-            ]
-            try hooks.allow(only: Set(names))
-            for name in names {
-                if try hooks.objects(name).isEmpty { continue }
-                throw DocumentError("hooks.\(name)", "hooks are not supported yet")
-            }
-        }
+        hooks = if let given = try top.object("hooks") { try SpecHooks(given) } else { SpecHooks() }
         var annotations: [JSON.Member] = []
         if let given = try top.object("annotations") {
             for pair in try given.pairs() { annotations.append(JSON.Member(pair.name, .string(pair.value))) }
@@ -61,26 +55,28 @@ public struct SpecProcess: Equatable, Sendable {
         public let hard: UInt64
     }
 
-    public let terminal: Bool
+    public var terminal: Bool
     /// Rows and columns; nil: as the kernel makes it.
     public let consoleSize: (rows: UInt16, columns: UInt16)?
-    public let uid: UInt32
-    public let gid: UInt32
+    public var uid: UInt32
+    public var gid: UInt32
     public let umask: UInt32?
-    public let groups: [UInt32]
-    public let arguments: [String]
-    public let environment: [String]
-    public let folder: String
+    public var groups: [UInt32]
+    public var arguments: [String]
+    public var environment: [String]
+    public var folder: String
     /// By the names of the five sets, "bounding" and so on; nil: none were given.
-    public let capabilities: [String: [String]]
+    public var capabilities: [String: [String]]
     public let limits: [Limit]
-    public let noNewPrivileges: Bool
+    public var noNewPrivileges: Bool
     public let oomScoreAdjustment: Int64?
+    public let scheduler: SpecScheduler?
+    public let ioPriority: SpecIOPriority?
+    public let affinity: SpecAffinity?
 
-    init(_ object: JSONObject) throws(DocumentError) {
-        try object.refuse([
-            "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity", "commandLine",
-        ])
+    /// - Parameter object: `process` of a configuration, or what `exec --process` names, which has the same form.
+    public init(_ object: JSONObject) throws(DocumentError) {
+        try object.refuse(["apparmorProfile", "selinuxLabel", "commandLine"])
         try object.allow(only: [
             "terminal", "consoleSize", "user", "args", "env", "cwd", "capabilities", "rlimits", "noNewPrivileges",
             "oomScoreAdj", "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity",
@@ -136,6 +132,9 @@ public struct SpecProcess: Equatable, Sendable {
             limits.append(Limit(type: type, soft: soft, hard: hard))
         }
         self.limits = limits
+        scheduler = if let given = try object.object("scheduler") { try SpecScheduler(given) } else { nil }
+        ioPriority = if let given = try object.object("ioPriority") { try SpecIOPriority(given) } else { nil }
+        affinity = if let given = try object.object("execCPUAffinity") { try SpecAffinity(given) } else { nil }
         noNewPrivileges = try object.bool("noNewPrivileges") ?? false
         oomScoreAdjustment = try object.integer("oomScoreAdj")
         if let value = oomScoreAdjustment, !(-1000...1000).contains(value) {
@@ -156,10 +155,12 @@ public struct SpecMount: Equatable, Sendable {
     public let type: String
     public let source: String
     public let options: [String]
+    /// Of its own, for the owners of its files; empty: none were given.
+    public let uidMappings: [SpecLinux.Mapping]
+    public let gidMappings: [SpecLinux.Mapping]
     public let place: String
 
     init(_ object: JSONObject) throws(DocumentError) {
-        try object.refuse(["uidMappings", "gidMappings"])
         try object.allow(only: ["destination", "type", "source", "options", "uidMappings", "gidMappings"])
         place = object.place
         destination = try object.filePath("destination")
@@ -169,6 +170,11 @@ public struct SpecMount: Equatable, Sendable {
         type = try object.text("type") ?? ""
         source = try object.text("source") ?? ""
         options = try object.texts("options")
+        uidMappings = try SpecLinux.mappings(object, "uidMappings")
+        gidMappings = try SpecLinux.mappings(object, "gidMappings")
+        guard uidMappings.isEmpty == gidMappings.isEmpty else {
+            throw DocumentError(place, "needs both uidMappings and gidMappings, or neither")
+        }
     }
 }
 

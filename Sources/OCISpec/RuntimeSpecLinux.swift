@@ -18,19 +18,22 @@ public struct SpecLinux: Equatable, Sendable {
     public let uidMappings: [Mapping]
     public let gidMappings: [Mapping]
     public let cgroupsPath: String?
-    /// Limits that need a cgroup, by name: what was asked and must be enforced or refused.
-    public let resources: [String]
+    /// What needs a cgroup, and must be enforced or refused.
+    public let resources: SpecResources
     public let seccomp: SeccompProfile?
     /// The same as text, for the cache of compiled filters.
     public let seccompText: [UInt8]
     public let sysctl: [(name: String, value: String)]
     public let maskedPaths: [String]
     public let readOnlyPaths: [String]
+    /// "rshared" and so on; nil: private.
+    public let rootPropagation: String?
+    public let devices: [SpecDevice]
+    public let personality: SpecPersonality?
+    public let memoryPolicy: SpecMemoryPolicy?
 
     init(_ object: JSONObject) throws(DocumentError) {
-        try object.refuse([
-            "netDevices", "timeOffsets", "devices", "mountLabel", "personality", "memoryPolicy", "intelRdt",
-        ])
+        try object.refuse(["netDevices", "timeOffsets", "mountLabel", "intelRdt"])
         try object.allow(only: [
             "namespaces", "uidMappings", "gidMappings", "devices", "cgroupsPath", "resources", "seccomp", "sysctl",
             "maskedPaths", "readonlyPaths", "rootfsPropagation", "netDevices", "timeOffsets", "mountLabel",
@@ -54,17 +57,7 @@ public struct SpecLinux: Equatable, Sendable {
         uidMappings = try SpecLinux.mappings(object, "uidMappings")
         gidMappings = try SpecLinux.mappings(object, "gidMappings")
         cgroupsPath = try object.text("cgroupsPath").flatMap { $0.isEmpty ? nil : $0 }
-        let limits = [
-            "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified", "devices",
-        ]
-        let asked = try object.part("resources")
-        try asked.allow(only: Set(limits))
-        resources = limits.filter {
-            switch asked.value($0) {
-            case nil, .object([]), .array([]): false
-            default: true
-            }
-        }
+        resources = try SpecResources(try object.part("resources"))
         if let seccomp = object.value("seccomp") {
             do throws(DocumentError) { self.seccomp = try SeccompProfile(seccomp) } catch {
                 throw DocumentError("linux.seccomp.\(error.place)", error.why)
@@ -80,13 +73,19 @@ public struct SpecLinux: Equatable, Sendable {
         }
         maskedPaths = try object.texts("maskedPaths")
         readOnlyPaths = try object.texts("readonlyPaths")
-        switch try object.string("rootfsPropagation") ?? "" {
-        case "", "private", "rprivate": break
-        default: throw DocumentError("linux.rootfsPropagation", "only private is supported yet")
-        }
+        let propagation = try object.string("rootfsPropagation") ?? ""
+        let kinds = ["shared", "slave", "private", "unbindable"]
+        guard propagation.isEmpty || kinds.contains(propagation) || kinds.contains(where: { "r" + $0 == propagation })
+        else { throw DocumentError("linux.rootfsPropagation", "must be shared, slave, private or unbindable") }
+        rootPropagation = propagation.isEmpty ? nil : propagation
+        var devices: [SpecDevice] = []
+        for entry in try object.objects("devices") { devices.append(try SpecDevice(entry)) }
+        self.devices = devices
+        personality = if let given = try object.object("personality") { try SpecPersonality(given) } else { nil }
+        memoryPolicy = if let given = try object.object("memoryPolicy") { try SpecMemoryPolicy(given) } else { nil }
     }
 
-    private static func mappings(_ object: JSONObject, _ name: String) throws(DocumentError) -> [Mapping] {
+    static func mappings(_ object: JSONObject, _ name: String) throws(DocumentError) -> [Mapping] {
         var list: [Mapping] = []
         for entry in try object.objects(name) {
             try entry.allow(only: ["containerID", "hostID", "size"])

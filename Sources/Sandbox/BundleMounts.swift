@@ -7,6 +7,10 @@ extension BundlePlan {
         var attributes: MountAttributes = []
         var recursive: Bool?
         var data: [MountOption] = []
+        var bind = BundleBind(recursive: false)
+        /// "idmap" or "ridmap".
+        var ownersRecursive: Bool?
+        var copiesUp = false
     }
 
     /// The options with a value, or without, that are the file system's own, by its type.
@@ -33,8 +37,16 @@ extension BundlePlan {
             case "noatime": result.attributes.insert(.noAccessTime)
             case "strictatime": result.attributes.insert(MountAttributes(rawValue: 0x20))  // MOUNT_ATTR_STRICTATIME
             case "nodiratime": result.attributes.insert(MountAttributes(rawValue: 0x80))  // MOUNT_ATTR_NODIRATIME
-            case "defaults", "relatime", "atime", "private", "rprivate": break
+            case "defaults", "relatime", "atime": break
+            case "idmap": result.ownersRecursive = false
+            case "ridmap": result.ownersRecursive = true
+            case "tmpcopyup" where mount.type == "tmpfs": result.copiesUp = true
             default:
+                if let kind = BundlePlan.propagation(option) {
+                    result.bind.propagation = kind
+                    continue
+                }
+                if BundlePlan.addRecursive(option, to: &result.bind) { continue }
                 let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 guard BundlePlan.own[mount.type]?.contains(String(parts[0])) ?? false, parts.count < 2 || parts[1] != ""
                 else {
@@ -72,11 +84,37 @@ extension BundlePlan {
                 try Descriptor.status(ofPath: mount.source)
             }
             isFile = status.kind != .folder
-            tree = bind(mount.source, recursive: options.recursive ?? false, options.attributes)
+            var wanted = options.bind
+            wanted.recursive = options.recursive ?? false
+            wanted.attributes = options.attributes
+            wanted.owners = try owners(mount, options.ownersRecursive)
+            wanted.ownersRecursive = options.ownersRecursive ?? false
+            guard !options.copiesUp else {
+                throw BundlePlan.wrong("\(mount.place).options", "tmpcopyup says nothing for a bind mount")
+            }
+            tree = try bind(mount.source, wanted, place: mount.place)
             if target == "/dev" { devicesGiven = true }
         } else {
+            guard options.ownersRecursive == nil, mount.uidMappings.isEmpty else {
+                throw BundlePlan.wrong(mount.place, "only the owners of a bind mount can be mapped")
+            }
             tree = slot()
             try fileSystem(mount, options, into: tree)
+            if options.copiesUp {
+                plan.steps.append(
+                    .copyUp(tree, from: target, keepsMode: options.data.contains { $0.key == "mode" }, within: within))
+                if options.attributes.contains(.readOnly) {
+                    plan.steps.append(.mountAttributes(tree, set: .readOnly, clear: [], recursive: false))
+                }
+            }
+            let again = options.bind
+            if !again.recursiveSet.isEmpty || !again.recursiveClear.isEmpty {
+                plan.steps.append(
+                    .mountAttributes(tree, set: again.recursiveSet, clear: again.recursiveClear, recursive: true))
+            }
+            if let kind = again.propagation, kind.value != .isPrivate {
+                plan.steps.append(.propagation(tree, kind.value, recursive: kind.recursive))
+            }
             if target == "/dev/pts", mount.type == "devpts" { terminals = tree }
         }
         let kind: MountTarget = isSystem ? (isFile ? .systemFile : .systemFolder) : (isFile ? .file : .folder)
@@ -89,6 +127,8 @@ extension BundlePlan {
             throw BundlePlan.wrong("\(mount.place).type", "\(mount.type) is not supported yet")
         }
         var (type, attributes, data) = (mount.type, options.attributes, options.data)
+        // Filled before it is closed.
+        if options.copiesUp { attributes.remove(.readOnly) }
         if type == "cgroup" || type == "cgroup2" {
             // Without a cgroup namespace the machine's whole tree would be shown.
             attributes.formUnion([.readOnly, .noSetuid, .noDevices, .noExecute])

@@ -5,12 +5,17 @@ public import OCISpec
 public struct BundlePlan: Sendable {
     public var plan = LaunchPlan(level: .minimal)
     /// What the parent opens: mounts that it clones, and namespaces that are joined.
-    public var clones: [(slot: Slot, path: String, recursive: Bool, attributes: MountAttributes)] = []
+    public var clones: [BundleClone] = []
     public var joined: [(slot: Slot, path: String)] = []
     /// The pipe on which the child waits for `start`.
-    public private(set) var pipe = Slot(0)
+    public internal(set) var pipe = Slot(0)
+    /// The pipe on which `start` learns what became of the child.
+    public internal(set) var outcome = Slot(0)
+    /// What its hooks are told, up to its pid.
+    var hookStates = HookStates()
+    var tightening: BundleTightening?
 
-    let spec: RuntimeSpec
+    var spec: RuntimeSpec
     let rights: CapabilitySet
     /// Mounts of our own directly below the root, from which what stands below them is walked.
     var outer: [String: Slot] = [:]
@@ -20,44 +25,56 @@ public struct BundlePlan: Sendable {
     /// - Parameters:
     ///   - bundle: the folder from which a relative root is taken.
     ///   - rights: the capabilities of the caller.
-    ///   - cgroups: false: the caller said that the container has none of its own.
+    ///   - cgroups: false: the container has none of its own.
+    ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
-        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool
+        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool, preserved: Int = 0,
+        hookStates: HookStates = HookStates(), tightening: BundleTightening? = nil
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
-        // A path is only a place; a limit that is accepted would have to hold, whatever the caller says of cgroups.
-        if cgroups, let path = spec.linux.cgroupsPath { throw BundlePlan.unsupported("linux.cgroupsPath", path) }
-        for name in spec.linux.resources {
-            if !cgroups, name == "devices", try !mayMakeDevices() { continue }
-            throw BundlePlan.unsupported("linux.resources.\(name)", "")
+        self.hookStates = hookStates
+        self.tightening = tightening
+        if tightening != nil { self.spec.tighten() }
+        // A limit that is accepted would have to hold, whatever the caller says of cgroups.
+        for name in cgroups ? [] : spec.linux.resources.names {
+            if name == "devices", try !mayMakeDevices() { continue }
+            throw BundlePlan.unsupported("linux.resources.\(name)")
         }
         pipe = slot()
+        outcome = slot()
         try chooseNamespaces()
         try beginSteps()
-        let root = bind(
-            spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)", recursive: true, [])
-        plan.steps += [.enterHost(root), .useRoot(root)]
+        let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
+        let root = try bind(rootPath, BundleBind(recursive: true), place: "root.path")
+        // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
+        plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
         for mount in spec.mounts { try mountSteps(mount) }
         try sysctlSteps()
         try deviceSteps()
+        try hookSteps()
         plan.steps.append(.pivot)
+        plan.steps += try rootPropagation(root)
         if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
+        if preserved > 0 { plan.steps.append(.preserve(preserved)) }
         try programSteps(keyring: keyring)
     }
 
     /// Podman sends rules for devices with everything. They are in force without a cgroup where the program cannot make
     /// device nodes anyway: it has only those that the configuration gives.
-    private func mayMakeDevices() throws(Problem) -> Bool {
+    public func mayMakeDevices() throws(Problem) -> Bool {
         guard !spec.linux.namespaces.contains(where: { $0.type == "user" }) else { return false }
         guard let right = CapabilitySet(name: "CAP_MKNOD") else { return true }
         return try set("bounding").isSuperset(of: right)
     }
 
-    static func unsupported(_ place: String, _ value: String) -> Problem {
+    /// What its processes may do with devices, the last that fits deciding.
+    public var deviceRules: [DeviceRule] { spec.linux.resources.deviceRules }
+
+    static func unsupported(_ place: String) -> Problem {
         Problem(
-            "cannot use \(place)\(value.isEmpty ? "" : " \(value)")", "cgroups are not supported here yet",
+            "cannot use \(place)", "the container has no cgroup of its own",
             hint: "podman run --cgroups=disabled without limits, or the option --cgroup-manager disabled, asks for none"
         )
     }
@@ -112,14 +129,17 @@ public struct BundlePlan: Sendable {
             uids: uids, gids: gids, byHelper: !mayMap && !single, deniesGroups: !mayMap && single)
     }
 
+    /// Root of the container's user namespace, or the first id that it has.
+    var becomeRoot: LaunchStep {
+        guard let identity = plan.identity else { return .becomeRoot(uid: 0, gid: 0, dropGroups: true) }
+        let uid = identity.hostUID(0) != nil ? 0 : identity.uids.first?.inside ?? 0
+        let gid = identity.hostGID(0) != nil ? 0 : identity.gids.first?.inside ?? 0
+        return .becomeRoot(uid: uid, gid: gid, dropGroups: !identity.deniesGroups)
+    }
+
     private mutating func beginSteps() throws(Problem) {
-        if let identity = plan.identity {
-            let uid = identity.hostUID(0) != nil ? 0 : identity.uids[0].inside
-            let gid = identity.hostGID(0) != nil ? 0 : identity.gids[0].inside
-            plan.steps.append(.becomeRoot(uid: uid, gid: gid, dropGroups: !identity.deniesGroups))
-        } else {
-            plan.steps += [.becomeRoot(uid: 0, gid: 0, dropGroups: true), .privateMounts]
-        }
+        plan.steps.append(becomeRoot)
+        if plan.identity == nil { plan.steps.append(.privateMounts) }
         if let name = spec.hostname, !name.isEmpty {
             guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
                 throw BundlePlan.wrong("hostname", "there is no uts namespace for it")
@@ -127,25 +147,14 @@ public struct BundlePlan: Sendable {
             guard name.utf8.count <= 64 else { throw BundlePlan.wrong("hostname", "is longer than 64 bytes") }
             plan.steps.append(.hostname(name))
         }
+        if let name = spec.domainName {
+            guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
+                throw BundlePlan.wrong("domainname", "there is no uts namespace for it")
+            }
+            guard name.utf8.count <= 64 else { throw BundlePlan.wrong("domainname", "is longer than 64 bytes") }
+            plan.steps.append(.tune(.domainName(name)))
+        }
         if plan.namespaces.contains(.network) { plan.steps.append(.loopback) }
-    }
-
-    /// Root's private folders may be closed to the container's ids, so that the parent clones where it may.
-    mutating func bind(_ path: String, recursive: Bool, _ attributes: MountAttributes) -> Slot {
-        let tree = slot()
-        if plan.identity != nil, rights.contains(.systemAdministration) {
-            clones.append((tree, path, recursive, attributes))
-            return tree
-        }
-        let place = slot()
-        plan.steps += [
-            .open(hostPath: path, device: 0, inode: 0, into: place),
-            .cloneTree(place, recursive: recursive, into: tree),
-        ]
-        if !attributes.isEmpty {
-            plan.steps.append(.mountAttributes(tree, set: attributes, clear: [], recursive: false))
-        }
-        return tree
     }
 
     /// Only what belongs to a namespace of the container's own, and no way out of it.
@@ -165,9 +174,6 @@ public struct BundlePlan: Sendable {
             }
             plan.steps.append(
                 .write(try proc("linux.sysctl"), "sys/" + String(name.map { $0 == "." ? "/" : $0 }), value))
-        }
-        if let adjustment = spec.process.oomScoreAdjustment {
-            plan.steps.append(.write(try proc("process.oomScoreAdj"), "1/oom_score_adj", String(adjustment)))
         }
     }
 
@@ -191,11 +197,13 @@ public struct BundlePlan: Sendable {
                 plan.steps.append(.makeLink("/dev/\(link.name)", to: link.target, within: dev))
             }
         }
+        try ownDeviceSteps()
         let (null, empty) = (slot(), slot())
         plan.steps.append(.openDevice(hostPath: "/dev/null", number: DefaultPaths.deviceNumber(1, 3), into: null))
         for path in spec.linux.maskedPaths {
             plan.steps.append(.mask(path, null: null, empty: empty, within: try below(path, "linux.maskedPaths")))
         }
+        strictMasks(null, empty)
         for path in spec.linux.readOnlyPaths {
             plan.steps.append(.readOnly(path, within: try below(path, "linux.readonlyPaths")))
         }

@@ -18,9 +18,11 @@ extension BundlePlan {
             else { throw BundlePlan.wrong("process.rlimits", "\(limit.type) is not known") }
             plan.steps.append(.resourceLimit(number, soft: limit.soft, hard: limit.hard))
         }
+        plan.steps += try tuningSteps()
         plan.steps.append(.umask(process.umask ?? 0o022))
         plan.steps.append(.changeFolder(process.folder, make: true))
         if keyring { plan.steps.append(.sessionKeyring) }
+        let wall = wallSteps()
 
         let sets = try sets()
         let filter = try filter(sets.effective)
@@ -40,7 +42,11 @@ extension BundlePlan {
         plan.steps.append(.identity(uid: process.uid, gid: process.gid, groups: denied ? nil : process.groups))
         plan.steps.append(.capabilitySets(sets))
         if process.noNewPrivileges { plan.steps.append(.noNewPrivileges) }
-        plan.steps.append(.awaitStart(pipe))
+        if let wall { plan.steps.append(.landlockEnforce(wall)) }
+        plan.steps.append(.awaitStart(pipe, outcome: outcome))
+        plan.steps += hookSteps("startContainer", spec.hooks.startContainer, hookStates.created)
+        // This one knows seccomp(2), which the other need not.
+        if let filter = try strictFilter() { plan.steps.append(.seccomp(filter)) }
         if let filter, process.noNewPrivileges { plan.steps.append(.seccomp(filter)) }
         plan.steps.append(.execute)
     }

@@ -31,6 +31,8 @@ public struct LaunchPlan: Sendable {
     public var arguments: [String] = []
     public var environment: [String] = []
     public var hold = false
+
+    public init(level: IsolationLevel) { self.level = level }
 }
 
 /// A mount source that the parent opens and clones before the start.

@@ -59,11 +59,11 @@ extension LaunchStep {
         case .unshare: "unshare cgroup namespace"
         case .open(let path, _, _, let slot): "open \(path) as #\(slot.index)"
         case .openDevice(let path, _, let slot): "device \(path) as #\(slot.index)"
-        case .cloneTree(let source, _, let slot): "clone #\(source.index) as #\(slot.index)"
+        case .cloneTree(let source, _, let slot, _): "clone #\(source.index) as #\(slot.index)"
         case .newFileSystem(let type, let options, let attributes, _, let slot):
             "new \(type) \((attributes.names + options.map(\.text)).joined(separator: ",")) as #\(slot.index)"
         case .mountAttributes(let slot, let set, _, _): "set \(set.names.joined(separator: ",")) on #\(slot.index)"
-        case .enterHost(let slot): "attach #\(slot.index) over /"
+        case .enterHost(let slot, let path): "attach #\(slot.index) over \(path ?? "/")"
         case .useRoot(let slot): slot.map { "root is #\($0.index)" } ?? "root is the host's"
         case .attach(let slot, let path, _, _): "attach #\(slot.index) at \(path)"
         case .mask(let path, _, _, _): "mask \(path)"
@@ -97,7 +97,14 @@ extension LaunchStep {
         case .openTerminals(let path, _): "open the terminals at \(path)"
         case .outlive: "outlive codex32"
         case .awaitStart: "wait for start"
+        case .ready: "wait for hooks"
+        case .hook(let hook): "hook \(hook.path)"
         case .capabilitySets(let sets): "capabilities \(sets.effective.names.count)"
+        case .preserve(let count): "preserve \(count) descriptors"
+        case .tune(let tuning): "set \(tuning.name)"
+        case .propagation(let slot, let kind, _): "propagation of #\(slot.index) \(kind)"
+        case .makeNode(let node, _, _): "device \(node.path)"
+        case .copyUp(let slot, let path, _, _): "copy \(path) into #\(slot.index)"
         case .execute: "execve"
         }
     }

@@ -200,8 +200,12 @@ public struct Receipt: Sendable {
     }
 
     private func cgroup() -> JSON {
-        guard let place = plan.cgroup else { return .null }
-        var members: [JSON.Member] = [.init("path", .string("\(place.place.path)/\(id)"))]
+        plan.cgroup.map { cgroup(at: "\($0.place.path)/\(id)") } ?? .null
+    }
+
+    /// The files of a cgroup as they were read.
+    public func cgroup(at path: String) -> JSON {
+        var members: [JSON.Member] = [.init("path", .string(path))]
         for (file, value) in held?.cgroup ?? [] { members.append(.init(file, .string(value))) }
         return .object(members)
     }

@@ -1,4 +1,4 @@
-// fault [-p PID] [-s STORE] -o REPORT WHO WHEN ACTION -- COMMAND...
+// fault [-c] [-p PID] [-s STORE] -o REPORT WHO WHEN ACTION -- COMMAND...
 //
 // Runs COMMAND, and lets WHO (client, supervisor, both, child) meet a fault at its WHEN-th call that matters:
 // ACTION is `kill` (SIGKILL before the call is made), or an errno: that call fails with it (`28`), or that one and
@@ -7,6 +7,7 @@
 // on files of STORE are failed. Nothing is needed in codex32 for it: ptrace(2) stops each call at its entry.
 //
 // REPORT gets one line: `hit CALL` or `missed COUNT`. The exit status is COMMAND's, 128+n for a signal.
+// With -c the client's own children are left alone: no supervisor is among them.
 // Once COMMAND has ended, a supervisor that waits for events again is let go.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -35,7 +36,7 @@ struct task {
 static struct task tasks[MOST];
 static const char *store, *report;
 static enum role target;
-static int both, forever, error_number, hit, client_is_gone;
+static int both, childless, forever, error_number, hit, client_is_gone;
 static long when, count;
 
 static void die(const char *what) {
@@ -238,7 +239,8 @@ static void stopped(pid_t pid, int status) {
     if (event == PTRACE_EVENT_FORK || event == PTRACE_EVENT_VFORK || event == PTRACE_EVENT_CLONE) {
         unsigned long born = 0;
         (void)ptrace(PTRACE_GETEVENTMSG, pid, 0, &born);
-        struct task *child = enter((pid_t)born, task->role == SUPERVISOR || task->role == CHILD ? CHILD : FORKED);
+        int is_child = task->role == SUPERVISOR || task->role == CHILD || (childless && task->role == CLIENT);
+        struct task *child = enter((pid_t)born, is_child ? CHILD : FORKED);
         if (child->held) {
             child->held = 0;
             resume(child, 0);
@@ -268,8 +270,9 @@ static void release_idle(void) {
 int main(int argc, char **argv) {
     pid_t other = 0;
     int option;
-    while ((option = getopt(argc, argv, "+p:s:o:")) > 0) {
-        if (option == 'p') other = atoi(optarg);
+    while ((option = getopt(argc, argv, "+cp:s:o:")) > 0) {
+        if (option == 'c') childless = 1;
+        else if (option == 'p') other = atoi(optarg);
         else if (option == 's') store = optarg;
         else if (option == 'o') report = optarg;
         else return 97;

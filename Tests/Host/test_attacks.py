@@ -66,6 +66,9 @@ def test_own_binary_as_interpreter(caller, level, image):
 @pytest.mark.usefixtures("binary_unchanged")
 def test_own_binary_as_pid_1(caller, level, image):
     """With --init, pid 1 is codex32's own code for the whole run: its file must not be writable through /proc."""
+    if b"/ld-linux" in caller.binary.read_bytes()[:4096]:
+        # A dynamic pid 1 maps the machine's own libraries, and at minimal this would write into them.
+        pytest.skip("for the static binary only: make build")
     script = (
         "for file in /proc/1/exe /proc/1/map_files/*; do (echo attack >> $file) 2>/dev/null && echo written $file; done;"
         "(cat /proc/1/exe > /tmp/copy) 2>/dev/null; ls /proc/1/fd 2>/dev/null"

@@ -28,6 +28,9 @@ def without_landlock(place):
 @pytest.fixture
 def owned(caller, folder, without_landlock):
     """A caller whose codex32 is its own, or anybody's to write, on a kernel without Landlock."""
+    if b"/ld-linux" in caller.binary.read_bytes()[:4096]:
+        # Its pid 1 maps the machine's own libraries, and what these tests write through /proc would be in them.
+        pytest.skip("for the static binary only: make build")
     binary = folder / "codex32"
     shutil.copyfile(caller.binary, binary)
     caller.own(binary)

@@ -40,12 +40,28 @@ struct RuntimeSpecTests {
 
     @Test func whatIsUnknownOrUnsupportedIsNamed() {
         #expect(place(#","noNewPrivilege":true"#) == "process.noNewPrivilege")
-        #expect(place(#","scheduler":{"policy":"SCHED_FIFO"}"#) == "process.scheduler")
-        #expect(place("", #","hooks":{"poststop":[{"path":"/x"}]}"#) == "hooks.poststop")
-        #expect(place(linux: #"{"personality":{"domain":"LINUX32"}}"#) == "linux.personality")
-        #expect(place(linux: #"{"rootfsPropagation":"shared"}"#) == "linux.rootfsPropagation")
+        #expect(place(#","scheduler":{"policy":"SCHED_FIFO","nice":20}"#) == "process.scheduler.nice")
+        #expect(place("", #","hooks":{"poststop":[{"path":"x"}]}"#) == "hooks.poststop[0].path")
+        #expect(place(linux: #"{"personality":{"domain":"LINUX32","flags":["x"]}}"#) == "linux.personality.flags")
+        #expect(place(linux: #"{"rootfsPropagation":"open"}"#) == "linux.rootfsPropagation")
         #expect(place(linux: #"{"namespaces":[{"type":"moon"}]}"#) == "linux.namespaces[0].type")
         #expect(place(linux: #"{"seccomp":{"defaultAction":"SCMP_ACT_MAYBE"}}"#) == "linux.seccomp.defaultAction")
+    }
+
+    @Test func numbersAreReadAsLists() throws {
+        let given = try spec(#","execCPUAffinity":{"initial":"0-2,7","final":""}"#)
+        #expect(given.process.affinity?.initial == [0, 1, 2, 7] && given.process.affinity?.final == nil)
+        for text in ["1-", "-1", "2-1", "0-4096", ",", "x", "1,,2", "1-2-3"] {
+            #expect(place(#","execCPUAffinity":{"final":"\#(text)"}"#) == "process.execCPUAffinity.final", "\(text)")
+        }
+    }
+
+    @Test func hooksAreReadWhole() throws {
+        let given = try spec(
+            "", #","hooks":{"poststop":[{"path":"/a"},{"path":"/b","args":["x","y"],"env":["A=1"],"timeout":3}]}"#)
+        #expect(given.hooks.poststop.map(\.arguments) == [["/a"], ["x", "y"]])
+        #expect(given.hooks.poststop.map(\.seconds) == [nil, 3] && !given.hooks.isInCreate && !given.hooks.isAtStart)
+        #expect(place("", #","hooks":{"prestart":[{"path":"/a","timeout":0}]}"#) == "hooks.prestart[0].timeout")
     }
 
     @Test func hostileValuesAreRefused() {

@@ -65,18 +65,31 @@ struct ContainerProcess: ~Copyable {
 
     /// What there is to join.
     borrowing func target(_ record: ContainerRecord, outlives: Bool) throws(Problem) -> JoinTarget {
+        let others = otherNamespaces
+        let identity = others.contains(.user) ? try identityMap(record.name) : nil
+        return JoinTarget(
+            namespaces: others, identity: identity, inherited: inherited(record), outlives: outlives)
+    }
+
+    /// Their inodes, as far as the caller may know them.
+    var namespaces: [Namespace: UInt64] {
+        var inodes: [Namespace: UInt64] = [:]
+        for namespace in Namespace.allCases { inodes[namespace] = inode(namespace) }
+        return inodes
+    }
+
+    /// Those that are not this process's own already.
+    var otherNamespaces: Set<Namespace> {
         var others: Set<Namespace> = []
         for namespace in Namespace.allCases {
             // Nil: a kernel without it.
             guard let inode = inode(namespace) else { continue }
             if inode != Namespace.current(namespace) { others.insert(namespace) }
         }
-        let identity = others.contains(.user) ? try identityMap(record.name) : nil
-        return JoinTarget(
-            namespaces: others, identity: identity, inherited: inherited(record), outlives: outlives)
+        return others
     }
 
-    private borrowing func identityMap(_ name: String) throws(Problem) -> IdentityMap {
+    borrowing func identityMap(_ name: String) throws(Problem) -> IdentityMap {
         let (uids, gids, groups) = try explaining("cannot read the ids of \(name)") {
             () throws(KernelError) -> (String, String, String) in
             (

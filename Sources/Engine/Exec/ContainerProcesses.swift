@@ -37,7 +37,7 @@ struct ContainerProcesses {
         let namespace: UInt64?
         let isBelowOurs: Bool
     }
-    private let record: ContainerRecord
+    private let cgroup: String?
     private let first: ProcessIdentity
     private let map: [IdentityRange]
     private let users: ExecUser
@@ -48,12 +48,17 @@ struct ContainerProcesses {
                 "cannot show the processes of \(record.name)", "it is \(record.state.kind.rawValue)",
                 hint: "codex32 start \(record.name)")
         }
-        self.record = record
+        self.init(first, cgroup: record.cgroup, process: try? ContainerProcess.open(record))
+    }
+
+    /// Of a container of a bundle's.
+    init(_ first: ProcessIdentity) { self.init(first, cgroup: nil, process: ContainerProcess(first)) }
+
+    private init(_ first: ProcessIdentity, cgroup: String?, process: consuming ContainerProcess?) {
+        self.cgroup = cgroup
         self.first = first
         map = ContainerProcess.ranges((try? Descriptor.contents(of: "/proc/\(first.pid)/uid_map")) ?? "")
-        if let process = try? ContainerProcess.open(record),
-            let root = try? process.folder.open("root", [.pathOnly, .folder])
-        {
+        if let process, let root = try? process.folder.open("root", [.pathOnly, .folder]) {
             users = ExecUser(root: root)
         } else {
             users = ExecUser(passwd: "", group: "")
@@ -64,8 +69,11 @@ struct ContainerProcesses {
         pids(namespace).compactMap(line).sorted { $0.pid < $1.pid }
     }
 
+    /// Those of these that are still there.
+    func lines(of pids: Set<Int32>) -> [ContainerProcessLine] { pids.compactMap(line).sorted { $0.pid < $1.pid } }
+
     private func pids(_ namespace: UInt64?) -> Set<Int32> {
-        if let path = record.cgroup, path.hasPrefix("/sys/fs/cgroup/"),
+        if let path = cgroup, path.hasPrefix("/sys/fs/cgroup/"),
             let text = try? Descriptor.contents(of: "\(path)/cgroup.procs", limit: 8 << 20)
         {
             return Set(text.split(separator: "\n").compactMap { Int32($0) })

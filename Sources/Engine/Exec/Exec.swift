@@ -58,7 +58,7 @@ struct Exec: ~Copyable {
         }
     }
 
-    private init(child: consuming Child, terminal: consuming Descriptor?) {
+    init(child: consuming Child, terminal: consuming Descriptor?) {
         self.child = child
         self.terminal = terminal
     }
@@ -107,6 +107,7 @@ struct Exec: ~Copyable {
                 hasEntered = true
             case .listener: break
             case .root: break  // Its plan has no such step.
+            case .ready: break
             case .held: break
             }
         }

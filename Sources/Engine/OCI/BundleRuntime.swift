@@ -13,6 +13,8 @@ public struct BundleRuntime: Sendable {
         public var consoleSocket: String?
         public var keyring = true
         public var cgroups = true
+        /// `--preserve-fds`.
+        public var preserved = 0
         public init() {}
     }
 
@@ -33,26 +35,31 @@ public struct BundleRuntime: Sendable {
 
     // MARK: create
 
-    /// Makes the container; its process has done everything but execve(2). Returns it as this process's child.
-    public func create(_ id: String, _ creation: Creation) throws(Problem) -> Child {
+    /// Makes the container; its process has done everything but execve(2).
+    public func create(_ id: String, _ creation: Creation) throws(Problem) { _ = try make(id, creation) }
+
+    /// The same, with its process as this one's child.
+    /// - Parameter foreground: its terminal is this process's to serve, where no socket was named.
+    func make(_ id: String, _ creation: Creation, foreground: Bool = false) throws(Problem) -> Exec {
         try BundleRuntime.check(id)
-        // `/proc/self/exe` of the waiting child must not be a way to codex32's own file (CVE-2019-5736).
-        if (try? Machine.runFromReadOnlyMount()) == nil {
-            try explaining("cannot protect codex32's own file") { () throws(KernelError) in
-                try Machine.runFromSealedCopy()
-            }
-        }
+        let preserved = try PreservedDescriptors(asked: creation.preserved, activated: true)
+        try BundleRuntime.protectProgram()
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
-        let spec = try BundleRuntime.spec(in: bundle)
-        if spec.process.terminal != (creation.consoleSocket != nil) {
+        var (spec, text) = try BundleRuntime.spec(in: bundle)
+        spec.process.environment += preserved.environment
+        if spec.process.terminal != (creation.consoleSocket != nil), !(foreground && spec.process.terminal) {
             throw Problem(
                 "cannot make the terminal",
                 spec.process.terminal ? "--console-socket is missing" : "--console-socket without process.terminal",
                 hint: "process.terminal and --console-socket go together")
         }
+        var state = BundleState(spec: spec, id: id, bundle: bundle)
+        if creation.cgroups { state.cgroup = try BundleCgroup.path(spec.linux, id: id) }
+        if state.cgroup != nil { state.devices = try BundleRuntime.digest(spec.linux.resources) }
+        state.tightening = try BundleTightening(spec, usual: BundleRuntime.usualLevel, abi: Machine.landlockABI)
         let plan = try BundlePlan(
-            spec, bundle: bundle, rights: .effective, cgroups: creation.cgroups, keyring: creation.keyring)
-        let state = BundleState(spec: spec, id: id, bundle: bundle)
+            spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring,
+            preserved: preserved.count, hookStates: state.hookStates, tightening: state.tightening)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
@@ -62,9 +69,14 @@ public struct BundleRuntime: Sendable {
             let folder = try explaining("cannot make the container \(id)") { () throws(KernelError) in
                 try states.open(id, [.read, .folder, .noFollow])
             }
+            try explaining("cannot make the container \(id)") { () throws(KernelError) in
+                try folder.open(BundleState.configuration, [.write, .create, .exclusive]).write(bytes: text)
+            }
             return try launch(plan, state, spec, creation, folder)
         } catch {
             try? states.removeTree(id)
+            // A hook that fails ends the container, and its life goes on as after any end (runtime.md, "Lifecycle").
+            if spec.hooks.isInCreate { _ = BundleHooks.poststop(spec.hooks, state) }
             throw error
         }
     }
@@ -72,7 +84,7 @@ public struct BundleRuntime: Sendable {
     private func launch(
         _ bundle: BundlePlan, _ state: BundleState, _ spec: RuntimeSpec, _ creation: Creation,
         _ folder: borrowing Descriptor
-    ) throws(Problem) -> Child {
+    ) throws(Problem) -> Exec {
         var state = state
         let what = "cannot make the container \(state.id)"
         var sources = try BundleSources(bundle)
@@ -81,45 +93,77 @@ public struct BundleRuntime: Sendable {
             try folder.replace(BundleState.file, with: state.json.text(), durable: false)
             try folder.makePipe(BundleState.pipe)
             sources.take(try folder.open(BundleState.pipe, [.readWrite, .noFollow]), in: bundle.pipe)
+            try folder.makePipe(BundleState.outcome)
+            sources.take(try folder.open(BundleState.outcome, [.readWrite, .noFollow]), in: bundle.outcome)
         }
         let plan = bundle.plan
         let input = LaunchInput(
             namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount, standard: (0, 1, 2),
             terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
             environment: plan.environment)
+        try BundleRuntime.adjustOOMScore(spec.process)
         Machine.setDumpable(true)  // As in ``Start``: its maps could not be written else.
-        let child = try BundleRuntime.clone(input, sources)
+        // The state names it already: whoever deletes what a killed `create` left finds it.
+        var group: Cgroup?
+        if let path = state.cgroup { group = try BundleCgroup.make(path, spec.linux.resources) }
         do throws(Problem) {
-            if let identity = plan.identity { try Start.map(child, identity) }
-            try Start.tell { () throws(KernelError) in try child.go() }
-            try BundleRuntime.converse(child, plan, &state, spec, creation, folder)
+            let child = try BundleRuntime.clone(input, sources, group)
+            do throws(Problem) {
+                if let identity = plan.identity { try Start.map(child, identity) }
+                try Start.tell { () throws(KernelError) in try child.go() }
+                let terminal = try BundleRuntime.converse(child, bundle, &state, spec, creation, folder, group)
+                _ = consume lock
+                return Exec(child: child, terminal: terminal)
+            } catch {
+                child.kill()
+                throw error
+            }
         } catch {
-            child.kill()
+            if let path = state.cgroup { try? BundleCgroup.remove(path, what) }
             throw error
         }
-        _ = consume lock
-        return child
     }
 
-    private static func clone(_ input: LaunchInput, _ sources: borrowing BundleSources) throws(Problem) -> Child {
-        do throws(KernelError) { return try Child.launch(input, sources: sources.numbers, cgroup: nil) } catch {
-            throw Start.unborn(error)
-        }
+    private static func clone(
+        _ input: LaunchInput, _ sources: borrowing BundleSources, _ cgroup: borrowing Cgroup?
+    ) throws(Problem) -> Child {
+        do throws(KernelError) {
+            switch cgroup {
+            case .some(let group):
+                let folder: Descriptor? = try group.folder.duplicate()
+                return try Child.launch(input, sources: sources.numbers, cgroup: folder)
+            case .none: return try Child.launch(input, sources: sources.numbers, cgroup: nil)
+            }
+        } catch { throw Start.unborn(error) }
     }
 
     /// Answers the child until it waits for `start` and needs this process no longer.
     private static func converse(
-        _ child: borrowing Child, _ plan: LaunchPlan, _ state: inout BundleState, _ spec: RuntimeSpec,
-        _ creation: Creation, _ folder: borrowing Descriptor
-    ) throws(Problem) {
+        _ child: borrowing Child, _ bundle: BundlePlan, _ state: inout BundleState, _ spec: RuntimeSpec,
+        _ creation: Creation, _ folder: borrowing Descriptor, _ cgroup: borrowing Cgroup?
+    ) throws(Problem) -> Descriptor? {
+        let plan = bundle.plan
+        var terminal: Descriptor?
         let what = "cannot make the container \(state.id)"
         while true {
             let message = try explaining(what) { () throws(KernelError) in try child.receive() }
             switch consume message {
             case .failed(let step, let error, let detail): throw failure(plan, step, error, detail)
             case .unborn(let error): throw Start.unborn(error)
-            case .terminal(let master): try hand(master, to: creation.consoleSocket ?? "", spec.process.consoleSize)
+            case .terminal(let master):
+                if let socket = creation.consoleSocket {
+                    try hand(master, to: socket, spec.process.consoleSize)
+                } else {
+                    size(master, spec.process.consoleSize)
+                    terminal = consume master
+                }
+            case .ready: try BundleHooks.create(spec.hooks, state, pid: child.pid)
             case .held:
+                // Not before: its own device nodes are made by now, and nothing of the container's has run.
+                switch cgroup {
+                case .some(let group): try BundleCgroup.attach(bundle, to: group)
+                case .none: break
+                }
                 state.process = ProcessIdentity(of: child.pid)
                 let text = state.json.text()
                 try explaining(what) { () throws(KernelError) in
@@ -128,7 +172,7 @@ public struct BundleRuntime: Sendable {
                 if let file = creation.pidFile { try write(child.pid, to: file) }
             case .finished:
                 guard state.process?.isAlive ?? false else { throw Problem(what, "its process has ended") }
-                return
+                return terminal
             case .entered: break
             case .listener: break
             case .root: break
@@ -138,10 +182,20 @@ public struct BundleRuntime: Sendable {
     }
 
     /// The callers know some failures by their words.
-    private static func failure(_ plan: LaunchPlan, _ step: Int?, _ error: KernelError, _ detail: String) -> Problem {
-        guard let step, plan.steps.indices.contains(step), case .awaitStart = plan.steps[step] else {
+    static func failure(_ plan: LaunchPlan, _ step: Int?, _ error: KernelError, _ detail: String) -> Problem {
+        guard let step, plan.steps.indices.contains(step) else {
             return LaunchFailure.problem(plan, step: step, error, detail: detail)
         }
+        if case .hook = plan.steps[step] {
+            return Problem(plan.steps[step].purpose, detail.isEmpty ? error.reason : detail)
+        }
+        guard case .awaitStart = plan.steps[step] else {
+            return LaunchFailure.problem(plan, step: step, error, detail: detail)
+        }
+        return notRun(plan, error) ?? LaunchFailure.problem(plan, step: step, error, detail: detail)
+    }
+
+    static func notRun(_ plan: LaunchPlan, _ error: KernelError) -> Problem? {
         let program = plan.arguments[0]
         switch error.number {
         case Errno.missing:
@@ -151,14 +205,23 @@ public struct BundleRuntime: Sendable {
                     ? "no such file or directory" : "executable file not found in $PATH: no such file or directory",
                 status: 127)
         case Errno.denied: return Problem("cannot run \(program)", "permission denied", status: 126)
-        default: return LaunchFailure.problem(plan, step: step, error, detail: detail)
+        default: return nil
         }
     }
 
-    private static func hand(
-        _ master: consuming Descriptor, to path: String, _ size: (rows: UInt16, columns: UInt16)?
+    /// Of a terminal that this process serves.
+    static func size(_ master: borrowing Descriptor, _ given: (rows: UInt16, columns: UInt16)?) {
+        if let given {
+            TerminalSize(rows: given.rows, columns: given.columns).apply(to: master)
+        } else {
+            StandardStream.input.copySize(to: master)
+        }
+    }
+
+    static func hand(
+        _ master: consuming Descriptor, to path: String, _ given: (rows: UInt16, columns: UInt16)?
     ) throws(Problem) {
-        if let size { TerminalSize(rows: size.rows, columns: size.columns).apply(to: master) }
+        if let given { TerminalSize(rows: given.rows, columns: given.columns).apply(to: master) }
         let (folder, name) = split(path)
         try explaining("cannot use the console socket \(path)") { () throws(KernelError) in
             try Descriptor.open(folder, [.pathOnly, .folder]).sendConsole(master, to: name)
@@ -166,7 +229,7 @@ public struct BundleRuntime: Sendable {
     }
 
     /// Whole before anybody sees it: the callers read it when `create` ends, and some before.
-    private static func write(_ pid: Int32, to path: String) throws(Problem) {
+    static func write(_ pid: Int32, to path: String) throws(Problem) {
         let (folder, name) = split(path)
         try explaining("cannot write \(path)") { () throws(KernelError) in
             try Descriptor.open(folder, [.read, .folder]).replace(name, with: String(pid), mode: 0o644, durable: false)
@@ -178,7 +241,8 @@ public struct BundleRuntime: Sendable {
         return (slash == path.startIndex ? "/" : String(path[..<slash]), String(path[path.index(after: slash)...]))
     }
 
-    private static func spec(in bundle: String) throws(Problem) -> RuntimeSpec {
+    /// With its text: the bundle's file may be another one later.
+    private static func spec(in bundle: String) throws(Problem) -> (RuntimeSpec, [UInt8]) {
         let path = "\(bundle)/config.json"
         let bytes = try explaining("cannot read \(path)") { () throws(KernelError) in
             // Regular, before it is read: a pipe would never end.
@@ -186,7 +250,7 @@ public struct BundleRuntime: Sendable {
             guard try file.status().kind == .file else { throw KernelError("open", path, number: Errno.invalid) }
             return try file.readAll(limit: 16 << 20)
         }
-        do { return try RuntimeSpec(try JSONReader.read(bytes)) } catch {
+        do { return (try RuntimeSpec(try JSONReader.read(bytes)), bytes) } catch {
             throw Problem("cannot use \(path)", error.description)
         }
     }
@@ -206,7 +270,7 @@ public struct BundleRuntime: Sendable {
 
     // MARK: the others
 
-    private func open(_ id: String) throws(Problem) -> Descriptor {
+    func open(_ id: String) throws(Problem) -> Descriptor {
         try BundleRuntime.check(id)
         do throws(KernelError) { return try Descriptor.open("\(root)/\(id)", [.read, .folder, .noFollow]) } catch {
             throw Problem(
@@ -214,7 +278,7 @@ public struct BundleRuntime: Sendable {
         }
     }
 
-    private static func lock(_ folder: borrowing Descriptor, _ what: String) throws(Problem) -> Descriptor {
+    static func lock(_ folder: borrowing Descriptor, _ what: String) throws(Problem) -> Descriptor {
         try explaining(what) { () throws(KernelError) in
             let file = try folder.open("lock", [.readWrite, .create, .noFollow])
             _ = try file.takeLock(wait: true)
@@ -222,7 +286,7 @@ public struct BundleRuntime: Sendable {
         }
     }
 
-    private static func load(_ id: String, _ folder: borrowing Descriptor) throws(Problem) -> (
+    static func load(_ id: String, _ folder: borrowing Descriptor) throws(Problem) -> (
         BundleState, BundleState.Status
     ) {
         let text = try explaining("cannot read the state of \(id)") { () throws(KernelError) in
@@ -230,7 +294,12 @@ public struct BundleRuntime: Sendable {
         }
         do {
             let state = try BundleState(text)
-            return (state, state.status(waits: (try? folder.status(of: BundleState.pipe)) != nil))
+            // Whoever wrote to the pipe may have been killed before it took the name away: what counts is whether
+            // its process still has it open (fifo(7): ENXIO without a reader).
+            return (
+                state,
+                state.status(waits: (try? folder.open(BundleState.pipe, [.write, .nonblocking, .noFollow])) != nil)
+            )
         } catch { throw Problem("cannot read the state of \(id)", error.description) }
     }
 
@@ -254,26 +323,30 @@ public struct BundleRuntime: Sendable {
         let folder = try open(id)
         let what = "cannot start \(id)"
         let lock = try BundleRuntime.lock(folder, what)
-        let (_, status) = try BundleRuntime.load(id, folder)
+        let (state, status) = try BundleRuntime.load(id, folder)
         guard status == .created else {
             throw Problem(what, "the container is \(status.rawValue), and only a created one can be started")
         }
-        try explaining(what) { () throws(KernelError) in
+        let outcome = try explaining(what) { () throws(KernelError) in
+            let outcome = try folder.open(BundleState.outcome, [.read, .nonblocking, .noFollow])
             try folder.open(BundleState.pipe, [.write, .nonblocking, .noFollow]).write("g")
             try folder.remove(BundleState.pipe)
+            return outcome
         }
+        try BundleHooks.started(outcome, state, folder)
         _ = consume lock
     }
 
     public func kill(_ id: String, signal: Int32, all: Bool) throws(Problem) {
         let folder = try open(id)
         let (state, status) = try BundleRuntime.load(id, folder)
-        if all, signal != Signal.kill {
-            throw Problem("cannot signal \(id)", "kill --all is supported for SIGKILL only, yet")
-        }
-        guard status == .created || status == .running, let process = state.process?.open() else {
+        guard status != .creating, status != .stopped, let process = state.process?.open() else {
             throw Problem("cannot signal \(id)", "container not running")
         }
+        if all, signal != Signal.kill || !BundleProcesses.endWithFirst(state) {
+            return try BundleProcesses.signal(state, signal)
+        }
+        if all, let path = state.cgroup, let group = try? Cgroup(existing: path) { group.kill() }
         // Pid 1 of its namespace takes all others with it (pid_namespaces(7)).
         do throws(KernelError) { try process.signal(signal) } catch {
             throw Problem(
@@ -282,8 +355,15 @@ public struct BundleRuntime: Sendable {
     }
 
     /// Leaves nothing. With `force` a process that is still there is ended first, and what is not there is no error.
-    public func delete(_ id: String, force: Bool) throws(Problem) {
-        if force, !Descriptor.exists("\(root)/\(id)") { return try BundleRuntime.check(id) }
+    ///
+    /// Returns what went wrong with hooks, which undoes nothing.
+    @discardableResult
+    public func delete(_ id: String, force: Bool) throws(Problem) -> [Problem] {
+        if force, !Descriptor.exists("\(root)/\(id)") {
+            try BundleRuntime.check(id)
+            return []
+        }
+        var hooks: (SpecHooks, BundleState)?
         let folder = try open(id)
         let what = "cannot delete \(id)"
         let lock = try BundleRuntime.lock(folder, what)
@@ -300,11 +380,14 @@ public struct BundleRuntime: Sendable {
                     throw Problem(what, "its process does not end")
                 }
             }
+            if let path = state.cgroup { try BundleCgroup.remove(path, what) }
+            if state.hasPoststop { hooks = (try BundleRuntime.configuration(id, folder).hooks, state) }
         }
         try explaining(what) { () throws(KernelError) in
             try Descriptor.open(root, [.read, .folder]).removeTree(id)
         }
         _ = consume lock
+        return hooks.map { BundleHooks.poststop($0, $1) } ?? []
     }
 }
 
@@ -315,12 +398,7 @@ private struct BundleSources: ~Copyable {
     init(_ bundle: BundlePlan) throws(Problem) {
         do {
             for clone in bundle.clones {
-                let tree = try explaining("cannot use \(clone.path)") { () throws(KernelError) in
-                    let tree = try Descriptor.open(clone.path, [.pathOnly]).cloneMount(recursive: clone.recursive)
-                    if !clone.attributes.isEmpty { try tree.setMountAttributes(clone.attributes, recursive: false) }
-                    return tree
-                }
-                numbers[clone.slot] = tree.release()
+                numbers[clone.slot] = try BundleSources.clone(clone).release()
             }
             for space in bundle.joined {
                 let opened = try explaining("cannot open the namespace \(space.path)") { () throws(KernelError) in
@@ -332,6 +410,29 @@ private struct BundleSources: ~Copyable {
             for number in numbers.values { _ = Descriptor(owning: number) }
             throw error
         }
+    }
+
+    private static func clone(_ clone: BundleClone) throws(Problem) -> Descriptor {
+        let bind = clone.bind
+        let tree = try explaining("cannot use \(clone.path)") { () throws(KernelError) in
+            let tree = try Descriptor.open(clone.path, [.pathOnly])
+                .cloneMount(recursive: bind.recursive, keepsPeers: bind.keepsPeers)
+            if !bind.attributes.isEmpty { try tree.setMountAttributes(bind.attributes, recursive: false) }
+            if !bind.recursiveSet.isEmpty || !bind.recursiveClear.isEmpty {
+                try tree.setMountAttributes(bind.recursiveSet, clear: bind.recursiveClear, recursive: true)
+            }
+            if let kind = bind.propagation, kind.value != .isPrivate {
+                try tree.setPropagation(kind.value, recursive: kind.recursive)
+            }
+            return tree
+        }
+        guard let owners = bind.owners else { return tree }
+        let mapping = try MappingNamespace(owners)
+        try explaining("cannot map the owners of \(clone.path)", hint: "not every file system can (mount_setattr(2))") {
+            () throws(KernelError) in
+            try Descriptor.mapOwners(ofMount: tree.number, by: mapping.namespace, recursive: bind.ownersRecursive)
+        }
+        return tree
     }
 
     mutating func take(_ descriptor: consuming Descriptor, in slot: Slot) { numbers[slot] = descriptor.release() }

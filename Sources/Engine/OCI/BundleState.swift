@@ -1,9 +1,10 @@
 internal import LinuxKernel
 internal import OCISpec
+internal import Sandbox
 
 /// What is written down of a container that came by `oci create` (runtime.md, "State").
 struct BundleState: Equatable {
-    enum Status: String { case creating, created, running, stopped }
+    enum Status: String { case creating, created, running, paused, stopped }
 
     let version: String
     let id: String
@@ -12,16 +13,33 @@ struct BundleState: Equatable {
     var process: ProcessIdentity?
     let createdAt: Int64
     let annotations: [JSON.Member]
+    /// The host path of its cgroup; nil: it has none of its own.
+    var cgroup: String?
+    /// Which rules for devices its cgroup has (``BundleRuntime/digest(_:)``).
+    var devices: String?
+    /// What was put on top of the bundle; nil: nothing.
+    var tightening: BundleTightening?
+    /// Whether `delete` has hooks to run.
+    let hasPoststop: Bool
+    /// Whether `start` has.
+    let hasPoststart: Bool
 
     static let file = "state.json"
+    /// The bundle's `config.json` as it was at `create`: what holds for the container holds for all that `exec` adds.
+    static let configuration = "config.json"
     /// It is there from `create` to `start`.
     static let pipe = "exec.fifo"
+    /// The pipe on which `start` learns of a failure behind it.
+    static let outcome = "outcome.fifo"
 
     var json: JSON {
         .members([
             "ociVersion": .string(version), "id": .string(id), "bundle": .string(bundle),
             "pid": .number(process?.pid), "startTime": .number(process?.startTime), "boot": .text(process?.boot),
             "createdAt": .number(createdAt), "annotations": .object(annotations),
+            "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
+            "poststart": .bool(hasPoststart), "isolation": tightening == nil ? .null : .string("strict"),
+            "landlock": .number(tightening?.landlockABI),
         ])
     }
 
@@ -31,6 +49,8 @@ struct BundleState: Equatable {
         self.bundle = bundle
         createdAt = Clock.realtime
         annotations = spec.annotations
+        hasPoststop = !spec.hooks.poststop.isEmpty
+        hasPoststart = !spec.hooks.poststart.isEmpty
     }
 
     init(_ text: String) throws(DocumentError) {
@@ -39,6 +59,13 @@ struct BundleState: Equatable {
         id = try top.required("id")
         bundle = try top.required("bundle")
         createdAt = try top.integer("createdAt") ?? 0
+        cgroup = try top.string("cgroup")
+        devices = try top.string("devices")
+        hasPoststop = try top.bool("poststop") ?? false
+        hasPoststart = try top.bool("poststart") ?? false
+        if try top.string("isolation") != nil {
+            tightening = BundleTightening(landlockABI: try top.unsigned("landlock").map { Int(truncatingIfNeeded: $0) })
+        }
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }
         if let pid = try top.integer("pid"), let number = Int32(exactly: pid), let start = try top.unsigned("startTime")
@@ -51,12 +78,14 @@ struct BundleState: Equatable {
     func status(waits: Bool) -> Status {
         guard let process else { return .creating }
         guard process.isAlive else { return .stopped }
-        return waits ? .created : .running
+        if waits { return .created }
+        guard let cgroup, let group = try? Cgroup(existing: cgroup), group.isFrozen() else { return .running }
+        return .paused
     }
 
     /// As `state` prints it.
     func shown(_ status: Status) -> JSON {
-        let isThere = status == .created || status == .running
+        let isThere = status != .creating && status != .stopped
         return .members([
             "ociVersion": .string("1.3.0"), "id": .string(id), "status": .string(status.rawValue),
             "pid": .number(isThere ? process?.pid ?? 0 : 0), "bundle": .string(bundle),

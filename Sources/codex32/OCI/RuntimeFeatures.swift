@@ -5,21 +5,28 @@ internal import OCISpec
 enum RuntimeFeatures {
     static var json: JSON {
         .members([
-            "ociVersionMin": .string("1.0.0"), "ociVersionMax": .string("1.3.0"), "hooks": .array([]),
+            "ociVersionMin": .string("1.0.0"), "ociVersionMax": .string("1.3.0"),
+            "hooks": .list([
+                "prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop",
+            ]),
             "mountOptions": .list([
-                "atime", "bind", "defaults", "dev", "exec", "noatime", "nodev", "nodiratime", "noexec", "nosuid",
-                "private", "rbind", "relatime", "ro", "rprivate", "rw", "strictatime", "suid",
+                "atime", "bind", "defaults", "dev", "exec", "idmap", "noatime", "nodev", "nodiratime", "noexec",
+                "nosuid", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "rexec", "ridmap",
+                "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid",
+                "rnosymfollow", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime",
+                "rsuid", "rsymfollow", "runbindable", "rw", "shared", "slave", "strictatime", "suid", "tmpcopyup",
+                "unbindable",
             ]),
             "linux": .members([
                 "namespaces": .list(["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]),
                 "capabilities": .list(CapabilitySet.all.names),
                 "cgroup": .members([
-                    "v1": .bool(false), "v2": .bool(false), "systemd": .bool(false), "systemdUser": .bool(false),
-                    "rdma": .bool(false),
+                    "v1": .bool(false), "v2": .bool(true), "systemd": .bool(false), "systemdUser": .bool(false),
+                    "rdma": .bool(true),
                 ]),
                 "seccomp": .members(["enabled": .bool(true)]), "apparmor": .members(["enabled": .bool(false)]),
                 "selinux": .members(["enabled": .bool(false)]), "intelRdt": .members(["enabled": .bool(false)]),
-                "mountExtensions": .members(["idmap": .members(["enabled": .bool(false)])]),
+                "mountExtensions": .members(["idmap": .members(["enabled": .bool(true)])]),
             ]),
         ])
     }

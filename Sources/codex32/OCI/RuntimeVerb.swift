@@ -19,10 +19,18 @@ enum RuntimeVerb {
         var creation = BundleRuntime.Creation()
         var force = false
         var all = false
+        var detach = false
+        var receipt = false
         var format = "table"
+        var update = RuntimeUpdate()
+        var events = RuntimeEvents()
     }
 
-    static let verbs = ["create", "start", "state", "kill", "delete", "run", "list", "features", "spec"]
+    static let verbs = [
+        "create", "start", "state", "kill", "delete", "run", "exec", "list", "features", "spec", "pause", "resume",
+        "update",
+        "events", "ps",
+    ]
 
     static let command = Command<Global>(
         name: "oci", synopsis: "codex32 oci [OPTIONS] VERB [OPTIONS] [CONTAINER]",
@@ -76,14 +84,24 @@ enum RuntimeVerb {
                 .option("--console-socket", value: "SOCKET", help: "where the terminal's master is sent") {
                     $0.creation.consoleSocket = $1
                 },
+                .option("--preserve-fds", value: "N", help: "pass descriptors 3 to N+2 on") {
+                    draft, text throws(Problem) in
+                    draft.creation.preserved = Int(try Value.whole(text, option: "--preserve-fds", 0...65536))
+                },
                 .flag("--no-new-keyring", help: "keep the caller's session keyring") { $0.creation.keyring = false },
             ]
         }
+        if name == "state" {
+            options.append(.flag("--receipt", help: "what is in force, read back") { $0.receipt = true })
+        }
+        if name == "run" {
+            options.append(.flag("-d", "--detach", help: "return when its program has begun") { $0.detach = true })
+        }
         if name == "delete" { options.append(.flag("-f", "--force", help: "end it first") { $0.force = true }) }
         if name == "kill" {
-            options.append(.flag("-a", "--all", help: "every process; SIGKILL only") { $0.all = true })
+            options.append(.flag("-a", "--all", help: "every process of the container's") { $0.all = true })
         }
-        if name == "list" {
+        if name == "list" || name == "ps" {
             options.append(
                 .option("-f", "--format", value: "FORMAT", help: "table or json", choices: ["table", "json"]) {
                     draft, text throws(Problem) in
@@ -91,6 +109,8 @@ enum RuntimeVerb {
                     draft.format = text
                 })
         }
+        if name == "update" { options += RuntimeUpdate.options }
+        if name == "events" { options += RuntimeEvents.options }
         options.append(.flag("-h", "--help", help: "print this and exit") { $0.help = true })
         return Command<Draft>(
             name: "oci \(name)", synopsis: "codex32 oci \(name) [OPTIONS] [CONTAINER]",
@@ -100,8 +120,8 @@ enum RuntimeVerb {
     /// Failures end with 1, as the callers expect, and go to the log as well as to standard error.
     static func run(_ words: [String]) -> Int32 {
         var global = Global()
+        var verb: String?
         do throws(Problem) {
-            var verb: String?
             let rest = try command.parse(words, into: &global) { _, word in
                 verb = word
                 return false
@@ -123,12 +143,35 @@ enum RuntimeVerb {
         } catch {
             StandardStream.error.print("codex32: \(error)\n")
             log(error, global)
-            return 1
+            return verb == "exec" ? 255 : 1
         }
     }
 
+    private static func warn(_ problem: Problem, _ global: Global) {
+        StandardStream.error.print("codex32: warning: \(problem)\n")
+        log(problem, global, level: "warning")
+    }
+
+    /// As callers read them: one column of numbers, or ps(1)'s.
+    private static func showProcesses(_ lines: [ContainerProcessLine], _ format: String) throws(Problem) {
+        if format == "json" {
+            return StandardStream.output.print(JSON.array(lines.map { .number($0.pid) }).text() + "\n")
+        }
+        StandardStream.output.print(
+            Table.text(
+                ["UID", "PID", "PPID", "STAT", "TIME", "CMD"],
+                lines.map { line in
+                    let seconds = Int(line.cpuSeconds)
+                    let two = { (number: Int) in number < 10 ? "0\(number)" : String(number) }
+                    return [
+                        line.user, String(line.pid), String(line.parent), line.state,
+                        "\(two(seconds / 3600)):\(two(seconds / 60 % 60)):\(two(seconds % 60))", line.command,
+                    ]
+                }))
+    }
+
     /// One object a failure, which the callers read their reason from.
-    private static func log(_ problem: Problem, _ global: Global) {
+    private static func log(_ problem: Problem, _ global: Global, level: String = "error") {
         guard let path = global.log,
             let file = try? Descriptor.open(path, [.write, .create, .append, .noFollow], mode: 0o644)
         else { return }
@@ -136,50 +179,51 @@ enum RuntimeVerb {
         let time = Timestamp.text(Clock.realtime)
         let line =
             global.logsJSON
-            ? JSON.members(["level": .string("error"), "msg": .string(text), "time": .string(time)]).text()
-            : "time=\"\(time)\" level=error msg=\(JSON.string(text).text())"
+            ? JSON.members(["level": .string(level), "msg": .string(text), "time": .string(time)]).text()
+            : "time=\"\(time)\" level=\(level) msg=\(JSON.string(text).text())"
         try? file.write(line + "\n")
     }
 
     private static func act(_ verb: String, _ words: [String], _ global: Global) throws(Problem) -> Int32 {
+        if verb == "exec" { return try RuntimeExec.run(words, try BundleRuntime(root: global.storage)) }
         let command = verbCommand(verb)
         let counts: ClosedRange<Int> =
             verb == "list" || verb == "features" || verb == "spec" ? 0...0 : verb == "kill" ? 1...2 : 1...1
         guard let given = try command.read(words, Draft(), count: counts, what: "container") else { return 0 }
         var draft = given.draft
         let operands = given.operands
-        let runtime = try BundleRuntime(root: global.storage)
         draft.creation.cgroups = global.cgroups
         if draft.creation.bundle.isEmpty { draft.creation.bundle = Machine.workingFolder }
+        // These two need no folder for states.
         switch verb {
-        case "create": _ = try runtime.create(operands[0], draft.creation)
-        case "run": return try runToEnd(runtime, operands[0], draft.creation)
+        case "features":
+            StandardStream.output.print(RuntimeFeatures.json.text(pretty: true) + "\n")
+            return 0
+        case "spec":
+            try RuntimeFeatures.writeSpec(in: draft.creation.bundle)
+            return 0
+        default: break
+        }
+        let runtime = try BundleRuntime(root: global.storage)
+        switch verb {
+        case "create": try runtime.create(operands[0], draft.creation)
+        case "run": return try runtime.run(operands[0], draft.creation, detach: draft.detach)
         case "start": try runtime.start(operands[0])
-        case "state": StandardStream.output.print(try runtime.state(operands[0]).text(pretty: true) + "\n")
+        case "state":
+            let document = draft.receipt ? try runtime.receipt(operands[0]) : try runtime.state(operands[0])
+            StandardStream.output.print(document.text(pretty: true) + "\n")
         case "kill":
             let signal = operands.count > 1 ? try Value.signal(operands[1], option: "kill") : Signal.terminate
             try runtime.kill(operands[0], signal: signal, all: draft.all)
-        case "delete": try runtime.delete(operands[0], force: draft.force)
-        case "list": list(try runtime.list(), draft.format)
-        case "features": StandardStream.output.print(RuntimeFeatures.json.text(pretty: true) + "\n")
-        default: try RuntimeFeatures.writeSpec(in: draft.creation.bundle)
+        case "delete":
+            for problem in try runtime.delete(operands[0], force: draft.force) { warn(problem, global) }
+        case "pause", "resume": try runtime.pause(operands[0], verb == "pause")
+        case "update": try runtime.update(operands[0], try draft.update.resources())
+        case "events": try draft.events.print(runtime, operands[0])
+        case "ps": try showProcesses(try runtime.processes(operands[0]), draft.format)
+        default: list(try runtime.list(), draft.format)
         }
         return 0
-    }
-
-    /// `run`: the container's process is this one's child, and its end is the status.
-    private static func runToEnd(
-        _ runtime: BundleRuntime, _ id: String, _ creation: BundleRuntime.Creation
-    ) throws(Problem) -> Int32 {
-        let child = try runtime.create(id, creation)
-        do { try runtime.start(id) } catch {
-            child.kill()
-            try? runtime.delete(id, force: true)
-            throw error
-        }
-        let end = try explaining("cannot wait for \(id)") { () throws(KernelError) in try child.reap(wait: true) }
-        try runtime.delete(id, force: true)
-        return end?.exitCode ?? (end?.signal).map { 128 + $0 } ?? 1
     }
 
     private static func list(_ states: [JSON], _ format: String) {

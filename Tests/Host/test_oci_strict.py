@@ -1,0 +1,131 @@
+"""The annotation codex32.isolation=strict on a bundle, and the receipt of what is in force."""
+
+import json
+import subprocess
+
+import pytest
+
+from bundles import bundle  # noqa: F401
+from conftest import PATIENCE
+
+STATUS = "grep -E '^(Cap|NoNew|Seccomp)' /proc/self/status"
+
+
+@pytest.fixture
+def strict(bundle):
+    bundle.config["annotations"] = {"codex32.isolation": "strict"}
+    return bundle
+
+
+def lines(text):
+    return dict(line.split() for line in text.splitlines())
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_rights_are_gone(strict, verb):
+    strict.process["noNewPrivileges"] = False
+    strict.config["linux"]["seccomp"] = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["reboot"], "action": "SCMP_ACT_ERRNO"}]}
+    if verb == "run":
+        strict.sh(STATUS)
+        told = lines(strict("run", "one").stdout)
+    else:
+        strict.sleeping()
+        told = lines(strict.exec("one", "sh", "-c", STATUS).stdout)
+    assert all(int(told[f"Cap{name}:"], 16) == 0 for name in ("Inh", "Prm", "Eff", "Bnd", "Amb"))
+    assert (told["NoNewPrivs:"], told["Seccomp:"], told["Seccomp_filters:"]) == ("1", "2", "2")
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_nested_namespaces_and_unusual_calls_are_refused(strict, probe, verb):
+    """What the probe tries must not work, by the container's program and by those that are added."""
+    strict.config["mounts"].append({"destination": "/probe", "type": "bind", "source": str(probe), "options": ["bind", "ro"]})
+    if verb == "run":
+        strict.process["args"] = ["/probe/probe"]
+        result = strict("run", "one")
+    else:
+        strict.sleeping()
+        result = strict.exec("one", "/probe/probe")
+    told = {line.split()[0]: line.split()[1] for line in result.stdout.splitlines()}
+    for name in ("unshare_user", "unshare_mount", "clone_user", "setns", "mount", "umount", "fsopen", "open_tree"):
+        assert told[name] not in ("0",), (name, told)
+    if strict.caller.name == "user":
+        # Without the annotation it can: the refusal is its doing.
+        strict.clear()
+        strict.config["annotations"] = {}
+        strict.process["args"] = ["/probe/probe"]
+        plain = {line.split()[0]: line.split()[1] for line in strict("run", "two").stdout.splitlines()}
+        assert plain["unshare_user"] == "0"
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_landlock_is_a_second_wall(strict, verb):
+    strict.config["root"]["readonly"] = True
+    strict.config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid"]})
+    script = "echo x > /data/x && echo data; echo x > /dev/shm/x && echo shm; echo 1 > /proc/self/oom_score_adj || echo proc; cat /bin/true > /dev/null && echo null"
+    if verb == "run":
+        strict.sh(script)
+        result = strict("run", "one")
+    else:
+        strict.sleeping()
+        result = strict.exec("one", "sh", "-c", script)
+    assert result.stdout.split() == ["data", "shm", "proc", "null"], result.stderr
+
+
+def test_the_programs_reach_each_other(strict):
+    """Each has a domain of its own, which must not keep a signal from another of the same container."""
+    strict.sleeping()
+    assert strict.exec("one", "kill", "-0", "1").returncode == 0
+
+
+@pytest.mark.parametrize("type", ["ipc", "uts", "network"])
+def test_namespaces_are_needed(strict, type):
+    strict.config["linux"]["namespaces"] = [each for each in strict.config["linux"]["namespaces"] if each["type"] != type]
+    del strict.config["hostname"]
+    result = strict("create", "one")
+    assert result.returncode == 1 and f"strict needs a {type} namespace" in result.stderr
+
+
+@pytest.mark.parametrize("annotations, name", [({"codex32.isolation": "harder"}, "codex32.isolation"), ({"codex32.isolation": "strict", "codex32.waive": "seccomp"}, "codex32.waive")])
+def test_other_values_are_errors(bundle, annotations, name):
+    bundle.config["annotations"] = annotations
+    result = bundle("create", "one")
+    assert result.returncode == 1 and name in result.stderr
+
+
+def test_no_capability_is_added(strict):
+    strict.sleeping()
+    result = strict.exec("--cap", "CAP_SYS_TIME", "one", "id")
+    assert result.returncode == 255 and "strictly" in result.stderr
+
+
+def test_the_variable_is_the_usual_level(bundle):
+    bundle.sh(STATUS)
+    bundle.write()
+    environment = bundle.caller.environment({"CODEX32_ISOLATION_LEVEL": "strict"})
+    result = subprocess.run(bundle.words("run", "one"), cwd=bundle.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert int(lines(result.stdout)["CapBnd:"], 16) == 0
+
+
+@pytest.mark.parametrize("waived", [False, True])
+def test_the_receipt_tells_what_is_in_force(strict, waived):
+    if waived:
+        strict.config["annotations"]["codex32.waive"] = "landlock"
+    strict.sleeping()
+    receipt = json.loads(strict("state", "--receipt", "one").stdout)
+    assert receipt["isolation"] == "strict" and receipt["noNewPrivileges"] is True
+    assert receipt["capabilities"]["bounding"] == [] and receipt["seccomp"]["mode"] == 2
+    assert all(receipt["namespaces"][name]["separate"] for name in ("pid", "mnt", "net", "ipc", "uts"))
+    assert any(mount["target"] == "/" and "ro" in mount["options"] for mount in receipt["mounts"])
+    assert (receipt["landlock"] is None) == waived
+    missing = {each["item"] for each in receipt["notInForce"]}
+    assert ("landlock" in missing) == waived and ("user-namespace" in missing) == (strict.caller.name == "root")
+
+
+def test_a_plain_bundle_has_a_receipt_too(bundle):
+    bundle.sleeping()
+    receipt = json.loads(bundle("state", "--receipt", "one").stdout)
+    assert receipt["isolation"] is None and receipt["seccomp"]["mode"] == 0 and receipt["landlock"] is None
+    bundle("kill", "one", "KILL")
+    bundle.stopped()
+    result = bundle("state", "--receipt", "one")
+    assert result.returncode == 1 and "container not running" in result.stderr
