@@ -14,6 +14,8 @@ struct BundleState: Equatable {
     let annotations: [JSON.Member]
     /// The host path of its cgroup; nil: it has none of its own.
     var cgroup: String?
+    /// The scope of systemd's that its cgroup is; nil: codex32 made the cgroup itself.
+    var scope: ScopeUnit?
     /// Which rules for devices its cgroup has (``BundleRuntime/digest(_:)``).
     var devices: String?
     /// Whether `delete` has hooks to run.
@@ -36,6 +38,11 @@ struct BundleState: Equatable {
             "createdAt": .number(createdAt), "annotations": .object(annotations),
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
             "poststart": .bool(hasPoststart),
+            "scope": scope.map {
+                .members([
+                    "name": .string($0.name), "slice": .string($0.slice), "manager": .string($0.manager.rawValue),
+                ])
+            } ?? .null,
         ])
     }
 
@@ -59,6 +66,12 @@ struct BundleState: Equatable {
         devices = try top.string("devices")
         hasPoststop = try top.bool("poststop") ?? false
         hasPoststart = try top.bool("poststart") ?? false
+        if let unit = try top.object("scope") {
+            guard let manager = BusConnection.Manager(rawValue: try unit.required("manager")) else {
+                throw DocumentError("scope.manager", "is not known")
+            }
+            scope = ScopeUnit(name: try unit.required("name"), slice: try unit.required("slice"), manager: manager)
+        }
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }
         if let pid = try top.integer("pid"), let number = Int32(exactly: pid), let start = try top.unsigned("startTime")
