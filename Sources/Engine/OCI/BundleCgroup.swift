@@ -73,7 +73,8 @@ enum BundleCgroup {
 
     /// Sets all limits, each read back.
     static func limit(_ group: borrowing Cgroup, _ resources: SpecResources) throws(Problem) {
-        for setting in try limits(resources, group).settings where !(setting.limitsNothing && !group.has(setting.file)) {
+        for setting in try limits(resources, group).settings where !(setting.limitsNothing && !group.has(setting.file))
+        {
             try set(setting, group)
         }
     }

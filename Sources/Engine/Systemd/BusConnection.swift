@@ -41,7 +41,8 @@ struct BusConnection: ~Copyable {
         switch manager {
         case .system:
             return [
-                ("/run/systemd/private", false), (bus("DBUS_SYSTEM_BUS_ADDRESS") ?? "/run/dbus/system_bus_socket", true),
+                ("/run/systemd/private", false),
+                (bus("DBUS_SYSTEM_BUS_ADDRESS") ?? "/run/dbus/system_bus_socket", true),
             ]
         case .user:
             let own = Machine.environment("XDG_RUNTIME_DIR") ?? "/run/user/\(Machine.uid)"

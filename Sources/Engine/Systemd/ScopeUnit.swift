@@ -34,7 +34,8 @@ struct ScopeUnit: Equatable {
         // Where it put the process is asked of the kernel.
         let text = try explaining(what) { () throws(KernelError) in try Descriptor.contents(of: "/proc/\(pid)/cgroup") }
         let path = text.split(separator: "\n").first { $0.hasPrefix("0::/") }.map { String($0.dropFirst(3)) } ?? ""
-        guard path.split(separator: "/").last.map(String.init) == name, !path.split(separator: "/").contains("..") else {
+        guard path.split(separator: "/").last.map(String.init) == name, !path.split(separator: "/").contains("..")
+        else {
             throw Problem(what, "systemd did not put the process there, but into \(path)")
         }
         return "/sys/fs/cgroup" + path
@@ -96,7 +97,7 @@ struct ScopeUnit: Equatable {
     static func properties(_ settings: [CgroupSetting]) -> [Property] {
         settings.flatMap { setting -> [Property] in
             let words = setting.value.split(separator: " ")
-            let number = words.last.flatMap { $0 == "max" ? UInt64.max : UInt64($0) }
+            let number = words.last.flatMap { $0 == "max" ? UInt64.max : CgroupSetting.bytes($0) }
             switch setting.file {
             case "memory.max": return number.map { [("MemoryMax", .long($0))] } ?? []
             case "memory.high": return number.map { [("MemoryHigh", .long($0))] } ?? []
