@@ -73,3 +73,20 @@ long codex_socket_receive(int number, void *bytes, size_t size) {
     if (count < 0) return errno == ECONNRESET ? 0 : -errno;
     return (size_t)count > size ? -EMSGSIZE : count;
 }
+
+int codex_stream_connect(const char *path, uint32_t *uid) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    int number = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (number < 0) return -errno;
+    int result;
+    do result = connect(number, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
+    while (result == -EINTR);
+    if (result == 0) result = codex_socket_peer(number, uid);
+    if (result < 0) {
+        close(number);
+        return result;
+    }
+    return number;
+}

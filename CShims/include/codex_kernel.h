@@ -130,6 +130,8 @@ int codex_socket_connect(int folder, const char *name);
 int codex_socket_accept(int listener);
 // Returns the peer's pid and fills its uid (SO_PEERCRED), or -errno.
 int codex_socket_peer(int number, uint32_t *uid);
+// Connects to a stream socket and fills the uid of the process that made it.
+int codex_stream_connect(const char *path, uint32_t *uid);
 long codex_socket_send(int number, const void *bytes, size_t size);
 // Returns the packet's size, 0 at the end, -EMSGSIZE for one that did not fit.
 long codex_socket_receive(int number, void *bytes, size_t size);

@@ -69,7 +69,8 @@ public struct CgroupSetting: Equatable, Sendable {
         return max(CgroupSetting.bytes(text) ?? 1, 1)
     }
 
-    private static func bytes(_ text: Substring) -> UInt64? {
+    /// A number of bytes, perhaps with a suffix of the kernel's (memparse()).
+    public static func bytes(_ text: Substring) -> UInt64? {
         let digits = text.prefix { $0.isASCII && $0.isNumber }
         guard let number = UInt64(digits) else { return nil }
         let shift: UInt64

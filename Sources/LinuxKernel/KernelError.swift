@@ -74,6 +74,7 @@ public enum Errno {
     public static let canceled = ECANCELED
     public static let tooLong = ENAMETOOLONG
     public static let io = EIO
+    public static let timedOut = ETIMEDOUT
     public static let noMemory = ENOMEM
     public static let quota = EDQUOT
     public static let mediumType = EMEDIUMTYPE

@@ -64,3 +64,13 @@ public struct SocketConnection: ~Copyable {
         return Array(bytes[..<(try KernelError.check(result, "recv"))])
     }
 }
+
+extension Descriptor {
+    /// Connects to a stream socket that root or this user made (unix(7)); another's is EACCES.
+    public static func connectStream(_ path: String) throws(KernelError) -> Descriptor {
+        var uid = UInt32.max
+        let stream = Descriptor(owning: try KernelError.check(codex_stream_connect(path, &uid), "connect", path))
+        guard uid == 0 || uid == geteuid() else { throw KernelError("connect", path, number: EACCES) }
+        return stream
+    }
+}

@@ -26,11 +26,14 @@ public struct BundlePlan: Sendable {
     ///   - bundle: the folder from which a relative root is taken.
     ///   - rights: the capabilities of the caller.
     ///   - cgroups: false: the container has none of its own.
+    ///   - isMoved: the child is moved into its cgroup after it was born, and before it goes on: only then it makes
+    ///     its cgroup namespace, whose root is where it is at that moment (cgroup_namespaces(7)).
     ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
-        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, keyring: Bool, preserved: Int = 0,
-        hookStates: HookStates = HookStates(), tightening: BundleTightening? = nil
+        _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, isMoved: Bool = false,
+        keyring: Bool, preserved: Int = 0, hookStates: HookStates = HookStates(),
+        tightening: BundleTightening? = nil
     ) throws(Problem) {
         self.spec = spec
         self.rights = rights
@@ -46,6 +49,9 @@ public struct BundlePlan: Sendable {
         outcome = slot()
         try chooseNamespaces()
         try beginSteps()
+        if isMoved, plan.namespaces.remove(.cgroup) != nil {
+            plan.steps.append(.unshare(Namespace.cgroup.cloneFlag))
+        }
         let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
         let root = try bind(rootPath, BundleBind(recursive: true), place: "root.path")
         // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.

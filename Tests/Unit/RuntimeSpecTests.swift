@@ -28,7 +28,7 @@ struct RuntimeSpecTests {
         #expect(given.process.uid == 1 && given.process.gid == 2 && given.process.groups == [3])
         #expect(given.process.umask == 18 && given.process.consoleSize! == (5, 6))
         #expect(given.linux.namespaces.map(\.type) == ["network"] && given.linux.namespaces[0].path == "/n")
-        #expect(given.linux.resources == ["memory"])
+        #expect(given.linux.resources.names == ["memory"])
         #expect(given.annotations == [JSON.Member("a", .string("b"))])
     }
 

@@ -64,16 +64,19 @@ enum BundleCgroup {
         guard isNew || !group.isPopulated() else {
             throw Problem(what, "container's cgroup is not empty: other processes are in it")
         }
-        do throws(Problem) {
-            let limits = try BundleCgroup.limits(resources, group)
-            for setting in limits.settings where !(setting.limitsNothing && !group.has(setting.file)) {
-                try set(setting, group)
-            }
-        } catch {
+        do throws(Problem) { try limit(group, resources) } catch {
             if isNew { _ = group.remove() }
             throw error
         }
         return group
+    }
+
+    /// Sets all limits, each read back.
+    static func limit(_ group: borrowing Cgroup, _ resources: SpecResources) throws(Problem) {
+        for setting in try limits(resources, group).settings where !(setting.limitsNothing && !group.has(setting.file))
+        {
+            try set(setting, group)
+        }
     }
 
     static func limits(_ resources: SpecResources, _ group: borrowing Cgroup) throws(Problem) -> BundleLimits {

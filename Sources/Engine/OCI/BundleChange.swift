@@ -46,10 +46,13 @@ extension BundleRuntime {
                 throw Problem(
                     what, "linux.resources.memory.limit: \(used) bytes are in use, which is more than \(most)")
             }
+            // systemd first: it knows the limits too, and what it is not told it would set back one day.
+            try state.scope?.set(ScopeUnit.properties(limits.settings))
             var former: [CgroupSetting] = []
             for setting in limits.settings where !(setting.limitsNothing && !group.has(setting.file)) {
                 let before = try? group.former(setting)
                 do throws(Problem) { try BundleCgroup.set(setting, group) } catch {
+                    try? state.scope?.set(ScopeUnit.properties(former))
                     let lost = former.reversed().filter { (try? group.set($0)) == nil }.map(\.file)
                     throw Problem(
                         error.what, error.why,

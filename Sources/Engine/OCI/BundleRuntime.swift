@@ -15,6 +15,8 @@ public struct BundleRuntime: Sendable {
         public var cgroups = true
         /// `--preserve-fds`.
         public var preserved = 0
+        /// The cgroup is a scope of systemd's (`--systemd-cgroup`).
+        public var systemd = false
         public init() {}
     }
 
@@ -54,12 +56,18 @@ public struct BundleRuntime: Sendable {
                 hint: "process.terminal and --console-socket go together")
         }
         var state = BundleState(spec: spec, id: id, bundle: bundle)
-        if creation.cgroups { state.cgroup = try BundleCgroup.path(spec.linux, id: id) }
-        if state.cgroup != nil { state.devices = try BundleRuntime.digest(spec.linux.resources) }
+        if creation.systemd {
+            state.scope = try BundleScope.unit(spec.linux, id: id)
+        } else if creation.cgroups {
+            state.cgroup = try BundleCgroup.path(spec.linux, id: id)
+        }
+        let hasCgroup = state.cgroup != nil || state.scope != nil
+        if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         state.tightening = try BundleTightening(spec, usual: BundleRuntime.usualLevel, abi: Machine.landlockABI)
         let plan = try BundlePlan(
-            spec, bundle: bundle, rights: .effective, cgroups: state.cgroup != nil, keyring: creation.keyring,
-            preserved: preserved.count, hookStates: state.hookStates, tightening: state.tightening)
+            spec, bundle: bundle, rights: .effective, cgroups: hasCgroup, isMoved: state.scope != nil,
+            keyring: creation.keyring, preserved: preserved.count, hookStates: state.hookStates,
+            tightening: state.tightening)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }
@@ -110,6 +118,11 @@ public struct BundleRuntime: Sendable {
             let child = try BundleRuntime.clone(input, sources, group)
             do throws(Problem) {
                 if let identity = plan.identity { try Start.map(child, identity) }
+                if let scope = state.scope {
+                    let path = try BundleScope.start(scope, around: child.pid, state.id, spec.linux.resources)
+                    state.cgroup = path
+                    group = try explaining(what) { () throws(KernelError) in try Cgroup(existing: path) }
+                }
                 try Start.tell { () throws(KernelError) in try child.go() }
                 let terminal = try BundleRuntime.converse(child, bundle, &state, spec, creation, folder, group)
                 _ = consume lock
@@ -119,7 +132,7 @@ public struct BundleRuntime: Sendable {
                 throw error
             }
         } catch {
-            if let path = state.cgroup { try? BundleCgroup.remove(path, what) }
+            try? BundleScope.remove(state, what)
             throw error
         }
     }
@@ -380,7 +393,7 @@ public struct BundleRuntime: Sendable {
                     throw Problem(what, "its process does not end")
                 }
             }
-            if let path = state.cgroup { try BundleCgroup.remove(path, what) }
+            try BundleScope.remove(state, what)
             if state.hasPoststop { hooks = (try BundleRuntime.configuration(id, folder).hooks, state) }
         }
         try explaining(what) { () throws(KernelError) in

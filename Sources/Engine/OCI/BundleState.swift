@@ -15,6 +15,8 @@ struct BundleState: Equatable {
     let annotations: [JSON.Member]
     /// The host path of its cgroup; nil: it has none of its own.
     var cgroup: String?
+    /// The scope of systemd's that its cgroup is; nil: codex32 made the cgroup itself.
+    var scope: ScopeUnit?
     /// Which rules for devices its cgroup has (``BundleRuntime/digest(_:)``).
     var devices: String?
     /// What was put on top of the bundle; nil: nothing.
@@ -40,6 +42,11 @@ struct BundleState: Equatable {
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
             "poststart": .bool(hasPoststart), "isolation": tightening == nil ? .null : .string("strict"),
             "landlock": .number(tightening?.landlockABI),
+            "scope": scope.map {
+                .members([
+                    "name": .string($0.name), "slice": .string($0.slice), "manager": .string($0.manager.rawValue),
+                ])
+            } ?? .null,
         ])
     }
 
@@ -65,6 +72,12 @@ struct BundleState: Equatable {
         hasPoststart = try top.bool("poststart") ?? false
         if try top.string("isolation") != nil {
             tightening = BundleTightening(landlockABI: try top.unsigned("landlock").map { Int(truncatingIfNeeded: $0) })
+        }
+        if let unit = try top.object("scope") {
+            guard let manager = BusConnection.Manager(rawValue: try unit.required("manager")) else {
+                throw DocumentError("scope.manager", "is not known")
+            }
+            scope = ScopeUnit(name: try unit.required("name"), slice: try unit.required("slice"), manager: manager)
         }
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }

@@ -10,6 +10,7 @@ enum RuntimeVerb {
         var log: String?
         var logsJSON = false
         var cgroups = true
+        var systemd = false
         var version = false
     }
 
@@ -53,12 +54,16 @@ enum RuntimeVerb {
                     .flag("--debug", help: "taken for compatibility: nothing more is told") { _ in },
                     .option(
                         "--cgroup-manager", value: "NAME", help: "disabled: containers have no cgroup of their own",
-                        choices: ["disabled", "cgroupfs"]
+                        choices: ["disabled", "cgroupfs", "systemd"]
                     ) { draft, text throws(Problem) in
-                        guard ["disabled", "cgroupfs"].contains(text) else {
-                            throw Value.wrong("--cgroup-manager", text, "disabled or cgroupfs")
+                        guard ["disabled", "cgroupfs", "systemd"].contains(text) else {
+                            throw Value.wrong("--cgroup-manager", text, "disabled, cgroupfs or systemd")
                         }
                         draft.cgroups = text != "disabled"
+                        draft.systemd = text == "systemd"
+                    },
+                    .flag("--systemd-cgroup", help: "a container's cgroup is a scope of systemd's") {
+                        $0.systemd = true
                     },
                     .flag("-v", "--version", help: "print the version and exit") { $0.version = true },
                     .flag("-h", "--help", help: "print this and exit") { $0.help = true },
@@ -193,6 +198,7 @@ enum RuntimeVerb {
         var draft = given.draft
         let operands = given.operands
         draft.creation.cgroups = global.cgroups
+        draft.creation.systemd = global.systemd
         if draft.creation.bundle.isEmpty { draft.creation.bundle = Machine.workingFolder }
         // These two need no folder for states.
         switch verb {

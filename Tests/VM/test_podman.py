@@ -1,0 +1,154 @@
+"""codex32 as the runtime of Debian's Podman 4.3: the life of containers, and limits as the kernel has them.
+
+Runs inside the machine of run-in-vm, as root and as the ordinary user. Podman takes seconds for each command there,
+so that one container shows many things.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from machine import CGROUPS, CODEX32, DISK, HERE, in_machine, wait_until
+
+pytestmark = in_machine
+TOOLS = ("sh", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod")
+
+
+class Podman:
+    """Podman with a storage of its own, and one image of busybox: there is no network."""
+
+    def __init__(self, who):
+        self.prefix = [str(HERE / "as-user")] if who == "codex" else []
+        self.place = DISK / f"podman-{who}"
+        self.place.mkdir()
+        shutil.copy(CODEX32, self.place / "codex32-oci")
+        root = self.place / "image"
+        for folder in ("bin", "etc", "tmp"):
+            (root / folder).mkdir(parents=True)
+        shutil.copy(shutil.which("busybox"), root / "bin/busybox")
+        for tool in TOOLS:
+            (root / "bin" / tool).symlink_to("busybox")
+        (root / "etc/passwd").write_text("root:x:0:0:root:/:/bin/sh\nbot:x:7:8:bot:/:/bin/sh\n")
+        subprocess.run(["tar", "-C", root, "-cf", self.place / "image.tar", "."], check=True)
+        if who == "codex":
+            subprocess.run(["chown", "-R", "1001:1001", self.place], check=True)
+        self("import", "-q", str(self.place / "image.tar"), "bb")
+
+    def __call__(self, *words, status=0):
+        done = subprocess.run(
+            [*self.prefix, "podman", "--root", self.place / "storage", "--runroot", self.place / "run",
+             "--cgroup-manager", "cgroupfs", "--runtime", self.place / "codex32-oci", *words],
+            cwd=self.place, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
+        assert status is None or done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
+        return done
+
+    def cgroup(self, name):
+        pid = self("inspect", "-f", "{{.State.Pid}}", name).stdout.strip()
+        with open(f"/proc/{pid}/cgroup") as file:
+            return CGROUPS / file.read().strip().removeprefix("0::/")
+
+
+@pytest.fixture(scope="module")
+def root():
+    return Podman("root")
+
+
+def test_one_container_with_every_wall(root):
+    profile = root.place / "seccomp.json"
+    profile.write_text(
+        json.dumps(
+            {
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}],
+            }
+        )
+    )
+    volume = root.place / "volume"
+    volume.mkdir()
+    (root.place / "open").mkdir()
+    (root.place / "open").chmod(0o777)
+    (volume / "file").write_text("of the host\n")
+    script = """
+cd /sys/fs/cgroup; cat memory.max memory.swap.max cpu.max pids.max cpu.weight
+grep -E 'Cap(Eff|Bnd)|NoNewPrivs|Seccomp:' /proc/self/status
+cat /v/file /proc/self/cgroup; id -u
+touch /x; touch /v/x; mkdir /w/x; mknod /w/sda b 8 0
+exit 7
+"""
+    done = root(
+        "run", "--rm", "--network", "none", "-m", "64m", "--memory-swap", "96m", "--cpus", "0.5", "--pids-limit", "33",
+        "--cpu-shares", "2000", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all", "--user", "bot",
+        "--security-opt", f"seccomp={profile}", "--security-opt", "no-new-privileges", "-v", f"{volume}:/v:ro",
+        "-v", f"{root.place}/open:/w", "bb", "sh", "-c", script, status=7,
+    )  # fmt: skip
+    lines = done.stdout.split("\n")
+    assert lines[:5] == [str(64 << 20), str(32 << 20), "50000 100000", "33", "170"]
+    assert "CapEff:\t0000000000000000" in lines and "CapBnd:\t0000000000000000" in lines
+    assert "NoNewPrivs:\t1" in lines and "Seccomp:\t2" in lines
+    assert "of the host" in lines and "0::/" in lines and "7" in lines
+    assert done.stderr.count("Read-only file system") == 2, done.stderr
+    assert "mkdir: can't create directory '/w/x': Operation not supported" in done.stderr
+    assert "mknod: /w/sda: Operation not permitted" in done.stderr
+
+
+def test_life_of_a_container(root):
+    script = 'trap "echo bye; exit 3" TERM; echo began; while :; do sleep 0.1; done'
+    root("run", "-d", "--network", "none", "--name", "one", "-m", "64m", "bb", "sh", "-c", script)
+    wait_until(lambda: "began" in root("logs", "one").stdout, "the log")
+    group = root.cgroup("one")
+    assert (group / "memory.max").read_text() == f"{64 << 20}\n"
+    root("update", "--memory", "48m", "--cpus", "0.25", "one")
+    assert (group / "memory.max").read_text() == f"{48 << 20}\n"
+    assert (group / "cpu.max").read_text() == "25000 100000\n"
+    root("pause", "one")
+    assert (group / "cgroup.events").read_text().split()[-1] == "1"
+    assert root("ps", "-a", "--format", "{{.State}}").stdout.lower() == "paused\n"
+    root("unpause", "one")
+    (figures,) = json.loads(root("stats", "--no-stream", "--format", "json", "one").stdout)
+    assert int(figures["pids"]) >= 1
+    root("stop", "-t", "100", "one")
+    assert root("wait", "one").stdout == "3\n"
+    assert root("logs", "one").stdout == "began\nbye\n"
+    root("start", "one")
+    root("kill", "one")
+    assert root("wait", "one").stdout == "137\n"
+    root("rm", "one")
+    assert not group.exists()
+
+
+def test_errors_are_those_that_podman_knows(root):
+    done = root("run", "--rm", "--network", "none", "bb", "nonesuch", status=127)
+    assert "executable file not found in $PATH" in done.stderr
+    done = root("run", "--rm", "--network", "none", "bb", "/etc/passwd", status=126)
+    assert "permission denied" in done.stderr
+
+
+def test_user_namespace(root):
+    script = "cat /proc/self/uid_map; cat /sys/fs/cgroup/pids.max; touch /own; ls -ln /own; mknod /sda b 8 0"
+    done = root(
+        "run", "--rm", "--network", "none", "--uidmap", "0:100000:5000", "--pids-limit", "44", "bb", "sh", "-c", script,
+        status=1,
+    )  # fmt: skip
+    assert done.stdout.split()[:4] == ["0", "100000", "5000", "44"]
+    assert done.stdout.splitlines()[-1].split()[2:4] == ["0", "0"]
+
+
+def test_nothing_is_left(root):
+    left = [path for path in CGROUPS.glob("libpod_parent/*") if path.is_dir() and path.name.startswith("libpod-")]
+    # conmon has a cgroup of its own beside the container's.
+    assert [path for path in left if "conmon" not in path.name] == []
+    assert os.listdir("/run/codex32-oci") == []
+
+
+def test_ordinary_user():
+    podman = Podman("codex")
+    script = "cd /sys/fs/cgroup; cat memory.max pids.max; id -u; cat /proc/self/uid_map; touch /x"
+    done = podman(
+        "run", "--rm", "--network", "none", "-m", "64m", "--pids-limit", "33", "--read-only",
+        "--read-only-tmpfs=false", "-v", f"{podman.place}/image:/v:ro", "bb", "sh", "-c", script, status=1,
+    )  # fmt: skip
+    assert done.stdout.split() == [str(64 << 20), "33", "0", "0", "1001", "1", "1", "200000", "65536"]
+    assert "Read-only file system" in done.stderr
