@@ -15,10 +15,10 @@ UNSTRIPPED := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlink
 RELEASE := $(UNSTRIPPED) -Xlinker -s
 STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/left-behind .ci/run
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/left-behind Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build binary registry demo test test-unit test-host test-vm test-coverage bench start-order format lint install container-list clean
+.PHONY: help setup build binary registry demo test test-unit test-host test-vm test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,12 +66,20 @@ test-coverage: setup ## line coverage of the unit tests, by file
 	@PATH="$$(dirname "$$(readlink -f "$$(command -v swift)")"):$$PATH" llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
 	  -instr-profile=.build/debug/codecov/default.profdata -ignore-filename-regex='.build|Tests'
 
+test-sanitizers: setup ## the unit tests with the C target and Swift under AddressSanitizer, then UndefinedBehaviorSanitizer
+	swift test --sanitize=address --build-path .build/address $(STRICT)
+	swift test --sanitize=undefined --build-path .build/undefined $(STRICT)
+
 bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon; writes bench*.json
 	@Tests/Tools/setup build test bench
 	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
 	/usr/bin/python3 Tests/Bench/lifecycle.py --codex32 $(BINARY) --out bench-lifecycle.json
 	/usr/bin/python3 Tests/Bench/exec.py --codex32 $(BINARY) --out bench-exec.json
 	/usr/bin/python3 Tests/Bench/logs.py --codex32 $(BINARY) --out bench-logs.json
+
+bench-attack: build ## the corpus of selftest --attack beside bubblewrap, runc and firejail, as a table; PROFILE=Docker's own for runc
+	@Tests/Tools/setup build test bench
+	/usr/bin/python3 Tests/Bench/attacks.py --codex32 $(BINARY) --out bench-attack.json $(if $(PROFILE),--profile $(PROFILE))
 
 start-order: setup ## find out again which functions a start runs, for the linker; x86_64, as root
 	swift build $(UNSTRIPPED) $(STRICT)
@@ -102,4 +110,4 @@ container-list: ## show what runs now
 	@$(BINARY) list
 
 clean: ## remove what was built
-	rm -rf .build bench.json bench-lifecycle.json bench-exec.json bench-logs.json
+	rm -rf .build bench.json bench-lifecycle.json bench-exec.json bench-logs.json bench-attack.json

@@ -65,7 +65,10 @@ static enum attack_outcome load_bpf(struct attack *attack) {
 static enum attack_outcome perf_event(struct attack *attack) {
     struct perf_event_attr attributes = {
         .type = PERF_TYPE_SOFTWARE, .size = sizeof attributes, .config = PERF_COUNT_SW_CPU_CLOCK, .exclude_kernel = 1, .exclude_hv = 1};
-    return judged(attack, syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0), "perf_event_open");
+    long result = syscall(SYS_perf_event_open, &attributes, 0, -1, -1, 0);
+    if (result < 0 && errno == EACCES && getenv("ATTACK_CONTROL"))
+        return impossible(attack, "kernel.perf_event_paranoid keeps everybody from it");
+    return judged(attack, result, "perf_event_open");
 }
 static enum attack_outcome io_uring(struct attack *attack) { // the rings' calls go past every filter
     char parameters[120] = {0};

@@ -86,6 +86,20 @@ public struct Attack: Sendable {
     /// Two names that are exchanged without end while it is tried, each as in an option.
     public var race: (String, String)?
 
+    /// What is run inside.
+    var words: [String] {
+        switch probe {
+        case .program(let name): ["/attack", "attack-program", "try", name]
+        case .words(let own): own
+        }
+    }
+
+    /// It needs nothing of codex32's own: it can be tried in another sandbox too.
+    public var isPortable: Bool {
+        guard case .program = probe, case .busybox = root, race == nil, needs == nil else { return false }
+        return options == [[]] && evidence != .survivor && control != .weakened([], .standard, root: false)
+    }
+
     init(
         _ name: String, _ family: Family, _ flaw: String, success: String, probe: Probe? = nil,
         promised: Set<IsolationLevel>, control: Control, evidence: Evidence = .word, options: [[String]] = [[]],

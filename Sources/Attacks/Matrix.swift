@@ -27,6 +27,8 @@ public struct Matrix: Sendable {
 
     /// "root" or "user".
     public let caller: String
+    /// Another sandbox that was tried; its cells stand at strict, with which it is compared. Nil: codex32.
+    public let tool: String?
     public let levels: [IsolationLevel]
     public let waived: [String]
     public let rows: [Row]
@@ -44,7 +46,7 @@ public struct Matrix: Sendable {
 
     public var document: JSON {
         .members([
-            "caller": .string(caller), "waived": .list(waived), "kept": .bool(isKept),
+            "caller": .string(caller), "tool": .text(tool), "waived": .list(waived), "kept": .bool(isKept),
             "absent": .array(absent.map { .members(["level": .string($0.level.rawValue), "why": .string($0.why)]) }),
             "attacks": .array(
                 rows.map { row in

@@ -80,7 +80,8 @@ struct Place: ~Copyable {
     private static func hostile(_ path: String) -> [(name: String, links: [(at: String, to: String)])] {
         let sentinel = "\(path)/sentinel"
         return [
-            ("proc-link", [("proc", sentinel)]), ("sys-link", [("sys", sentinel)]), ("dev-link", [("dev", sentinel)]),
+            ("plain", []), ("proc-link", [("proc", sentinel)]), ("sys-link", [("sys", sentinel)]),
+            ("dev-link", [("dev", sentinel)]),
             ("tmp-link", [("tmp", sentinel)]),
             (
                 "race",

@@ -61,14 +61,26 @@ struct Runner {
             "-v", "\(place)/volume:/volume:rw", "-v", "\(place)/read-only:/read-only:ro",
             "-v", "\(program):/attack:ro",
         ]
-        let known = variables + ["ATTACK_VOLUME=/volume", "ATTACK_READ_ONLY=/read-only", "ATTACK_PLACE=/tmp"]
-        for variable in known + bound(attack) { words += ["-e", variable] }
+        for variable in known(attack, variables) { words += ["-e", variable] }
         words += options + ["--"]
-        switch attack.probe {
-        case .program(let name): words += ["/attack", "attack-program", "try", name]
-        case .words(let own): words += own
-        }
-        return try OutsideProcess.run(program, words, environment: environment, leaked: leaked)
+        return try OutsideProcess.run(program, words + attack.words, environment: environment, leaked: leaked)
+    }
+
+    /// What the attack is told, inside.
+    func known(_ attack: Attack, _ variables: [String]) -> [String] {
+        variables + ["ATTACK_VOLUME=/volume", "ATTACK_READ_ONLY=/read-only", "ATTACK_PLACE=/tmp"] + bound(attack)
+    }
+
+    /// In another sandbox: `tool PLACE WORDS...` runs the words over the root file system PLACE/images/plain, with
+    /// PLACE/volume, PLACE/read-only and PLACE/codex32 at /volume, /read-only (read-only) and /attack, and hands on
+    /// the variables that are named in ATTACK_VARIABLES.
+    func inside(
+        tool: String, _ words: [String], variables: [String], leaked: Int32
+    ) throws(Problem) -> OutsideProcess {
+        let names = variables.map { String($0.prefix { $0 != "=" }) }.joined(separator: " ")
+        return try OutsideProcess.run(
+            tool, [tool, place] + words, environment: environment + variables + ["ATTACK_VARIABLES=\(names)"],
+            leaked: leaked)
     }
 
     func outside(_ attack: Attack, variables: [String], leaked: Int32) throws(Problem) -> OutsideProcess {

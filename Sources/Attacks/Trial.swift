@@ -8,6 +8,8 @@ public struct Trial: Sendable {
     public var levels: [IsolationLevel] = IsolationLevel.allCases
     public var attacks: [Attack] = Corpus.all
     public var waived: [String] = []
+    /// A program that runs words in another sandbox than codex32's, for comparison (``Attack/isPortable``).
+    public var tool: String?
     /// Where its folder is made.
     public let folder: String
 
@@ -57,22 +59,28 @@ public struct Trial: Sendable {
         var absent: [(IsolationLevel, String)] = []
         var present: [IsolationLevel] = []
         do {
-            for level in levels {
-                let done = try runner.plain(level)
+            for level in tool == nil ? levels : [.strict] {
+                let done = try plain(runner, level)
                 if done.status == 7 { present.append(level) } else { absent.append((level, Trial.why(done))) }
             }
             var rows: [Matrix.Row] = []
-            for (index, attack) in attacks.enumerated() {
+            for (index, attack) in (tool == nil ? attacks : attacks.filter(\.isPortable)).enumerated() {
                 progress(attack, index, attacks.count)
                 rows.append(try row(attack, place, runner, variables, present))
             }
             victim.end()
             return Matrix(
-                caller: Machine.isRoot ? "root" : "user", levels: present, waived: waived, rows: rows, absent: absent)
+                caller: Machine.isRoot ? "root" : "user", tool: tool, levels: present, waived: waived, rows: rows,
+                absent: absent)
         } catch {
             victim.end()
             throw error
         }
+    }
+
+    private func plain(_ runner: Runner, _ level: IsolationLevel) throws(Problem) -> OutsideProcess {
+        guard let tool else { return try runner.plain(level) }
+        return try runner.inside(tool: tool, ["/bin/sh", "-c", "exit 7"], variables: [], leaked: -1)
     }
 
     private static func why(_ done: OutsideProcess) -> String {
@@ -146,7 +154,14 @@ public struct Trial: Sendable {
         case .some(let folder): number = folder.number
         case .none: break
         }
-        let done = try runner.inside(attack, level, options: options, variables: variables + [token], leaked: number)
+        let done: OutsideProcess
+        if let tool {
+            done = try runner.inside(
+                tool: tool, attack.words, variables: runner.known(attack, variables + [token]), leaked: number)
+        } else {
+            done = try runner.inside(
+                attack, level, options: options, variables: variables + [token], leaked: number)
+        }
         return Judge.outcome(
             attack, run(done, place, token, survivors: attack.evidence == .survivor), secret: place.secret,
             inSandbox: true)

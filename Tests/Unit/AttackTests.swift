@@ -14,7 +14,7 @@ import Testing
     }
 
     private static func matrix(_ row: Matrix.Row, absent: [(level: IsolationLevel, why: String)] = []) -> Matrix {
-        Matrix(caller: "root", levels: IsolationLevel.allCases, waived: [], rows: [row], absent: absent)
+        Matrix(caller: "root", tool: nil, levels: IsolationLevel.allCases, waived: [], rows: [row], absent: absent)
     }
 
     private static let stopped = Outcome(.stopped, "unshare: EPERM")

@@ -55,8 +55,8 @@ import Testing
         let silent = try program(level)
         let told = try #require(silent.notifying)
         #expect(told.instructionCount == silent.instructionCount)
-        for number: Int32 in 0..<600 {
-            for first: UInt64 in [0, 1, 16, 0x5412, 0x1000_0000] {
+        for number: Int32 in 0..<480 {
+            for first: UInt64 in [0, 0x5412] {
                 let call = SystemCallData(
                     number: number, architecture: SeccompBuilder.nativeArchitecture,
                     arguments: [first, first, first, first, 0, 0])

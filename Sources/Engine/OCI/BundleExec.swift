@@ -160,7 +160,8 @@ private enum BundleExec {
                     throw Problem("cannot enter \(id)", error)
                 }
                 hasEntered = true
-            case .root: break  // Its plan has no such step.
+            case .root: break  // Its plan has no such step, and neither the next.
+            case .listener: break
             case .ready: break
             case .held: break
             }

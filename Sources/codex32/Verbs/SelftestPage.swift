@@ -14,7 +14,7 @@ enum SelftestPage {
             text += (text.isEmpty ? "" : "\n")
             text += Table.text(
                 ["\(family.rawValue.uppercased()) AS \(matrix.caller.uppercased())"]
-                    + matrix.levels.map { $0.rawValue.uppercased() } + ["CONTROL"],
+                    + matrix.levels.map { tool(matrix) ?? $0.rawValue.uppercased() } + ["CONTROL"],
                 rows.map { row in
                     [row.attack.name] + matrix.levels.map { cell(row, $0) } + [control(row)]
                 })
@@ -26,10 +26,14 @@ enum SelftestPage {
             let promised = matrix.rows.filter { $0.attack.promised.contains(level) }
             let kept = promised.filter { $0.keeps(level) == true }
             text +=
-                "\(level.rawValue): \(matrix.count(level, .stopped)) stopped, \(matrix.count(level, .succeeded)) succeeded, "
+                "\(tool(matrix) ?? level.rawValue): \(matrix.count(level, .stopped)) stopped, \(matrix.count(level, .succeeded)) succeeded, "
                 + "\(matrix.count(level, .impossible)) not possible here; keeps \(kept.count) of \(promised.count) promises\n"
         }
         return text
+    }
+
+    private static func tool(_ matrix: Matrix) -> String? {
+        matrix.tool.map { String($0.split(separator: "/").last ?? "") }
     }
 
     private static func cell(_ row: Matrix.Row, _ level: IsolationLevel) -> String {

@@ -13,6 +13,7 @@ enum SelftestVerb {
         var only: [String] = []
         var waived: [String] = []
         var user: String?
+        var tool: String?
         var format = "table"
         var help = false
         var storage: String?
@@ -56,6 +57,10 @@ enum SelftestVerb {
                     .option("--user", value: "NAME", help: "then the same as this ordinary user (root only)") {
                         $0.user = $1
                     },
+                    .option(
+                        "--tool", value: "PROGRAM",
+                        help: "for comparison, in another sandbox: PROGRAM FOLDER WORDS... (Tests/Bench/in-bubblewrap)"
+                    ) { $0.tool = $1 },
                     .option("--format", value: "FORMAT", help: "table or json", choices: ["table", "json"]) {
                         draft, text throws(Problem) in
                         guard ["table", "json"].contains(text) else {
@@ -109,6 +114,9 @@ enum SelftestVerb {
         guard draft.only.isEmpty || draft.attack else {
             throw Problem("cannot use --only", "it chooses attacks, and none is asked for", hint: "add --attack")
         }
+        guard draft.tool == nil || draft.attack else {
+            throw Problem("cannot use --tool", "it runs attacks, and none is asked for", hint: "add --attack")
+        }
         let other = try draft.user.map { name throws(Problem) in try OrdinaryUser(name) }
         let folder = try Storage.current(option: draft.storage).data
         let own = try draft.attack ? attack(draft, folder) : check(draft, folder)
@@ -142,6 +150,12 @@ enum SelftestVerb {
         if !draft.levels.isEmpty { trial.levels = IsolationLevel.allCases.filter { draft.levels.contains($0) } }
         if !draft.only.isEmpty { trial.attacks = Corpus.all.filter { draft.only.contains($0.name) } }
         trial.waived = draft.waived
+        if let tool = draft.tool {
+            guard Machine.mayExecute(tool) else {
+                throw Problem("cannot use --tool \(tool)", "it is no program", hint: "name one by its whole path")
+            }
+            trial.tool = tool
+        }
         var bar = SelftestProgress()
         let matrix = try trial.run { attack, index, count in bar.show(attack.name, index, count) }
         bar.clear()
