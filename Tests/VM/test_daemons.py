@@ -117,7 +117,7 @@ def test_docker(docker):
     assert "executable file not found in $PATH" in failed.stderr
     docker(*run, "--detach", "--name", "one", "-m", "64m", "--cpus", "0.5", "--pids-limit", "30", "--restart",
            "on-failure:1", "bb", "sh", "-c", "echo began; sleep 1000; exit 3")  # fmt: skip
-    (group,) = CGROUPS.glob("docker/*")
+    (group,) = CGROUPS.glob("docker/*/")
     assert (group / "memory.max").read_text() == f"{64 << 20}\n"
     assert (group / "cpu.max").read_text() == "50000 100000\n"
     assert (group / "pids.max").read_text() == "30\n"
