@@ -15,7 +15,8 @@ UNSTRIPPED := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlink
 RELEASE := $(UNSTRIPPED) -Xlinker -s
 STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/left-behind Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/unpack Tests/Tools/left-behind \
+  Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build binary registry demo test test-unit test-host test-vm test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
@@ -58,6 +59,7 @@ test-host: build ## the real binary on this machine, as root and as an ordinary 
 
 test-vm: binary ## the real binary under a kernel with cgroup v2, in QEMU
 	@Tests/Tools/setup build test
+	@Tests/Tools/unpack .build/vm-packages containerd docker.io tini
 	CODEX32=$(BINARY) Tests/VM/run-suite
 
 test-coverage: setup ## line coverage of the unit tests, by file

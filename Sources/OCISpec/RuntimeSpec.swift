@@ -76,7 +76,9 @@ public struct SpecProcess: Equatable, Sendable {
 
     /// - Parameter object: `process` of a configuration, or what `exec --process` names, which has the same form.
     public init(_ object: JSONObject) throws(DocumentError) {
-        try object.refuse(["apparmorProfile", "selinuxLabel", "commandLine"])
+        try object.refuse(["selinuxLabel", "commandLine"])
+        // "unconfined" asks for no profile, as Docker spells it; the program has codex32's own then, if that has one.
+        if try object.string("apparmorProfile") != "unconfined" { try object.refuse(["apparmorProfile"]) }
         try object.allow(only: [
             "terminal", "consoleSize", "user", "args", "env", "cwd", "capabilities", "rlimits", "noNewPrivileges",
             "oomScoreAdj", "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity",

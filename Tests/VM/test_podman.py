@@ -13,7 +13,7 @@ import pytest
 from machine import CGROUPS, CODEX32, DISK, HERE, in_machine, wait_until
 
 pytestmark = in_machine
-TOOLS = ("sh", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod")
+TOOLS = ("sh", "test", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod")
 
 
 class Podman:
@@ -96,10 +96,17 @@ exit 7
 
 def test_life_of_a_container(root):
     script = 'trap "echo bye; exit 3" TERM; echo began; while :; do sleep 0.1; done'
-    root("run", "-d", "--network", "none", "--name", "one", "-m", "64m", "bb", "sh", "-c", script)
+    root("run", "-d", "--network", "none", "--name", "one", "-m", "64m", "--health-cmd", "test -e /etc/passwd",
+         "--health-interval", "disable", "bb", "sh", "-c", script)  # fmt: skip
     wait_until(lambda: "began" in root("logs", "one").stdout, "the log")
     group = root.cgroup("one")
     assert (group / "memory.max").read_text() == f"{64 << 20}\n"
+    inside = root("exec", "-u", "bot", "-w", "/tmp", "-e", "A=b", "one", "sh", "-c", "id -u; pwd; echo $A; cat /proc/self/cgroup")
+    assert inside.stdout == "7\n/tmp\nb\n0::/\n"
+    assert "is a tty" in root("exec", "-t", "one", "sh", "-c", "test -t 0 && echo is a tty").stdout
+    root("exec", "one", "sh", "-c", "exit 9", status=9)
+    assert "executable file not found in $PATH" in root("exec", "one", "nonesuch", status=127).stderr
+    root("healthcheck", "run", "one")
     root("update", "--memory", "48m", "--cpus", "0.25", "one")
     assert (group / "memory.max").read_text() == f"{48 << 20}\n"
     assert (group / "cpu.max").read_text() == "25000 100000\n"
