@@ -35,6 +35,8 @@ int codex_node(int folder, const char *name, struct codex_node *node) {
         .blocks = status.stx_blocks,
         .modified = status.stx_mtime.tv_sec,
         .modified_nanoseconds = status.stx_mtime.tv_nsec,
+        .changed = status.stx_ctime.tv_sec,
+        .changed_nanoseconds = status.stx_ctime.tv_nsec,
         .device_major = status.stx_rdev_major,
         .device_minor = status.stx_rdev_minor,
         .mount = status.stx_mnt_id,

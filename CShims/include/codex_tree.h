@@ -17,6 +17,8 @@ struct codex_node {
     uint64_t blocks; // of 512 bytes
     int64_t modified;
     uint32_t modified_nanoseconds;
+    int64_t changed; // the last change of any kind: no program can set it
+    uint32_t changed_nanoseconds;
     uint32_t device_major;
     uint32_t device_minor;
     uint64_t mount;

@@ -9,6 +9,9 @@ public enum Run {
     public static func plan(_ configuration: RunConfiguration) throws(Problem) -> LaunchPlan {
         var configuration = configuration
         configuration.request.volumes += try OwnVolumes.planned(configuration)
+        if let (path, target) = configuration.workspace {
+            configuration.request.workspace = try Workspace.planned(path, target, configuration.storage)
+        }
         let prepared = try Preparation.request(configuration) { _ in }
         let offer = try Offer.current(cgroup: needsCgroup(prepared.request))
         return try Planner.plan(
@@ -50,6 +53,12 @@ public enum Run {
         configuration.request.volumes += try volumes.make(configuration.ownVolumes)
         let held = try volumes.hold(own)
         defer { withExtendedLifetime(held) {} }
+        var workspace: Workspace?
+        if let asked = configuration.workspace {
+            workspace = try Workspace.make(id: id, asked.path, configuration.storage, started: started)
+        }
+        defer { settle(workspace, configuration.quiet, report) }
+        configuration.request.workspace = try workspace?.mount(at: configuration.workspace?.target ?? "/workspace")
         var (request, image) = try Preparation.request(configuration) { if !configuration.quiet { report($0) } }
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
@@ -74,6 +83,7 @@ public enum Run {
             layer: writable(layer), identityBase: base)
         try give(layer, plan)
         try volumes.give(configuration.ownVolumes, request.root, to: plan)
+        try workspace?.give(to: plan)
 
         record.describe(plan)
         if plan.cgroup != nil {
@@ -204,6 +214,20 @@ public enum Run {
         case .folder, .layers: !request.readOnly
         case .host, .assembled: false
         }
+    }
+
+    /// One that has no changes is nothing to look at; of others a person is told.
+    private static func settle(_ workspace: Workspace?, _ quiet: Bool, _ report: (String) -> Void) {
+        guard let workspace else { return }
+        guard let changes = try? workspace.changes(), changes.isEmpty else {
+            if !quiet {
+                report(
+                    "the workspace \(workspace.id) has changes: codex32 workspace diff, apply or discard \(workspace.id)"
+                )
+            }
+            return
+        }
+        try? workspace.discard()
     }
 
     private static func writable(_ layer: borrowing Layer?) -> WritableLayer? {

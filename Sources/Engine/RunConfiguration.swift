@@ -12,6 +12,8 @@ public struct RunConfiguration: Sendable {
     public var request = SandboxRequest()
     /// Where inside the container has volumes of its own, in the order in which they were asked for.
     public var ownVolumes: [String] = []
+    /// A folder of the host whose changes are kept beside it, and where the program sees it.
+    public var workspace: (path: String, target: String)?
     public var name: String?
     public var workingFolder: String?
     public var readOnly: Bool?

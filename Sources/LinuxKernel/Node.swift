@@ -18,6 +18,8 @@ public struct Node: Equatable, Sendable {
     public let stored: UInt64
     /// Seconds since 1970, and nanoseconds.
     public let modified: (seconds: Int64, nanoseconds: UInt32)
+    /// The same of the last change of any kind, which no program can set (inode(7), "ctime").
+    public let changed: (seconds: Int64, nanoseconds: UInt32)
     /// Of a device node.
     public let deviceNumber: (major: UInt32, minor: UInt32)
     /// Which mount it is on (Linux 5.8).
@@ -30,6 +32,7 @@ public struct Node: Equatable, Sendable {
         (device, inode, size) = (raw.device, raw.inode, raw.size)
         stored = raw.blocks &* 512
         modified = (raw.modified, raw.modified_nanoseconds)
+        changed = (raw.changed, raw.changed_nanoseconds)
         deviceNumber = (raw.device_major, raw.device_minor)
         mount = raw.mount
     }

@@ -5,6 +5,11 @@ internal import LinuxKernel
 extension Planner {
     func checkEffects() throws(Problem) {
         if request.root == .host { try checkHostTree() }
+        if let workspace = request.workspace, targets.contains(where: { $0 == workspace.target }) {
+            throw Problem(
+                "cannot mount the workspace at \(workspace.target)", "something else is mounted there",
+                hint: "--workspace DIR:/ELSEWHERE")
+        }
         if request.shmSize != nil, targets.contains("/dev/shm") {
             throw Problem(
                 "cannot use --shm-size", "something else is mounted at /dev/shm", hint: "give that mount its size")
@@ -76,6 +81,7 @@ extension Planner {
         let why = "at minimal a script runs on the machine's own tree, with the machine's own /dev"
         let hint = "choose --isolation standard, or an image folder"
         if request.shmSize != nil { throw Problem("cannot use --shm-size", why, hint: hint) }
+        if request.workspace != nil { throw Problem("cannot use --workspace", why, hint: hint) }
         if let device = request.devices.first { throw Problem("cannot use --device \(device.path)", why, hint: hint) }
     }
 

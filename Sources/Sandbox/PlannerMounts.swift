@@ -18,6 +18,7 @@ extension Planner {
             temporarySteps(made)
             devices = made
         }
+        workspaceSteps()
         // Outer targets first, whatever their kind, so that an inner one is mounted into them and not under.
         let given =
             request.temporary.map { ($0.target, Given.temporary($0)) }

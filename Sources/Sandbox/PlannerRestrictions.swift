@@ -32,6 +32,7 @@ extension Planner {
             wall.rules.append((path, write))
         }
         wall.rules.append(("/dev", LandlockRights.look | LandlockRights.writeFile | (all & LandlockRights.ioctlDevice)))
+        if let workspace = request.workspace { wall.rules.append((workspace.target, write)) }
         for volume in request.volumes where !volume.readOnly { wall.rules.append((volume.target, write)) }
         if !plan.readOnlyRoot { wall.rules.append(("/", write)) }
         if request.network != .host && !request.waived.contains(.landlockNetwork) {

@@ -93,6 +93,7 @@ extension Planner {
     public static func mountPoints(of request: SandboxRequest) -> [String] {
         var points = ["/proc", "/dev", "/tmp"]
         if request.level != .strict { points.append("/sys") }
+        if let workspace = request.workspace { points.append(workspace.target) }
         points += request.volumes.map(\.target) + request.temporary.map(\.target)
         // Those below another mount are made there.
         return points.filter { !$0.hasPrefix("/dev/") && !$0.hasPrefix("/tmp/") }

@@ -25,6 +25,7 @@ public struct SandboxRequest: Sendable {
     /// Bytes that changes to the root may take together; nil: as many as where they are kept has. They are in memory
     /// then, so that the file system itself can say no (tmpfs(5), "size").
     public var storageLimit: UInt64?
+    public var workspace: WorkspaceMount?
     public var devices: [DeviceNode] = []
     public var terminal = false
     public var reaper = false
@@ -127,6 +128,18 @@ public struct TemporaryMount: Equatable, Sendable {
         self.size = size
         self.mode = mode
         self.executable = executable
+    }
+}
+
+/// A folder of the host that the program changes in a layer of its own (`--workspace`): the folder itself stays as it
+/// is until a person applies the changes.
+public struct WorkspaceMount: Equatable, Sendable {
+    public let source: HostPath
+    public let target: String
+    /// A folder with `upper` and `work` in it.
+    public let layer: HostPath
+    public init(source: HostPath, target: String, layer: HostPath) {
+        (self.source, self.target, self.layer) = (source, target, layer)
     }
 }
 

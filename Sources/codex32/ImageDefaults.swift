@@ -32,7 +32,7 @@ extension RunDraft {
                 hint: "--platform \(config.platform) takes it, where this machine can run its programs")
         }
         imageConfig = config
-        workingFolder = workingFolder ?? config.workingFolder
+        workingFolder = workingFolder ?? workspace?.target ?? config.workingFolder
         let roots = try store.layerFolders(stored.digest)
         if user == nil, !config.user.isEmpty {
             do throws(Problem) {

@@ -18,6 +18,21 @@ enum MountValue {
         return volume
     }
 
+    /// `--workspace DIR[:DST]`: looked at before anything is made.
+    static func workspace(_ text: String) throws(Problem) -> (path: String, target: String) {
+        var (path, inside) = (text, "/workspace")
+        if let colon = text.lastIndex(of: ":"), text[text.index(after: colon)...].hasPrefix("/") {
+            (path, inside) = (String(text[..<colon]), String(text[text.index(after: colon)...]))
+        }
+        let status = try explaining("cannot use the workspace \(path)") { () throws(KernelError) in
+            try Descriptor.status(ofPath: path)
+        }
+        guard status.kind == .folder else {
+            throw Problem("cannot use the workspace \(path)", "it is no folder", hint: "--workspace DIR[:/DST]")
+        }
+        return (path, try target(inside, option: "--workspace"))
+    }
+
     private static func apply(_ option: String, to volume: inout Volume, _ text: String) throws(Problem) {
         switch option {
         case "ro", "readonly": volume.readOnly = true

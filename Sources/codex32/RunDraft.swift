@@ -35,6 +35,7 @@ struct RunDraft: Sendable {
     var user: String?
     var environment: [(name: String, value: String)] = []
     var ownVolumes: [String] = []
+    var workspace: (path: String, target: String)?
     var memorySwap: String?
     var life = LifecycleDraft()
 
@@ -71,7 +72,8 @@ struct RunDraft: Sendable {
         configuration.entrypoint = entrypoint
         configuration.name = name
         configuration.ownVolumes = ownVolumes
-        configuration.workingFolder = workingFolder
+        configuration.workspace = workspace
+        configuration.workingFolder = workingFolder ?? workspace?.target
         configuration.readOnly = readOnly
         configuration.wallTime = wallTime
         configuration.cpuTime = cpuTime

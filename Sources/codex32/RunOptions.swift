@@ -251,6 +251,13 @@ enum RunOptions {
         .option("--tmpfs", value: "DST[:OPT,...]", help: "an empty folder in memory: size=64m, mode=1777, exec, ro") {
             draft, text throws(Problem) in draft.request.temporary.append(try MountValue.temporary(text))
         },
+        .option(
+            "--workspace", value: "DIR[:DST]",
+            help:
+                "show a folder whose changes are kept beside it, until codex32 workspace apply (default DST: /workspace)"
+        ) {
+            draft, text throws(Problem) in draft.workspace = try MountValue.workspace(text)
+        },
         .option("--root", value: "FOLDER", help: "the storage folder") { $0.storage = $1 },
     ]
 

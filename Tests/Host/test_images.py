@@ -294,11 +294,6 @@ def test_names_that_are_none(shop, name):
     shop.image("load", f"--name={name}", shop.home, fails="")
 
 
-def test_registries_are_refused_by_name(shop):
-    for part in ("pull", "push"):
-        shop.image(part, "busybox", fails="codex32 knows no registries yet")
-
-
 def test_every_part_has_help(shop):
     for part in ("load", "list", "inspect", "history", "tag", "remove", "prune", "verify", "save"):
         done = shop.call(f"image {part}", "--help")

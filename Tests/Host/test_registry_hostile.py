@@ -26,14 +26,14 @@ def evil(shop, binary):
     registry.end()
 
 
-def pull(evil, *words, tag="1", fails=None, idle="2s", env=None):
+def pull(evil, *words, tag="1", fails=None, idle="2s"):
     name = f"{evil.host}/tests/bot:{tag}"
     done = evil.shop.call("image pull", "--insecure", evil.host, "--idle-timeout", idle, *words, name)
     if fails is None:
         assert done.returncode == 0, done.stderr
     else:
         assert done.returncode == 125 and fails in done.stderr, (done.returncode, done.stderr)
-        assert done.stderr.startswith(f"codex32: cannot ")
+        assert done.stderr.startswith("codex32: cannot ")
         assert evil.shop.names() == []
     if evil.shop.store.exists():
         evil.shop.image("prune", "-f")
@@ -283,11 +283,12 @@ def test_one_that_drips(evil):
         return True
 
     def watch():
-        # So many connections are five tries without a byte of use, or the drips' own five.
+        # The second connection is an honest one.
         while not over.is_set() and len(evil.served(name)) < 2:
             time.sleep(0.05)
         evil.answer = None
 
+    evil.answer = answer
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
@@ -374,7 +375,7 @@ def test_indexes_that_nest_too_deep(evil):
 @pytest.mark.parametrize(
     "document,why",
     [
-        (b"", "no JSON value"),
+        (b"", "the document ends too early"),
         (b"<html>no</html>", "no JSON value"),
         (b"[1]", "must be an object"),
         (b"{}", "schemaVersion"),

@@ -6,10 +6,14 @@ public import LinuxKernel
 public struct LayeredCopy {
     /// What an owner in the image is on the disk; nil: everything is the caller's.
     private let owner: (@Sendable (_ uid: UInt32, _ gid: UInt32) -> (uid: UInt32, gid: UInt32))?
+    /// Bits that change a program's user stay.
+    private let setIDs: Bool
     /// Nested deeper than this nothing is copied.
     private static let deepest = 256
 
-    public init(owner: (@Sendable (UInt32, UInt32) -> (uid: UInt32, gid: UInt32))?) { self.owner = owner }
+    public init(setIDs: Bool = true, owner: (@Sendable (UInt32, UInt32) -> (uid: UInt32, gid: UInt32))?) {
+        (self.owner, self.setIDs) = (owner, setIDs)
+    }
 
     /// The image's folder at a path; nil: it has none, or a link is on the way.
     public static func find(_ path: String, in roots: [String]) throws(KernelError) -> LayeredFolder? {
@@ -53,8 +57,9 @@ public struct LayeredCopy {
         try settle(target, node, try folder.attributes())
     }
 
-    private func copy(
-        file: borrowing Descriptor, _ node: Node, _ name: FileName, _ target: borrowing Descriptor
+    /// Copies one file, which must not be there yet.
+    public func copy(
+        file: borrowing Descriptor, _ node: Node, _ name: FileName, _ target: borrowing Descriptor, sync: Bool = false
     ) throws(KernelError) {
         let new = try target.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
@@ -79,6 +84,7 @@ public struct LayeredCopy {
         }
         try new.truncate(Int64(clamping: node.size))
         try settle(new, node, try file.keptAttributes())
+        if sync { try new.sync() }
     }
 
     private func settle(
@@ -88,7 +94,7 @@ public struct LayeredCopy {
             let (uid, gid) = owner(node.uid, node.gid)
             try file.setOwner(uid: uid, gid: gid)
         }
-        try file.setMode(owner == nil ? node.mode & 0o1777 : node.mode)
+        try file.setMode(owner == nil || !setIDs ? node.mode & 0o1777 : node.mode)
         // A capability of the image's would speak of the machine's root here.
         for (name, value) in attributes where name != TarAttribute.capability {
             try? file.setAttribute(name, value)

@@ -164,6 +164,10 @@ extension RunDraft {
     /// What a container that outlives this command needs to know: paths are made absolute, because it is started
     /// from anywhere.
     func containerConfiguration(arguments: [String]) throws(Problem) -> ContainerConfiguration {
+        guard workspace == nil else {
+            throw Problem(
+                "cannot use --workspace here", "only a foreground run has one", hint: "codex32 run without -d")
+        }
         guard request.storageLimit == nil else {
             throw Problem(
                 "cannot use --storage-limit here",

@@ -46,6 +46,7 @@ enum Verbs {
             Entry("port") { PortVerb.verb },
             Entry("prune") { PruneVerb.verb },
             Entry("image") { ImageVerb.verb },
+            Entry("workspace") { WorkspaceVerb.verb },
             Entry("login") { LoginVerb.login },
             Entry("logout") { LoginVerb.logout },
             Entry("system") { SystemVerb.verb },
