@@ -200,7 +200,12 @@ enum Recovery {
     /// Clears away what belongs to no container.
     private static func leftovers(_ storage: Storage) -> [Finding] {
         // Nobody makes or removes a container while this is held; where somebody does, there will be another time.
-        guard let folder = try? Descriptor.open(storage.containers, [.read, .folder]),
+        // Foreground runs leave layers also where no container was ever made.
+        let hasLayers = Descriptor.exists(storage.layers)
+        let open = { () throws(KernelError) in
+            hasLayers ? try makeFolders(storage.containers) : try Descriptor.open(storage.containers, [.read, .folder])
+        }
+        guard let folder = try? open(),
             let lock = StoreLock(alone: folder), let names = try? lock.containers.entries()
         else { return [] }
         var findings: [Finding] = []
