@@ -27,16 +27,15 @@ help: ## list the targets
 setup: ## install the Debian packages that are missing
 	@Tests/Tools/setup build
 
-build: binary registry ## build the release binary, .build/release/codex32, and its part for registries beside it
+build: registry ## build the release binary, .build/release/codex32, and its part for registries beside it
 
 binary: setup ## build codex32 alone
 	@# Swift's build knows nothing of the order of functions: the program is linked again when that has changed.
 	@if [ $(BINARY) -ot Tests/Bench/start-order.txt ]; then rm -f $(BINARY); fi
 	swift build $(RELEASE) $(STRICT)
 
-registry: setup ## build codex32-registry: the first time some minutes, for NIO and its TLS
+registry: binary ## build codex32-registry too: the first time some minutes, for NIO and its TLS
 	swift build $(REGISTRY_BUILD)
-	@mkdir -p .build/release
 	install -m 755 "$$(swift build $(REGISTRY_BUILD) --show-bin-path)/codex32-registry" $(REGISTRY)
 
 demo: binary ## run the sample bot at standard and strict, as root and as an ordinary user
