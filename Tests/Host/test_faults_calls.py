@@ -32,8 +32,12 @@ def failcall(compile_c):
 
 
 def same(text):
-    """Ids differ from run to run, a container's own and those that stand for its root."""
-    return re.sub(r"\b[0-9a-f]{16}\b", "ID", re.sub(r"\b([ug]id)=\d{6,}", r"\1=N", text))
+    """What must be the same in every run. Ids differ, a container's own and those that stand for its root; without the
+    subordinate ids that could not be read there is one id; and a root whose folders could not be looked at is an
+    overlay, with the same flags."""
+    text = re.sub(r"\b[0-9a-f]{16}\b", "ID", text)
+    text = re.sub(r",[ug]id=\d+", "", re.sub(r"(?m)^Groups:.*$", "", text))
+    return re.sub(r"(?m)^\S+ / \S+ (r[ow](,nosuid)?(,nodev)?)\S* .*$", r"/ \1", text)
 
 
 @pytest.mark.parametrize("who", ["client", "child"])
@@ -46,8 +50,6 @@ def test_walk(caller, level, who, failcall):
     words = mine.words("-e", f"STORE={storage}", level=level, command=["sh", "-c", LOOK])
     plain = mine.execute(words)
     assert plain.returncode == 7, plain.stderr
-    mounts = pathlib.Path("/proc/self/mountinfo").read_text()
-
     def attempt(number, error):
         done = mine.execute([str(failcall), "-o", str(report), who, str(number), str(error), "--", *words])
         kind, what = report.read_text().split()
@@ -72,7 +74,8 @@ def test_walk(caller, level, who, failcall):
             assert same(plain.stdout).startswith(same(done.stdout)), what
             assert done.stderr.startswith("codex32: "), what
         assert processes_with(f"STORE={storage}") == [], what
-        assert pathlib.Path("/proc/self/mountinfo").read_text() == mounts, what
+        # Others of the machine may mount meanwhile.
+        assert str(storage) not in pathlib.Path("/proc/self/mountinfo").read_text(), what
     # What could not be cleared away, as its removal itself failed, is cleared by the next who looks for it. A layer
     # might be that of a start, so a young one is left alone.
     for layer in (mine.storage / "layers").glob("*"):
