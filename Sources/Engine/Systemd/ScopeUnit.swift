@@ -43,14 +43,6 @@ struct ScopeUnit: Equatable {
 
     /// Ends it. One that systemd does not know any more is no error.
     func stop() throws(Problem) {
-        do throws(Problem) { try stopOnce() } catch {
-            // A scope whose last process ends at this moment goes by itself, and the end of the job was once not told
-            // of. Asked again, systemd says that there is no such unit; one that is there is waited for again.
-            try stopOnce()
-        }
-    }
-
-    private func stopOnce() throws(Problem) {
         var bus = try BusConnection.open(manager)
         try job(&bus, "cannot end the scope \(name)", "StopUnit", "ss") { body in
             body.text(name)
