@@ -136,7 +136,7 @@ public struct Trial: Sendable {
     private static func unmet(_ need: Attack.Need?, _ level: IsolationLevel, waived: [String]) -> String? {
         switch need {
         case .memoryLimit:
-            guard let place = try? CgroupPlace.find(), place.controllers.contains("memory") else {
+            guard let place = try? CgroupPlace.find(), place.controllers.contains(.memory) else {
                 return "memory cannot be limited here: it needs cgroup v2"
             }
             return level == .minimal || !waived.contains("cgroup") ? nil : "it was waived"

@@ -107,14 +107,14 @@ public enum Diagnosis {
     private static func cgroup() -> Finding {
         do {
             let place = try CgroupPlace.find()
-            let missing = Set(["cpu", "cpuset", "io", "memory", "pids"]).subtracting(place.controllers).sorted()
+            let missing = CaseSet<CgroupController>.all.subtracting(place.controllers)
             let all = missing.isEmpty
             return Finding(
                 name: "cgroup v2", isThere: all,
-                found: "\(place.controllers.sorted().joined(separator: " ")) at \(place.path)",
+                found: "\(place.controllers.names) at \(place.path)",
                 change: all
                     ? nil
-                    : "delegate \(missing.joined(separator: " ")) too: systemctl edit user@.service, Delegate=yes",
+                    : "delegate \(missing.names) too: systemctl edit user@.service, Delegate=yes",
                 neededBy: [],
                 waiver: all ? nil : "cgroup")
         } catch {

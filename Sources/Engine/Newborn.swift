@@ -8,7 +8,7 @@ internal import Sandbox
 /// plan. Without one it is ended and reaped with this object.
 final class Newborn {
     private var child: Child?
-    private let namespaces: Set<Namespace>
+    private let namespaces: CaseSet<Namespace>
     private let identity: IdentityMap?
     private let userNamespace: Owned<Descriptor>?
 
@@ -27,7 +27,7 @@ final class Newborn {
     }
 
     private init(
-        _ birth: (namespaces: Set<Namespace>, identity: IdentityMap?), reaper: Bool
+        _ birth: (namespaces: CaseSet<Namespace>, identity: IdentityMap?), reaper: Bool
     ) throws(Problem) {
         let what = "cannot start the sandbox"
         // See ``Start``: until its maps are written the child must be dumpable.

@@ -4,20 +4,20 @@ internal import Sandbox
 /// The mount sources that the parent opened, each a detached mount that nobody else can reach.
 struct OpenedSources: ~Copyable {
     /// By slot. Closed together in the end.
-    let numbers: [Slot: Int32]
+    let numbers: SlotNumbers
 
     init(_ plan: LaunchPlan) throws(Problem) {
-        var numbers: [Slot: Int32] = [:]
+        var numbers = SlotNumbers()
         do {
             for source in plan.sources { numbers[source.slot] = try OpenedSources.open(source).release() }
         } catch {
-            for number in numbers.values { _ = Descriptor(owning: number) }
+            for (_, number) in numbers { _ = Descriptor(owning: number) }
             throw error
         }
         self.numbers = numbers
     }
 
-    deinit { for number in numbers.values { _ = Descriptor(owning: number) } }
+    deinit { for (_, number) in numbers { _ = Descriptor(owning: number) } }
 
     private static func open(_ bind: BindSource) throws(Problem) -> Descriptor {
         try explaining("cannot use \(bind.source.path)") { () throws(KernelError) in

@@ -74,11 +74,11 @@ enum Preparation {
 
     /// Which of the paths the folder has, seen as the container will see it. A path that leads out of
     /// the folder is refused here, in words; the child could not follow it anyway.
-    private static func present(_ folder: HostPath, _ paths: [String]) throws(Problem) -> Set<String> {
+    private static func present(_ folder: HostPath, _ paths: [String]) throws(Problem) -> [String] {
         let root = try explaining("cannot use the image \(folder.path)") { () throws(KernelError) in
             try Descriptor.open(folder.path, [.pathOnly, .folder])
         }
-        var found: Set<String> = []
+        var found: [String] = []
         for path in paths {
             if let escape = escapes(root, path) {
                 throw Problem(
@@ -87,7 +87,7 @@ enum Preparation {
             }
             do {
                 let place = try root.open(inRoot: path, [.pathOnly])
-                if (try? place.status().kind) != .link { found.insert(path) }
+                if (try? place.status().kind) != .link { found.append(path) }
             } catch { continue }
         }
         if found.isEmpty, let entries = try? Descriptor.open(folder.path, [.read, .folder]).entries(), entries.isEmpty {
@@ -101,10 +101,13 @@ enum Preparation {
     /// The first link on a path whose relative target climbs above the root.
     private static func escapes(_ root: borrowing Descriptor, _ path: String) -> String? {
         var depth = 0
-        var at = ""
-        for part in path.split(separator: "/") {
-            at += "/\(part)"
-            guard let target = try? root.link(String(at.dropFirst())), !target.hasPrefix("/") else {
+        // By bytes, and without a list of the parts: of four paths on every start.
+        let bytes = path.utf8
+        var end = bytes.startIndex
+        while let start = bytes[end...].firstIndex(where: { $0 != UInt8(ascii: "/") }) {
+            end = bytes[start...].firstIndex(of: UInt8(ascii: "/")) ?? bytes.endIndex
+            let at = String(path[..<end])
+            guard let target = try? root.link(String(at.drop { $0 == "/" })), !target.hasPrefix("/") else {
                 depth += 1
                 continue
             }

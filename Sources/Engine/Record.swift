@@ -26,13 +26,20 @@ struct Record {
     mutating func describe(_ plan: LaunchPlan) {
         command = plan.arguments
         cgroupParent = plan.cgroup?.place.path
-        waived = plan.notices.filter(\.waived).map(\.item.rawValue)
+        waived = plan.notices.filter(\.waived).map(\.item.name)
+    }
+
+    /// Not `joined`: see ``IdentityMap``.
+    private var commandLine: String {
+        var text = ""
+        for (index, word) in command.enumerated() { text += index == 0 ? word : " " + word }
+        return text
     }
 
     var document: JSON {
         .members([
             "schema": .integer(1), "id": .string(id), "name": .text(name), "image": .string(image),
-            "command": .string(command.joined(separator: " ")), "isolation": .string(isolation),
+            "command": .string(commandLine), "isolation": .string(isolation),
             "startedAt": .string(Timestamp.text(started)), "pid": .number(pid), "owner": .number(Machine.pid),
             "cgroupParent": .text(cgroupParent), "waived": .list(waived),
         ])

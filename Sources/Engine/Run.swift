@@ -192,9 +192,9 @@ public enum Run {
         var reasons: [(why: String, hint: String?, items: [String])] = []
         for notice in notices {
             if let index = reasons.firstIndex(where: { $0.why == notice.why }) {
-                reasons[index].items.append(notice.item.rawValue)
+                reasons[index].items.append(notice.item.name)
             } else {
-                reasons.append((notice.why, notice.hint, [notice.item.rawValue]))
+                reasons.append((notice.why, notice.hint, [notice.item.name]))
             }
         }
         for reason in reasons {

@@ -156,7 +156,7 @@ enum Start {
                 }
                 if let missing = receipt?.missingRequired().first {
                     throw Problem(
-                        "\(missing.item.rawValue) is required and not in force", missing.why,
+                        "\(missing.item.name) is required and not in force", missing.why,
                         hint: "codex32 doctor says what this machine offers")
                 }
             }

@@ -121,7 +121,7 @@ struct DebianTemplate {
         defer { Machine.setDumpable(false) }
         let child = try explaining(what, hint: "codex32 doctor says what this machine offers") {
             () throws(KernelError) in
-            try Child.launch(input, sources: [:], cgroup: nil)
+            try Child.launch(input, sources: SlotNumbers(), cgroup: nil)
         }
         do {
             try identity?.apply(to: child.pid)

@@ -38,13 +38,13 @@ public struct CgroupLimits: Equatable, Sendable {
     private static func text(_ limit: UInt64) -> String { limit == none ? "max" : String(limit) }
 
     /// The controllers that these limits need.
-    public var controllers: Set<String> {
-        var needed: Set<String> = []
-        if memoryMax != nil || swapMax != nil { needed.insert("memory") }
-        if cpuQuota != nil || cpuWeight != nil { needed.insert("cpu") }
-        if pidsMax != nil { needed.insert("pids") }
-        if cpus != nil { needed.insert("cpuset") }
-        if !io.isEmpty || ioWeight != nil { needed.insert("io") }
+    public var controllers: CaseSet<CgroupController> {
+        var needed = CaseSet<CgroupController>()
+        if memoryMax != nil || swapMax != nil { needed.insert(.memory) }
+        if cpuQuota != nil || cpuWeight != nil { needed.insert(.cpu) }
+        if pidsMax != nil { needed.insert(.pids) }
+        if cpus != nil { needed.insert(.cpuset) }
+        if !io.isEmpty || ioWeight != nil { needed.insert(.io) }
         return needed
     }
 

@@ -9,9 +9,9 @@ public struct CgroupPlace: Equatable, Sendable {
     /// The host path of the folder below which a cgroup for each container is made.
     public let path: String
     /// The controllers that such a cgroup gets.
-    public let controllers: Set<String>
+    public let controllers: CaseSet<CgroupController>
 
-    public init(path: String, controllers: Set<String>) {
+    public init(path: String, controllers: CaseSet<CgroupController>) {
         self.path = path
         self.controllers = controllers
     }
@@ -26,20 +26,19 @@ public struct CgroupPlace: Equatable, Sendable {
         }
     }
 
-    static let wanted: Set<String> = ["cpu", "cpuset", "io", "memory", "pids"]
     private static let root = "/sys/fs/cgroup"
     private static let superMagic = 0x6367_7270  // CGROUP2_SUPER_MAGIC
 
     /// Finds the place, and prepares it. As root: `/sys/fs/cgroup/codex32`. Else the nearest cgroup
     /// above this process that was delegated to its user (cgroup-v2.rst, "Delegation").
     public static func find() throws(Missing) -> CgroupPlace {
-        guard let available = try? words("\(root)/cgroup.controllers") else {
+        guard let available = try? controllers("\(root)/cgroup.controllers") else {
             throw Missing(
                 "this machine mounts its cgroup controllers the v1 way, or none",
                 hint: "boot with systemd.unified_cgroup_hierarchy=1")
         }
         if Machine.isRoot && writable("\(root)/cgroup.subtree_control") {
-            enable(available.intersection(wanted), in: root)
+            enable(available, in: root)
             let path = "\(root)/codex32"
             let made = codex_mkdirat(AT_FDCWD, path, 0o755)
             if made < 0 && made != -EEXIST {
@@ -48,7 +47,7 @@ public struct CgroupPlace: Equatable, Sendable {
                     hint: "mount cgroup2 read-write")
             }
             return CgroupPlace(
-                path: path, controllers: enable((try? words("\(path)/cgroup.controllers")) ?? [], in: path))
+                path: path, controllers: enable(offered(path), in: path))
         }
         return try delegated()
     }
@@ -65,7 +64,7 @@ public struct CgroupPlace: Equatable, Sendable {
         var best: CgroupPlace?
         while place.count > root.count {
             guard writable("\(place)/cgroup.procs"), writable("\(place)/cgroup.subtree_control") else { break }
-            let offered = ((try? words("\(place)/cgroup.controllers")) ?? []).intersection(wanted)
+            let offered = offered(place)
             let enabled = enable(offered, in: place)
             if enabled.count > (best?.controllers.count ?? 0) { best = CgroupPlace(path: place, controllers: enabled) }
             if enabled == offered && !enabled.isEmpty { break }
@@ -80,8 +79,8 @@ public struct CgroupPlace: Equatable, Sendable {
     /// In a cgroup that is ours and holds nobody but this process (a fresh scope), moves this process
     /// into a leaf, which makes room for controllers.
     private static func leaveAlone(_ path: String) -> CgroupPlace? {
-        guard writable("\(path)/cgroup.procs"), let processes = try? words("\(path)/cgroup.procs"),
-            processes == [String(getpid())]
+        guard writable("\(path)/cgroup.procs"), let processes = try? Descriptor.contents(of: "\(path)/cgroup.procs"),
+            processes == "\(getpid())\n"
         else { return nil }
         let leaf = "\(path)/codex32.self"
         let made = codex_mkdirat(AT_FDCWD, leaf, 0o755)
@@ -89,24 +88,29 @@ public struct CgroupPlace: Equatable, Sendable {
         guard (try? Descriptor.open("\(leaf)/cgroup.procs", [.write]).write(String(getpid()))) != nil else {
             return nil
         }
-        let enabled = enable(((try? words("\(path)/cgroup.controllers")) ?? []).intersection(wanted), in: path)
+        let enabled = enable(offered(path), in: path)
         return enabled.isEmpty ? nil : CgroupPlace(path: path, controllers: enabled)
     }
 
     /// Turns controllers on for the children of a cgroup and returns those that are on.
     @discardableResult
-    private static func enable(_ controllers: Set<String>, in path: String) -> Set<String> {
+    private static func enable(
+        _ wanted: CaseSet<CgroupController>, in path: String
+    ) -> CaseSet<CgroupController> {
         let file = "\(path)/cgroup.subtree_control"
-        let on = (try? words(file)) ?? []
-        for controller in controllers.subtracting(on).sorted() {
+        for controller in wanted.subtracting((try? controllers(file)) ?? CaseSet()) {
             // One at a time: one that cannot be had must not keep the others away.
-            try? Descriptor.open(file, [.write]).write("+\(controller)")
+            try? Descriptor.open(file, [.write]).write("+\(controller.name)")
         }
-        return ((try? words(file)) ?? []).intersection(wanted)
+        return (try? controllers(file)) ?? CaseSet()
     }
 
-    private static func words(_ path: String) throws(KernelError) -> Set<String> {
-        Set(try Descriptor.contents(of: path).split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init))
+    private static func offered(_ path: String) -> CaseSet<CgroupController> {
+        (try? controllers("\(path)/cgroup.controllers")) ?? CaseSet()
+    }
+
+    private static func controllers(_ path: String) throws(KernelError) -> CaseSet<CgroupController> {
+        CaseSet(words: try Descriptor.contents(of: path))
     }
 
     private static func writable(_ path: String) -> Bool {

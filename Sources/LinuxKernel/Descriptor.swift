@@ -27,6 +27,22 @@ public struct Descriptor: ~Copyable {
         try KernelError.check(codex_read(number, buffer.baseAddress, buffer.count), "read")
     }
 
+    /// Whether every one of the next bytes of a file is as expected. In pieces on the stack: this is on every
+    /// start, and a page of memory never touched before costs more than a read.
+    public borrowing func continues(with expected: [UInt8]) -> Bool {
+        var done = 0
+        while done < expected.count {
+            let count = min(8192, expected.count - done)
+            let isSame = withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 8) { piece in
+                codex_read(number, piece.baseAddress, count) == count
+                    && expected.withUnsafeBytes { memcmp(piece.baseAddress!, $0.baseAddress! + done, count) == 0 }
+            }
+            if !isSame { return false }
+            done += count
+        }
+        return true
+    }
+
     /// Reads at most so many bytes from the beginning.
     public borrowing func readPrefix(_ count: Int) throws(KernelError) -> [UInt8] {
         var result = 0

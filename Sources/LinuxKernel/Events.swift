@@ -35,15 +35,31 @@ public struct EventQueue: ~Copyable {
     public borrowing func remove(_ number: Int32) { _ = codex_epoll_remove(epoll.number, number) }
 
     /// Waits; `milliseconds` -1 is without end. An interrupted wait returns nothing.
-    public borrowing func wait(milliseconds: Int32 = -1) throws(KernelError) -> [Event] {
-        var tokens = [UInt64](repeating: 0, count: 16)
-        var events = [UInt32](repeating: 0, count: 16)
-        let count = try KernelError.check(
-            codex_epoll_wait(epoll.number, &tokens, &events, 16, milliseconds), "epoll_wait")
-        return (0..<Int(count)).map {
-            Event(
-                token: tokens[$0], readable: events[$0] & 1 != 0, writable: events[$0] & 4 != 0,
-                hungUp: events[$0] & 0x18 != 0)
+    public borrowing func wait(milliseconds: Int32 = -1) throws(KernelError) -> Events {
+        var events = Events()
+        events.count = Int(
+            try KernelError.check(
+                codex_epoll_wait(epoll.number, &events.tokens, &events.flags, 16, milliseconds), "epoll_wait"))
+        return events
+    }
+
+    /// What became possible at once. Not an array of ``Event``, for which Swift's runtime would first make a class.
+    public struct Events: Sequence, IteratorProtocol {
+        fileprivate var tokens = [UInt64](repeating: 0, count: 16)
+        fileprivate var flags = [UInt32](repeating: 0, count: 16)
+        public fileprivate(set) var count = 0
+        private var at = 0
+
+        fileprivate init() {}
+
+        public var isEmpty: Bool { count == 0 }
+
+        public mutating func next() -> Event? {
+            guard at < count else { return nil }
+            defer { at += 1 }
+            return Event(
+                token: tokens[at], readable: flags[at] & 1 != 0, writable: flags[at] & 4 != 0,
+                hungUp: flags[at] & 0x18 != 0)
         }
     }
 }

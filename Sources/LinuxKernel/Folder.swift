@@ -128,9 +128,14 @@ extension Descriptor {
     public static func link(_ path: String) throws(KernelError) -> String { try link(path, at: AT_FDCWD) }
 
     private static func link(_ path: String, at folder: Int32) throws(KernelError) -> String {
-        var bytes = [CChar](repeating: 0, count: 4096)
-        let count = try KernelError.check(codex_readlinkat(folder, path, &bytes, bytes.count), "readlink", path)
-        return String(decoding: bytes[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        // PATH_MAX, on the stack: in memory of its own it would be two new pages.
+        let (result, text) = withUnsafeTemporaryAllocation(of: CChar.self, capacity: 4096) { bytes in
+            let result = codex_readlinkat(folder, path, bytes.baseAddress!, bytes.count)
+            let read = UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(bytes)[..<max(Int(result), 0)])
+            return (result, String(decoding: read, as: UTF8.self))
+        }
+        try KernelError.check(result, "readlink", path)
+        return text
     }
 
     public borrowing func makeFolder(_ name: String, mode: UInt32 = 0o700) throws(KernelError) {

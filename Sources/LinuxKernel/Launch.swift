@@ -3,7 +3,7 @@ internal import Glibc
 
 /// Everything a launch takes, beside its steps.
 public struct LaunchInput: Sendable {
-    public var namespaces: Set<Namespace>
+    public var namespaces: CaseSet<Namespace>
     public var steps: [LaunchStep]
     public var slotCount: Int
     /// What becomes descriptors 0, 1 and 2.
@@ -14,7 +14,7 @@ public struct LaunchInput: Sendable {
     public var environment: [String]
 
     public init(
-        namespaces: Set<Namespace>, steps: [LaunchStep], slotCount: Int, standard: (Int32, Int32, Int32),
+        namespaces: CaseSet<Namespace>, steps: [LaunchStep], slotCount: Int, standard: (Int32, Int32, Int32),
         terminal: Bool,
         candidates: [String], arguments: [String], environment: [String]
     ) {
@@ -92,7 +92,7 @@ public struct Child: ~Copyable {
     ///
     /// `sources` are descriptors that the steps find in their slots; they stay the caller's.
     public static func launch(
-        _ input: LaunchInput, sources: [Slot: Int32], cgroup: borrowing Descriptor?
+        _ input: LaunchInput, sources: SlotNumbers, cgroup: borrowing Descriptor?
     ) throws(KernelError) -> Child {
         var slots = [Int32](repeating: -1, count: max(input.slotCount, 1))
         for (slot, number) in sources { slots[slot.index] = number }
@@ -117,7 +117,7 @@ public struct Child: ~Copyable {
     ///
     /// As the kernel takes its time for namespaces, such a child may be there since before Swift began
     /// (`early.c`); it is this one if it fits.
-    public static func bear(_ namespaces: Set<Namespace>, reaper: Bool) throws(KernelError) -> Child {
+    public static func bear(_ namespaces: CaseSet<Namespace>, reaper: Bool) throws(KernelError) -> Child {
         var birth = codex_birth(namespaces, reaper: reaper)
         birth.early = 1
         var child = codex_child()
@@ -135,7 +135,7 @@ public struct Child: ~Copyable {
 
     /// Writes the plan of a child that was born early where it will read it; its namespaces are those of the
     /// plan. Returns the descriptors to ``give(_:)``; nil: there is no room for this plan.
-    public mutating func prepare(_ input: LaunchInput, sources: [Slot: Int32]) -> [Int32]? {
+    public mutating func prepare(_ input: LaunchInput, sources: SlotNumbers) -> [Int32]? {
         var descriptors: [Int32] = []
         var given: [Int32] = []
         for (slot, number) in sources {
@@ -178,7 +178,8 @@ public struct Child: ~Copyable {
             var inodes: [Namespace: UInt64] = [:]
             withUnsafeBytes(of: message.namespaces) { bytes in
                 for namespace in Namespace.allCases {
-                    inodes[namespace] = bytes.loadUnaligned(fromByteOffset: namespace.rawValue * 8, as: UInt64.self)
+                    inodes[namespace] = bytes.loadUnaligned(
+                        fromByteOffset: Int(namespace.rawValue) * 8, as: UInt64.self)
                 }
             }
             return .held(inodes)
@@ -275,7 +276,7 @@ public struct ProcessEnd: Equatable, Sendable {
 }
 
 extension codex_birth {
-    init(_ namespaces: Set<Namespace>, reaper: Bool) {
+    init(_ namespaces: CaseSet<Namespace>, reaper: Bool) {
         self.init()
         for namespace in namespaces { clone_flags |= namespace.cloneFlag }
         cgroup = -1

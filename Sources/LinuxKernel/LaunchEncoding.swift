@@ -64,7 +64,10 @@ extension LaunchRoom {
     /// The plan's paths are the container's. All mounts that others are made within stand one level
     /// below its root: /proc, /sys, /dev.
     private func below(_ path: String, _ within: Slot?) -> String {
-        guard within != nil, let end = path.dropFirst().firstIndex(of: "/") else { return path }
+        guard within != nil else { return path }
+        // By bytes: Characters are found by the tables of Unicode, and every start has some seventy of these.
+        let bytes = path.utf8
+        guard let end = bytes.dropFirst().firstIndex(of: UInt8(ascii: "/")) else { return path }
         return String(path[end...])
     }
 
@@ -102,7 +105,12 @@ extension LaunchRoom {
                 a: slave ? 1 : 0)
         case .newFileSystem(let type, let options, let attributes, let working, let slot):
             var bytes: [UInt8] = []
-            for option in options { bytes += Array(option.key.utf8) + [0] + Array(option.value.utf8) + [0] }
+            for option in options {
+                bytes.append(contentsOf: option.key.utf8)
+                bytes.append(0)
+                bytes.append(contentsOf: option.value.utf8)
+                bytes.append(0)
+            }
             return form(
                 CODEX_STEP_NEW_FS, slot: slot, source: working, a: attributes.rawValue, path: type, bytes: bytes)
         case .mountAttributes(let source, let set, let clear, let recursive):

@@ -6,6 +6,37 @@ public struct Slot: Hashable, Sendable {
     public init(_ index: Int) { self.index = index }
 }
 
+/// Which descriptor is in which slot.
+public struct SlotNumbers: Sequence, Sendable {
+    private var list: [Int32] = []
+
+    public init() {}
+    public init(_ slot: Slot, _ number: Int32) { self[slot] = number }
+
+    public subscript(slot: Slot) -> Int32? {
+        get { slot.index < list.count && list[slot.index] >= 0 ? list[slot.index] : nil }
+        set {
+            while list.count <= slot.index { list.append(-1) }
+            list[slot.index] = newValue ?? -1
+        }
+    }
+
+    public struct Iterator: IteratorProtocol {
+        fileprivate let list: [Int32]
+        fileprivate var at = 0
+
+        public mutating func next() -> (slot: Slot, number: Int32)? {
+            while at < list.count {
+                defer { at += 1 }
+                if list[at] >= 0 { return (Slot(at), list[at]) }
+            }
+            return nil
+        }
+    }
+
+    public func makeIterator() -> Iterator { Iterator(list: list) }
+}
+
 /// mount_setattr(2) attributes.
 public struct MountAttributes: OptionSet, Hashable, Sendable {
     public let rawValue: UInt64
@@ -99,7 +130,7 @@ public enum LaunchStep: Hashable, Sendable {
     /// The same, with what it refuses told to the parent (``LaunchMessage/listener``).
     case seccompToldOf(SeccompProgram)
     case reaper
-    case join(Slot, namespaces: Set<Namespace>)
+    case join(Slot, namespaces: CaseSet<Namespace>)
     case enter
     case openTerminals(String, into: Slot)
     case outlive

@@ -10,10 +10,18 @@ public struct KernelVersion: Comparable, Sendable, CustomStringConvertible {
     /// Reads the two first numbers of a release such as "6.1.0-18-amd64".
     public init?(_ release: String) {
         // By bytes: whether a Character is a number is looked up in the tables of Unicode.
-        let parts = release.utf8.split(whereSeparator: { !(UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) })
-        guard parts.count >= 2, let major = Int(Substring(parts[0])), let minor = Int(Substring(parts[1])) else {
-            return nil
+        var numbers: (major: Int?, minor: Int?) = (nil, nil)
+        for byte in release.utf8 {
+            if byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") {
+                let number = (numbers.minor ?? 0) * 10 + Int(byte - UInt8(ascii: "0"))
+                guard number < 1_000_000 else { return nil }
+                numbers.minor = number
+            } else if numbers.minor != nil {
+                if numbers.major != nil { break }
+                numbers = (numbers.minor, nil)
+            }
         }
+        guard let major = numbers.major, let minor = numbers.minor else { return nil }
         self.init(major, minor, text: release)
     }
 
@@ -192,11 +200,17 @@ public enum Signal {
 
     /// Every signal that a caller may mean for the program: all but those that are about codex32 itself.
     public static var forwarded: [Int32] {
-        let own: Set<Int32> = [
-            SIGKILL, SIGSTOP, SIGCHLD, SIGWINCH, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGPIPE, SIGTSTP, SIGTTIN,
-            SIGTTOU, SIGSYS, 32, 33,
-        ]
-        return (1...64).filter { !own.contains($0) }
+        var list: [Int32] = []
+        list.reserveCapacity(64)
+        for number: Int32 in 1...64 {
+            switch number {
+            case SIGKILL, SIGSTOP, SIGCHLD, SIGWINCH, SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGPIPE, SIGTSTP,
+                SIGTTIN, SIGTTOU, SIGSYS, 32, 33:
+                continue
+            default: list.append(number)
+            }
+        }
+        return list
     }
 }
 

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// The kernel's namespaces (namespaces(7)), in the order the launch report uses.
-public enum Namespace: Int, CaseIterable, Sendable {
+public enum Namespace: UInt8, CaseIterable, Sendable {
     case cgroup, ipc, mount, network, pid, time, user, uts
 
     /// The name under `/proc/PID/ns`.

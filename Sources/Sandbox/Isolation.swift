@@ -43,56 +43,93 @@ public enum IsolationLevel: String, CaseIterable, Sendable {
 }
 
 /// One thing that a sandbox may have in force, by the name that `--require` and `--waive` take.
-public enum Item: String, CaseIterable, Sendable {
-    case cgroup
-    case cgroupMemory = "cgroup-memory"
-    case cgroupSwap = "cgroup-swap"
-    case cgroupCPU = "cgroup-cpu"
-    case cgroupPids = "cgroup-pids"
-    case cgroupIO = "cgroup-io"
-    case cgroupCpuset = "cgroup-cpuset"
-    case seccomp
-    case landlock
-    case landlockNetwork = "landlock-net"
-    case noNewPrivileges = "no-new-privileges"
-    case capabilities
-    case readOnlyRoot = "read-only-root"
-    case maskedPaths = "masked-paths"
-    case userNamespace = "user-namespace"
-    case pidNamespace = "pid-namespace"
-    case mountNamespace = "mount-namespace"
-    case networkNamespace = "network-namespace"
-    case ipcNamespace = "ipc-namespace"
-    case utsNamespace = "uts-namespace"
-    case cgroupNamespace = "cgroup-namespace"
-    case timeNamespace = "time-namespace"
-    case volumeOwners = "volume-owners"
+public enum Item: UInt8, CaseIterable, Sendable {
+    case cgroup, cgroupMemory, cgroupSwap, cgroupCPU, cgroupPids, cgroupIO, cgroupCpuset, seccomp,
+        landlock, landlockNetwork, noNewPrivileges, capabilities, readOnlyRoot, maskedPaths,
+        userNamespace, pidNamespace, mountNamespace, networkNamespace, ipcNamespace, utsNamespace,
+        cgroupNamespace, timeNamespace, volumeOwners
 
-    public static let names = allCases.map(\.rawValue).joined(separator: ", ")
-
-    /// Those without which a strict sandbox may start when a person says so by name.
-    public static let waivable: Set<Item> = [
-        .cgroup, .cgroupMemory, .cgroupSwap, .cgroupCPU, .cgroupPids, .cgroupIO, .cgroupCpuset, .seccomp, .landlock,
-        .landlockNetwork, .cgroupNamespace, .timeNamespace, .volumeOwners,
-    ]
-
-    /// The items that a waiver of this one covers.
-    var covered: Set<Item> {
+    /// As `--require` and `--waive` take it.
+    public var name: String {
         switch self {
-        case .cgroup:
-            [.cgroup, .cgroupMemory, .cgroupSwap, .cgroupCPU, .cgroupPids, .cgroupIO, .cgroupCpuset, .cgroupNamespace]
-        case .landlock: [.landlock, .landlockNetwork]
-        default: [self]
+        case .cgroup: "cgroup"
+        case .cgroupMemory: "cgroup-memory"
+        case .cgroupSwap: "cgroup-swap"
+        case .cgroupCPU: "cgroup-cpu"
+        case .cgroupPids: "cgroup-pids"
+        case .cgroupIO: "cgroup-io"
+        case .cgroupCpuset: "cgroup-cpuset"
+        case .seccomp: "seccomp"
+        case .landlock: "landlock"
+        case .landlockNetwork: "landlock-net"
+        case .noNewPrivileges: "no-new-privileges"
+        case .capabilities: "capabilities"
+        case .readOnlyRoot: "read-only-root"
+        case .maskedPaths: "masked-paths"
+        case .userNamespace: "user-namespace"
+        case .pidNamespace: "pid-namespace"
+        case .mountNamespace: "mount-namespace"
+        case .networkNamespace: "network-namespace"
+        case .ipcNamespace: "ipc-namespace"
+        case .utsNamespace: "uts-namespace"
+        case .cgroupNamespace: "cgroup-namespace"
+        case .timeNamespace: "time-namespace"
+        case .volumeOwners: "volume-owners"
         }
     }
 
-    static func of(controller: String, file: String) -> Item {
-        switch controller {
-        case "memory": file == "memory.swap.max" ? .cgroupSwap : .cgroupMemory
-        case "cpu": .cgroupCPU
-        case "pids": .cgroupPids
-        case "io": .cgroupIO
-        default: .cgroupCpuset
+    public init?(name: String) {
+        var number: UInt8 = 0
+        while let item = Item(rawValue: number) {
+            if item.name == name {
+                self = item
+                return
+            }
+            number += 1
+        }
+        return nil
+    }
+
+    public static var names: String { allCases.map(\.name).joined(separator: ", ") }
+
+    /// Those without which a strict sandbox may start when a person says so by name.
+    public static let waivable = cgroupLimits.with(.cgroup).with(.seccomp).with(.landlock).with(.landlockNetwork)
+        .with(.cgroupNamespace).with(.timeNamespace).with(.volumeOwners)
+
+    private static let cgroupLimits = CaseSet<Item>().with(.cgroupMemory).with(.cgroupSwap).with(.cgroupCPU)
+        .with(.cgroupPids).with(.cgroupIO).with(.cgroupCpuset)
+
+    /// The items that a waiver of this one covers.
+    var covered: CaseSet<Item> {
+        let own = CaseSet<Item>().with(self)
+        switch self {
+        case .cgroup: return own.union(Item.cgroupLimits).with(.cgroupNamespace)
+        case .landlock: return own.with(.landlockNetwork)
+        default: return own
+        }
+    }
+
+    /// What limits need, each with the controller that it takes.
+    static func of(_ limits: CgroupLimits) -> CaseSet<Item> {
+        var items = CaseSet<Item>()
+        if limits.memoryMax != nil { items.insert(.cgroupMemory) }
+        if limits.swapMax != nil { items.insert(.cgroupSwap) }
+        if limits.cpuQuota != nil || limits.cpuWeight != nil { items.insert(.cgroupCPU) }
+        if limits.pidsMax != nil { items.insert(.cgroupPids) }
+        if !limits.io.isEmpty || limits.ioWeight != nil { items.insert(.cgroupIO) }
+        if limits.cpus != nil { items.insert(.cgroupCpuset) }
+        return items
+    }
+
+    /// Of an item of ``of(_:)-(CgroupLimits)``.
+    var controller: CgroupController? {
+        switch self {
+        case .cgroupMemory, .cgroupSwap: .memory
+        case .cgroupCPU: .cpu
+        case .cgroupPids: .pids
+        case .cgroupIO: .io
+        case .cgroupCpuset: .cpuset
+        default: nil
         }
     }
 

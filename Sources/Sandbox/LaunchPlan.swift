@@ -4,7 +4,7 @@ public import LinuxKernel
 /// touched. It can be printed, compared and audited; C executes it.
 public struct LaunchPlan: Sendable {
     public var level: IsolationLevel
-    public var namespaces: Set<Namespace> = []
+    public var namespaces: CaseSet<Namespace> = []
     /// A cgroup namespace is made by the child once it is in its cgroup: clone3 would root it at
     /// the parent's (cgroup_namespaces(7)).
     public var unsharesCgroup = false
@@ -23,8 +23,9 @@ public struct LaunchPlan: Sendable {
     public var storageLimit: UInt64?
     public var resourceLimits: [ResourceLimit] = []
     public var notices: [Notice] = []
-    public var substitutes: [Item: String] = [:]
-    public var required: Set<Item> = []
+    /// What limits the processes in the place of the cgroup that cannot.
+    public var processLimit: String?
+    public var required: CaseSet<Item> = []
     public var hostname = ""
     public var terminal = false
     public var candidates: [String] = []
@@ -33,6 +34,9 @@ public struct LaunchPlan: Sendable {
     public var hold = false
 
     public init(level: IsolationLevel) { self.level = level }
+
+    /// What stands in for an item that is not in force.
+    public var substitutes: [(item: Item, by: String)] { processLimit.map { [(.cgroupPids, $0)] } ?? [] }
 }
 
 /// A mount source that the parent opens and clones before the start.

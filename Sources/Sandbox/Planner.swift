@@ -16,6 +16,7 @@ public struct Planner {
         _ request: SandboxRequest, offer: Offer, cache: SeccompCache, layer: WritableLayer? = nil, identityBase: UInt32
     ) throws(Problem) -> LaunchPlan {
         var planner = Planner(request: request, offer: offer, plan: LaunchPlan(level: request.level))
+        planner.plan.steps.reserveCapacity(96)
         try planner.checkWaivers()
         planner.chooseNamespaces()
         try planner.checkEffects()
@@ -39,7 +40,7 @@ public struct Planner {
     /// a request that has no plan; ``plan(_:offer:cache:layer:identityBase:)`` says why.
     public static func birth(
         _ request: SandboxRequest, offer: Offer, identityBase: UInt32
-    ) -> (namespaces: Set<Namespace>, identity: IdentityMap?)? {
+    ) -> (namespaces: CaseSet<Namespace>, identity: IdentityMap?)? {
         var planner = Planner(request: request, offer: offer, plan: LaunchPlan(level: request.level))
         planner.chooseNamespaces()
         guard (try? planner.chooseIdentity(base: identityBase)) != nil else { return nil }
@@ -54,14 +55,17 @@ public struct Planner {
 
     mutating func add(_ step: LaunchStep) { plan.steps.append(step) }
 
-    func isWaived(_ item: Item) -> Bool { request.waived.contains { $0.covered.contains(item) } }
+    func isWaived(_ item: Item) -> Bool {
+        for waived in request.waived where waived.covered.contains(item) { return true }
+        return false
+    }
 
     /// Something promised cannot be had: an error at strict unless it was waived, a named warning else.
     mutating func miss(_ item: Item, _ why: String, hint: String?) throws(Problem) {
         let waived = isWaived(item)
         if request.level == .strict && !waived {
             throw Problem(
-                "strict isolation needs \(item.rawValue)", why,
+                "strict isolation needs \(item.name)", why,
                 hint: [hint, "or start without it: --waive \(item.waiverName)"].compactMap { $0 }.joined(
                     separator: "; "))
         }
@@ -71,14 +75,14 @@ public struct Planner {
     private func checkWaivers() throws(Problem) {
         for item in request.waived where !Item.waivable.contains(item) {
             throw Problem(
-                "cannot waive \(item.rawValue)", "no sandbox starts without it",
-                hint: "these can be waived: \(Item.waivable.map(\.rawValue).sorted().joined(separator: ", "))")
+                "cannot waive \(item.name)", "no sandbox starts without it",
+                hint: "these can be waived: \(Item.waivable.map(\.name).sorted().joined(separator: ", "))")
         }
     }
 
     mutating func chooseNamespaces() {
-        var wanted: Set<Namespace> = [.pid, .mount, .uts]
-        if request.level != .minimal { wanted.formUnion([.ipc, .user, .cgroup]) }
+        var wanted = CaseSet<Namespace>().with(.pid).with(.mount).with(.uts)
+        if request.level != .minimal { wanted = wanted.with(.ipc).with(.user).with(.cgroup) }
         if request.level == .strict { wanted.insert(.time) }
         if request.level == .minimal && !offer.isRoot { wanted.insert(.user) }
         if ownsNetwork { wanted.insert(.network) }
@@ -174,7 +178,7 @@ public struct Planner {
         }
         // One whose limits were taken away has a cgroup all the same: it can be frozen, and limited again.
         limits = limits.limiting
-        let missing: Set<String>
+        let missing: CaseSet<CgroupController>
         let reason: (why: String, hint: String)
         switch offer.cgroup {
         case .success(let place):
@@ -192,10 +196,9 @@ public struct Planner {
     }
 
     private mutating func substitute(
-        _ limits: inout CgroupLimits, _ missing: Set<String>, _ reason: (why: String, hint: String)
+        _ limits: inout CgroupLimits, _ missing: CaseSet<CgroupController>, _ reason: (why: String, hint: String)
     ) throws(Problem) {
-        for (controller, file, _) in limits.files where missing.contains(controller) && file != "memory.oom.group" {
-            let item = Item.of(controller: controller, file: file)
+        for item in Item.of(limits) where item.controller.map(missing.contains) == true {
             if item == .cgroupPids, hasUserNamespace, request.level != .strict || isWaived(item) {
                 // Since Linux 5.14 RLIMIT_NPROC counts per user namespace: in one of its own it
                 // counts this container's processes and no others.
@@ -204,15 +207,15 @@ public struct Planner {
             if plan.notices.contains(where: { $0.item == item }) { continue }
             try miss(item, reason.why, hint: reason.hint)
         }
-        if missing.contains("pids"), let most = limits.pidsMax, hasUserNamespace {
+        if missing.contains(.pids), let most = limits.pidsMax, hasUserNamespace {
             limit(ResourceLimit(resource: 6, soft: most, hard: most))
-            plan.substitutes[.cgroupPids] = "RLIMIT_NPROC in its own user namespace"
+            plan.processLimit = "RLIMIT_NPROC in its own user namespace"
         }
-        if missing.contains("memory") { (limits.memoryMax, limits.swapMax) = (nil, nil) }
-        if missing.contains("cpu") { (limits.cpuQuota, limits.cpuWeight) = (nil, nil) }
-        if missing.contains("pids") { limits.pidsMax = nil }
-        if missing.contains("cpuset") { limits.cpus = nil }
-        if missing.contains("io") { (limits.io, limits.ioWeight) = ([:], nil) }
+        if missing.contains(.memory) { (limits.memoryMax, limits.swapMax) = (nil, nil) }
+        if missing.contains(.cpu) { (limits.cpuQuota, limits.cpuWeight) = (nil, nil) }
+        if missing.contains(.pids) { limits.pidsMax = nil }
+        if missing.contains(.cpuset) { limits.cpus = nil }
+        if missing.contains(.io) { (limits.io, limits.ioWeight) = ([:], nil) }
     }
 
     mutating func chooseCapabilities() throws(Problem) {
@@ -258,10 +261,10 @@ public struct Planner {
     }
 
     private func checkRequired() throws(Problem) {
-        for item in request.required.sorted(by: { $0.rawValue < $1.rawValue }) where !provides(item) {
+        for item in request.required.sorted(by: { $0.name < $1.name }) where !provides(item) {
             let why = plan.notices.first { item.covered.contains($0.item) }?.why ?? "it is not part of this sandbox"
             throw Problem(
-                "\(item.rawValue) is required and not in force", why,
+                "\(item.name) is required and not in force", why,
                 hint: plan.notices.first { item.covered.contains($0.item) }?.hint
                     ?? "ask for it, or choose a stricter --isolation")
         }
@@ -294,5 +297,5 @@ public struct Planner {
 
 extension Item {
     /// What to say to `--waive`: a missing controller is rarely alone.
-    var waiverName: String { Item.cgroup.covered.contains(self) ? Item.cgroup.rawValue : rawValue }
+    var waiverName: String { Item.cgroup.covered.contains(self) ? Item.cgroup.name : name }
 }

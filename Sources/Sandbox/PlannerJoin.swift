@@ -3,7 +3,7 @@ public import LinuxKernel
 /// The container that a process joins, as the kernel shows it.
 public struct JoinTarget: Sendable {
     /// Those that are not this process's own already: the kernel refuses to join a user namespace twice.
-    public var namespaces: Set<Namespace>
+    public var namespaces: CaseSet<Namespace>
     /// The maps of its user namespace; nil: it is in this process's.
     public var identity: IdentityMap?
     /// Limits that its program began with and that differ from this process's.
@@ -12,7 +12,7 @@ public struct JoinTarget: Sendable {
     public var outlives: Bool
 
     public init(
-        namespaces: Set<Namespace>, identity: IdentityMap?, inherited: [ResourceLimit], outlives: Bool
+        namespaces: CaseSet<Namespace>, identity: IdentityMap?, inherited: [ResourceLimit], outlives: Bool
     ) {
         self.namespaces = namespaces
         self.identity = identity

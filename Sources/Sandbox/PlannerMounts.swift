@@ -103,16 +103,20 @@ extension Planner {
 
     private mutating func temporarySteps(_ devices: Devices) {
         let strict = request.level == .strict
-        let given = Set(request.temporary.map(\.target) + request.volumes.map(\.target))
-        if !given.contains("/dev/shm") {
+        if !isGiven("/dev/shm") {
             temporaryMount(
                 TemporaryMount(target: "/dev/shm", size: request.shmSize ?? 64 << 20, mode: 0o1777, executable: false),
                 within: devices.folder)
         }
-        if !given.contains("/tmp") {
+        if !isGiven("/tmp") {
             temporaryMount(
                 TemporaryMount(target: "/tmp", size: 64 << 20, mode: 0o1777, executable: !strict), within: nil)
         }
+    }
+
+    /// Whether the caller mounts something of his own there.
+    private func isGiven(_ target: String) -> Bool {
+        request.temporary.contains { $0.target == target } || request.volumes.contains { $0.target == target }
     }
 
     private mutating func temporaryMount(_ mount: TemporaryMount, within: Slot?) {

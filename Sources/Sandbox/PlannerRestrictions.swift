@@ -6,7 +6,14 @@ extension Planner {
         var files: UInt64
         var tcp: UInt64 = 0
         var scopes: UInt32 = 0
-        var rules: [(path: String, rights: UInt64)] = []
+        /// Where the rules are gathered.
+        let slot: Slot
+        /// The steps that add them.
+        var rules: [LaunchStep] = []
+
+        mutating func allow(_ path: String, _ rights: UInt64) {
+            rules.append(.landlockPath(slot, path, rights: rights))
+        }
     }
 
     /// The second wall of strict, or, at the other levels with a root of their own, the wall around
@@ -25,16 +32,16 @@ extension Planner {
         plan.landlockABI = abi
         let all = LandlockRights.all(abi)
         let devices = LandlockRights.makeCharacterDevice | LandlockRights.makeBlockDevice
-        var wall = LandlockPlan(files: all)
-        wall.rules.append(("/", LandlockRights.look))
+        var wall = LandlockPlan(files: all, slot: slot())
+        wall.allow("/", LandlockRights.look)
         let write = all & ~devices
-        for path in ["/tmp", "/dev/shm"] + request.temporary.filter({ !$0.readOnly }).map(\.target) {
-            wall.rules.append((path, write))
-        }
-        wall.rules.append(("/dev", LandlockRights.look | LandlockRights.writeFile | (all & LandlockRights.ioctlDevice)))
-        if let workspace = request.workspace { wall.rules.append((workspace.target, write)) }
-        for volume in request.volumes where !volume.readOnly { wall.rules.append((volume.target, write)) }
-        if !plan.readOnlyRoot { wall.rules.append(("/", write)) }
+        wall.allow("/tmp", write)
+        wall.allow("/dev/shm", write)
+        for mount in request.temporary where !mount.readOnly { wall.allow(mount.target, write) }
+        wall.allow("/dev", LandlockRights.look | LandlockRights.writeFile | (all & LandlockRights.ioctlDevice))
+        if let workspace = request.workspace { wall.allow(workspace.target, write) }
+        for volume in request.volumes where !volume.readOnly { wall.allow(volume.target, write) }
+        if !plan.readOnlyRoot { wall.allow("/", write) }
         if request.network != .host && !request.waived.contains(.landlockNetwork) {
             if abi >= 4 {
                 wall.tcp = LandlockRights.bindTCP | LandlockRights.connectTCP
@@ -53,7 +60,9 @@ extension Planner {
             else { return nil }
             let rights = LandlockRights.execute | LandlockRights.writeFile | LandlockRights.refer
             plan.landlockABI = abi
-            return LandlockPlan(files: rights, rules: [("/", rights)])
+            var wall = LandlockPlan(files: rights, slot: slot())
+            wall.allow("/", rights)
+            return wall
         }
         return nil
     }
@@ -86,10 +95,9 @@ extension Planner {
         add(.sessionKeyring)
         var rules: Slot?
         if let landlock {
-            let made = slot()
-            rules = made
-            add(.landlockCreate(files: landlock.files, tcp: landlock.tcp, scopes: landlock.scopes, into: made))
-            for rule in landlock.rules { add(.landlockPath(made, rule.path, rights: rule.rights)) }
+            rules = landlock.slot
+            add(.landlockCreate(files: landlock.files, tcp: landlock.tcp, scopes: landlock.scopes, into: landlock.slot))
+            for rule in landlock.rules { add(rule) }
         }
         plan.hold = request.hold
         if request.hold { add(.hold) }

@@ -111,9 +111,7 @@ public struct Receipt: Sendable {
             .init(
                 "substitutes",
                 .object(
-                    plan.substitutes.sorted { $0.key.rawValue < $1.key.rawValue }.map {
-                        .init($0.key.rawValue, .string($0.value))
-                    })))
+                    plan.substitutes.map { .init($0.item.name, .string($0.by)) })))
         members.append(.init("notInForce", Receipt.notices(notices)))
         return .object(members)
     }
@@ -122,7 +120,7 @@ public struct Receipt: Sendable {
         .array(
             notices.map {
                 .members([
-                    "item": .string($0.item.rawValue), "why": .string($0.why), "hint": .text($0.hint),
+                    "item": .string($0.item.name), "why": .string($0.why), "hint": .text($0.hint),
                     "waived": .bool($0.waived),
                 ])
             })

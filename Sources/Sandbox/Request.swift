@@ -3,8 +3,8 @@ public import LinuxKernel
 /// Everything that was asked of a sandbox, parsed and with host paths resolved to what they are.
 public struct SandboxRequest: Sendable {
     public var level: IsolationLevel = .standard
-    public var waived: Set<Item> = []
-    public var required: Set<Item> = []
+    public var waived: CaseSet<Item> = []
+    public var required: CaseSet<Item> = []
     public var root: RootSource = .host
     public var readOnly = false
     public var hostname = "codex32"
@@ -70,7 +70,7 @@ public enum RootSource: Equatable, Sendable {
     /// The machine's own tree (minimal only).
     case host
     /// A folder of the host, with those of the asked-about paths that it has.
-    case folder(HostPath, present: Set<String>)
+    case folder(HostPath, present: [String])
     /// The layers of an image, top first, at least two.
     case layers([HostPath])
     /// A new, empty tree, and what is put into it.

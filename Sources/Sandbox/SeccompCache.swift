@@ -8,7 +8,7 @@ public import OCISpec
 public struct SeccompCache: Sendable {
     /// The folder, or nil: nothing is kept.
     private let folder: String?
-    private static let magic = "codex32-seccomp-3\n"
+    private static let magic = "codex32-seccomp-4\n"
 
     public init(folder: String?) { self.folder = folder }
 
@@ -28,15 +28,22 @@ public struct SeccompCache: Sendable {
     /// With the profile's text behind it, everything that the program depends on. Which calls libseccomp
     /// knows follows from its version, for it is part of this program: to ask takes longer than all the rest.
     private static func head(_ text: [UInt8], _ there: SeccompCompiler.Circumstances) -> [UInt8] {
-        Array(
-            """
-            \(magic)libseccomp \(SeccompBuilder.libraryVersion)
-            capabilities \(there.capabilities.rawValue)
-            architecture \(there.architecture)
-            kernel \(there.kernel.major).\(there.kernel.minor)
-            profile \(text.count)
-
-            """.utf8)
+        // Piece by piece: a text with values in it is built with a copy for each.
+        var head: [UInt8] = []
+        head.reserveCapacity(160)
+        head.append(contentsOf: magic.utf8)
+        let line = { (name: String, value: String) in
+            head.append(contentsOf: name.utf8)
+            head.append(UInt8(ascii: " "))
+            head.append(contentsOf: value.utf8)
+            head.append(UInt8(ascii: "\n"))
+        }
+        line("libseccomp", UInt64(SeccompBuilder.libraryVersion).hexadecimal)
+        line("capabilities", there.capabilities.rawValue.hexadecimal)
+        line("architecture", there.architecture)
+        line("kernel", there.kernel.text)
+        line("profile", UInt64(text.count).hexadecimal)
+        return head
     }
 
     /// FNV-1a over words of 8 bytes: only a name, so a byte left over at the end does not matter.
@@ -58,35 +65,10 @@ public struct SeccompCache: Sendable {
             // Only what this user, or root, wrote and nobody else could change.
             status.uid == Machine.uid || status.uid == 0, status.mode & 0o022 == 0,
             let size = Int(exactly: status.size).map({ $0 - head.count - text.count }), size > 0, size <= 8 * 4096,
-            SeccompCache.continues(file, with: head), SeccompCache.continues(file, with: text),
+            file.continues(with: head), file.continues(with: text),
             let program = try? file.readPrefix(size), program.count == size
         else { return nil }
         return SeccompProgram(bytes: program)
-    }
-
-    /// Whether every one of the next bytes of a file is as expected. In pieces on the stack, compared by
-    /// words: this is on every start, and a page of memory never touched before costs more than a read.
-    private static func continues(_ file: borrowing Descriptor, with expected: [UInt8]) -> Bool {
-        expected.withUnsafeBytes { expected in
-            withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 8) { piece in
-                var done = 0
-                while done < expected.count {
-                    let count = min(piece.count, expected.count - done)
-                    guard (try? file.read(into: UnsafeMutableRawBufferPointer(rebasing: piece[..<count]))) == count
-                    else { return false }
-                    let words = count & ~7
-                    for offset in stride(from: 0, to: words, by: 8)
-                    where piece.load(fromByteOffset: offset, as: UInt64.self)
-                        != expected.loadUnaligned(fromByteOffset: done + offset, as: UInt64.self)
-                    {
-                        return false
-                    }
-                    for offset in words..<count where piece[offset] != expected[done + offset] { return false }
-                    done += count
-                }
-                return true
-            }
-        }
     }
 
     /// A cache that cannot be written only costs time.

@@ -138,21 +138,23 @@ struct RunDraft: Sendable {
     /// Nothing is inherited but PATH (minimal), TERM and LANG.
     private func environmentWords(_ request: SandboxRequest) -> [String] {
         let standardPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        var list: [(name: String, value: String)] = [
-            ("PATH", request.level == .minimal ? Machine.environment("PATH") ?? standardPath : standardPath)
+        var list = [
+            "PATH=" + (request.level == .minimal ? Machine.environment("PATH") ?? standardPath : standardPath)
         ]
-        for name in ["TERM", "LANG"] { if let value = Machine.environment(name) { list.append((name, value)) } }
+        if let terminal = Machine.environment("TERM") { list.append("TERM=" + terminal) }
+        if let language = Machine.environment("LANG") { list.append("LANG=" + language) }
         if request.level == .minimal {
-            list.append(("HOME", Machine.environment("HOME") ?? "/"))
+            list.append("HOME=" + (Machine.environment("HOME") ?? "/"))
         } else {
-            list.append(("HOME", request.user.uid == 0 ? "/root" : "/home"))
-            list.append(("HOSTNAME", request.hostname))
+            list.append(request.user.uid == 0 ? "HOME=/root" : "HOME=/home")
+            list.append("HOSTNAME=" + request.hostname)
         }
         for (name, value) in environment {
-            list.removeAll { $0.name == name }
-            list.append((name, value))
+            let beginning = name + "="
+            list.removeAll { $0.hasPrefix(beginning) }
+            list.append(beginning + value)
         }
-        return list.map { "\($0.name)=\($0.value)" }
+        return list
     }
 
     private func checkTargets(_ request: SandboxRequest) throws(Problem) {

@@ -137,13 +137,13 @@ enum RunOptions {
         },
         .option(
             "--require", value: "ITEM,...", help: "start only if these are in force",
-            choices: Item.allCases.map(\.rawValue)
+            choices: Item.allCases.map(\.name)
         ) {
             draft, text throws(Problem) in draft.request.required.formUnion(try items(text, option: "--require"))
         },
         .option(
             "--waive", value: "ITEM,...", help: "let strict start without these",
-            choices: Item.waivable.map(\.rawValue).sorted()
+            choices: Item.waivable.map(\.name).sorted()
         ) {
             draft, text throws(Problem) in draft.request.waived.formUnion(try items(text, option: "--waive"))
         },
@@ -309,12 +309,11 @@ enum RunOptions {
         return capability
     }
 
-    private static func items(_ text: String, option: String) throws(Problem) -> Set<Item> {
-        var items: Set<Item> = []
+    private static func items(_ text: String, option: String) throws(Problem) -> CaseSet<Item> {
+        var items = CaseSet<Item>()
         for part in text.utf8.split(separator: UInt8(ascii: ",")) {
             let word = String(part) ?? text
-            // Not Item(rawValue:): for so many names Swift makes a dictionary of all of them first.
-            guard let item = Item.allCases.first(where: { $0.rawValue == word }) else {
+            guard let item = Item(name: word) else {
                 throw Problem(
                     "cannot use \(option) \(word)", "there is no such item", hint: "the items are \(Item.names)")
             }

@@ -25,7 +25,7 @@ import Testing
             ])
         // A new cgroup has no limits: what it need not be told it need not have a controller for.
         #expect(files(limits.limiting) == ["io.max=8:0 wiops=100"])
-        #expect(limits.limiting.controllers == ["io"])
+        #expect(limits.limiting.controllers == [.io])
         // And it is the same after it was written down.
         #expect(
             try CgroupLimits(try JSONObject(try JSONReader.read(Array(limits.document.text().utf8)), at: "")) == limits)

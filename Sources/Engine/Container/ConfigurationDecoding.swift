@@ -122,10 +122,10 @@ extension SandboxRequest {
         return value
     }
 
-    private static func items(_ top: JSONObject, _ name: String) throws(DocumentError) -> Set<Item> {
-        var items: Set<Item> = []
+    private static func items(_ top: JSONObject, _ name: String) throws(DocumentError) -> CaseSet<Item> {
+        var items: CaseSet<Item> = []
         for text in try top.strings(name) {
-            guard let item = Item(rawValue: text) else {
+            guard let item = Item(name: text) else {
                 throw DocumentError("\(top.place).\(name)", "\(text) is not known")
             }
             items.insert(item)

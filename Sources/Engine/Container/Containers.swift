@@ -152,7 +152,7 @@ public struct Containers: Sendable {
 
     static func warner(_ warn: @escaping (Notice) -> Void) -> (String, String, String?, Bool) -> Void {
         { item, why, hint, waived in
-            guard let item = Item(rawValue: item) else { return }
+            guard let item = Item(name: item) else { return }
             warn(Notice(item, why, hint: hint, waived: waived))
         }
     }

@@ -79,8 +79,8 @@ struct ContainerProcess: ~Copyable {
     }
 
     /// Those that are not this process's own already.
-    var otherNamespaces: Set<Namespace> {
-        var others: Set<Namespace> = []
+    var otherNamespaces: CaseSet<Namespace> {
+        var others: CaseSet<Namespace> = []
         for namespace in Namespace.allCases {
             // Nil: a kernel without it.
             guard let inode = inode(namespace) else { continue }

@@ -46,9 +46,10 @@ struct Exec: ~Copyable {
             terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
             environment: plan.environment)
         var child: Child
-        do { child = try Child.launch(input, sources: [Planner.joined: process.pidfd.number], cgroup: cgroup) } catch {
-            throw notBorn(record, error)
-        }
+        do throws(KernelError) {
+            let sources = SlotNumbers(Planner.joined, process.pidfd.number)
+            child = try Child.launch(input, sources: sources, cgroup: cgroup)
+        } catch { throw notBorn(record, error) }
         do {
             let terminal = try converse(&child, plan, record)
             return Exec(child: child, terminal: terminal)

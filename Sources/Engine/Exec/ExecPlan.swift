@@ -68,8 +68,7 @@ enum ExecPlan {
         switch cgroup {
         case .some(let folder):
             let controllers = (try? folder.contents(of: "cgroup.controllers")) ?? ""
-            let names = controllers.split(whereSeparator: { $0 == " " || $0 == "\n" }).map(String.init)
-            return .success(CgroupPlace(path: record.cgroup ?? "", controllers: Set(names)))
+            return .success(CgroupPlace(path: record.cgroup ?? "", controllers: CaseSet(words: controllers)))
         case .none: return .failure(CgroupPlace.Missing("the container has none", hint: ""))
         }
     }

@@ -62,7 +62,7 @@ final class HealthRun {
             arguments: ["codex32", HealthProcess.verb, storage.data, storage.runtime, id],
             environment: ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"])
         child = try explaining(what) { () throws(KernelError) in
-            let child = try Child.launch(input, sources: [:], cgroup: nil)
+            let child = try Child.launch(input, sources: SlotNumbers(), cgroup: nil)
             try child.go()
             return child
         }

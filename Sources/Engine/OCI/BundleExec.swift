@@ -111,7 +111,8 @@ private enum BundleExec {
         let cgroup = try process.ownCgroup(state.id)
         var child: Child
         do throws(KernelError) {
-            child = try Child.launch(input, sources: [BundlePlan.joined: process.pidfd.number], cgroup: cgroup)
+            child = try Child.launch(
+                input, sources: SlotNumbers(BundlePlan.joined, process.pidfd.number), cgroup: cgroup)
         } catch {
             throw error.number == Errno.noDevice || error.number == Errno.missing
                 ? gone(state.id) : Problem("cannot enter \(state.id)", error)

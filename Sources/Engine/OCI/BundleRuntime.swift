@@ -406,7 +406,7 @@ public struct BundleRuntime: Sendable {
 
 /// What the parent opens for a bundle's child.
 private struct BundleSources: ~Copyable {
-    private(set) var numbers: [Slot: Int32] = [:]
+    private(set) var numbers = SlotNumbers()
 
     init(_ bundle: BundlePlan) throws(Problem) {
         do {
@@ -420,7 +420,7 @@ private struct BundleSources: ~Copyable {
                 numbers[space.slot] = opened.release()
             }
         } catch {
-            for number in numbers.values { _ = Descriptor(owning: number) }
+            for (_, number) in numbers { _ = Descriptor(owning: number) }
             throw error
         }
     }
@@ -450,5 +450,5 @@ private struct BundleSources: ~Copyable {
 
     mutating func take(_ descriptor: consuming Descriptor, in slot: Slot) { numbers[slot] = descriptor.release() }
 
-    deinit { for number in numbers.values { _ = Descriptor(owning: number) } }
+    deinit { for (_, number) in numbers { _ = Descriptor(owning: number) } }
 }

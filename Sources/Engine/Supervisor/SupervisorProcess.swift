@@ -97,7 +97,7 @@ public enum SupervisorProcess {
             for notice in supervisor.program?.notices ?? [] {
                 tell(
                     .members([
-                        "notice": .string(notice.item.rawValue), "why": .string(notice.why),
+                        "notice": .string(notice.item.name), "why": .string(notice.why),
                         "hint": .text(notice.hint), "waived": .bool(notice.waived),
                     ]))
             }
@@ -143,8 +143,8 @@ extension Supervisor {
         } catch { throw Problem("cannot start \(record.name)", error) }
         defer { events.remove(command.number) }
         while !peers.values.contains(where: { $0.role == .attached }) {
-            let ready = try? events.wait(milliseconds: 100)
-            for event in ready ?? [] {
+            var ready = try? events.wait(milliseconds: 100)
+            while let event = ready?.next() {
                 if event.token == Token.command { throw gone }
                 if event.token == Token.listener { acceptPeers() }
                 if event.token >= Token.firstPeer { handlePeer(event) }

@@ -50,7 +50,7 @@ enum SelftestVerb {
                     },
                     .option(
                         "--waive", value: "ITEM,...", help: "strict starts without these, as with run",
-                        choices: Item.waivable.map(\.rawValue).sorted()
+                        choices: Item.waivable.map(\.name).sorted()
                     ) {
                         draft, text throws(Problem) in draft.waived += try waivers(text)
                     },
@@ -96,12 +96,12 @@ enum SelftestVerb {
 
     private static func waivers(_ text: String) throws(Problem) -> [String] {
         try text.split(separator: ",").map { word throws(Problem) in
-            guard let item = Item.allCases.first(where: { $0.rawValue == word }), Item.waivable.contains(item) else {
+            guard let item = Item(name: String(word)), Item.waivable.contains(item) else {
                 throw Problem(
                     "cannot use --waive \(word)", "there is no such item that can be waived",
-                    hint: "the items are \(Item.waivable.map(\.rawValue).sorted().joined(separator: ", "))")
+                    hint: "the items are \(Item.waivable.map(\.name).sorted().joined(separator: ", "))")
             }
-            return item.rawValue
+            return item.name
         }
     }
 

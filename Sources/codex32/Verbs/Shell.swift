@@ -92,5 +92,5 @@ func forEach(_ names: [String], _ body: (String) throws(Problem) -> Void) -> Int
 
 /// Prints a warning about what is not in force, as `run` does.
 func warn(_ notice: Notice) {
-    StandardStream.error.print("codex32: warning: not in force: \(notice.item.rawValue): \(notice.why)\n")
+    StandardStream.error.print("codex32: warning: not in force: \(notice.item.name): \(notice.why)\n")
 }

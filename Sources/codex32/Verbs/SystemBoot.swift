@@ -9,7 +9,7 @@ enum SystemBoot {
     static func run(_ draft: SystemVerb.Draft) throws(Problem) -> Int32 {
         let booted = try CommonOptions.containers(draft).boot { name, notice in
             StandardStream.error.print(
-                "codex32: warning: \(name): not in force: \(notice.item.rawValue): \(notice.why.quotedForTerminal)\n")
+                "codex32: warning: \(name): not in force: \(notice.item.name): \(notice.why.quotedForTerminal)\n")
         }
         if case .json = draft.format {
             let list = booted.map { each -> JSON in
