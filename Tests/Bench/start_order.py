@@ -17,7 +17,13 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).parent
-LEVELS = (["strict", "--waive", "cgroup,landlock"], ["standard"], ["minimal"])
+# The levels, and who starts them: root, or anybody else. What comes first stands closest together.
+STARTS = (
+    (["strict", "--waive", "cgroup,landlock"], 0),
+    (["strict", "--waive", "cgroup,landlock"], 65534),
+    (["standard"], 0),
+    (["minimal"], 0),
+)
 
 
 def functions(program):
@@ -41,17 +47,22 @@ def main():
         for name in ("bin", "dev", "etc", "proc", "root", "sys", "tmp"):
             (root / name).mkdir(parents=True)
         shutil.copy(shutil.which("busybox"), root / "bin/true")
-        environment = {"PATH": "/usr/bin:/bin", "HOME": scratch, "CODEX32_STORAGE_DIR": os.path.join(scratch, "storage")}
-        for level in LEVELS:
+        os.chmod(scratch, 0o755)
+        for level, user in STARTS:
+            home = os.path.join(scratch, f"home-{user}")
+            os.makedirs(home, exist_ok=True)
+            os.chown(home, user, user)
+            environment = {"PATH": "/usr/bin:/bin", "HOME": home, "CODEX32_STORAGE_DIR": os.path.join(home, "storage")}
+            start = {"check": True, "env": environment, "user": user, "group": user, "extra_groups": [], "cwd": home}
             words = [program, "run", "--isolation", *level, str(root), "/bin/true"]
             # Once before, for what only the first start of all does.
-            subprocess.run(words, check=True, env=environment)
-            steps = subprocess.run([touched, *words], check=True, env=environment, stdout=subprocess.PIPE, text=True)
+            subprocess.run(words, **start)
+            steps = subprocess.run([touched, *words], **start, stdout=subprocess.PIPE, text=True)
             for line in steps.stdout.splitlines():
                 place = bisect.bisect_right(addresses, int(line, 16)) - 1
                 if place >= 0 and int(line, 16) < addresses[-1] + 65536:
                     order.setdefault(addresses[place])
-            print(f"{' '.join(level)}: {len(order)} functions", file=sys.stderr)
+            print(f"{' '.join(level)}, uid {user}: {len(order)} functions", file=sys.stderr)
     lines = [name for address in order for name in names[address]]
     (HERE / "start-order.txt").write_text("\n".join(lines) + "\n")
 
