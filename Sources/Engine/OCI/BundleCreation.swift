@@ -185,6 +185,8 @@ extension BundleRuntime {
                     ? "no such file or directory" : "executable file not found in $PATH: no such file or directory",
                 status: 127)
         case Errno.denied: return Problem("cannot run \(program)", "permission denied", status: 126)
+        case Errno.loop:
+            return Problem("cannot run \(program)", LaunchFailure.circle, hint: LaunchFailure.circleHint, status: 126)
         default: return nil
         }
     }
