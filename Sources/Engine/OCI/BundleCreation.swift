@@ -16,6 +16,7 @@ extension BundleRuntime {
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
         var (spec, text) = try BundleRuntime.spec(in: bundle)
         spec.process.environment += preserved.environment
+        if spec.process.home == nil { spec.process.environment.append(BundleHome.variable(spec, bundle: bundle)) }
         if spec.process.terminal != (creation.consoleSocket != nil), !(foreground && spec.process.terminal) {
             throw Problem(
                 "cannot make the terminal",
@@ -82,16 +83,16 @@ extension BundleRuntime {
         var group: Cgroup?
         if let path = state.cgroup { group = try BundleCgroup.make(path, spec.linux.resources) }
         do throws(Problem) {
-            let child = try BundleRuntime.clone(input, sources, group)
+            var child = try BundleRuntime.clone(input, sources, group)
             do throws(Problem) {
-                if let identity = plan.identity { try Start.map(child, identity) }
+                if let identity = plan.identity, !bundle.joinsUser { try Start.map(child, identity) }
                 if let scope = state.scope {
                     let path = try BundleScope.start(scope, around: child.pid, state.id, spec.linux.resources)
                     state.cgroup = path
                     group = try explaining(what) { () throws(KernelError) in try Cgroup(existing: path) }
                 }
                 try Start.tell { () throws(KernelError) in try child.go() }
-                let terminal = try BundleRuntime.converse(child, bundle, &state, spec, creation, folder, group)
+                let terminal = try BundleRuntime.converse(&child, bundle, &state, spec, creation, folder, group)
                 _ = consume lock
                 return Exec(child: child, terminal: terminal)
             } catch {
@@ -111,15 +112,20 @@ extension BundleRuntime {
             switch cgroup {
             case .some(let group):
                 let folder: Descriptor? = try group.folder.duplicate()
-                return try Child.launch(input, sources: sources.numbers, cgroup: folder)
-            case .none: return try Child.launch(input, sources: sources.numbers, cgroup: nil)
+                return try sources.born { () throws(KernelError) in
+                    try Child.launch(input, sources: sources.numbers, cgroup: folder)
+                }
+            case .none:
+                return try sources.born { () throws(KernelError) in
+                    try Child.launch(input, sources: sources.numbers, cgroup: nil)
+                }
             }
         } catch { throw Start.unborn(error) }
     }
 
     /// Answers the child until it waits for `start` and needs this process no longer.
     private static func converse(
-        _ child: borrowing Child, _ bundle: BundlePlan, _ state: inout BundleState, _ spec: RuntimeSpec,
+        _ child: inout Child, _ bundle: BundlePlan, _ state: inout BundleState, _ spec: RuntimeSpec,
         _ creation: Creation, _ folder: borrowing Descriptor, _ cgroup: borrowing Cgroup?
     ) throws(Problem) -> Descriptor? {
         let plan = bundle.plan
@@ -153,7 +159,8 @@ extension BundleRuntime {
             case .finished:
                 guard state.process?.isAlive ?? false else { throw Problem(what, "its process has ended") }
                 return terminal
-            case .entered: break
+            case .entered(let pid, let pidfd):
+                do throws(KernelError) { try child.become(pid: pid, pidfd) } catch { throw Problem(what, error) }
             case .listener: break
             case .root: break
             }

@@ -4,6 +4,8 @@ internal import Sandbox
 /// What the parent opens for a bundle's child.
 struct BundleSources: ~Copyable {
     private(set) var numbers: [Slot: Int32] = [:]
+    /// Namespaces that the child is born in.
+    private var birthplaces: [(number: Int32, kind: Namespace)] = []
 
     init(_ bundle: BundlePlan) throws(Problem) {
         do {
@@ -11,14 +13,23 @@ struct BundleSources: ~Copyable {
                 numbers[clone.slot] = try BundleSources.clone(clone).release()
             }
             for space in bundle.joined {
-                let opened = try explaining("cannot open the namespace \(space.path)") { () throws(KernelError) in
-                    try Descriptor.open(space.path, [.read, .nonblocking])
-                }
+                let opened = try BundleSources.open(space.path, space.kind)
                 numbers[space.slot] = opened.release()
             }
+            for space in bundle.birthplaces {
+                birthplaces.append((try BundleSources.open(space.path, space.kind).release(), space.kind))
+            }
         } catch {
+            for space in birthplaces { _ = Descriptor(owning: space.number) }
             for number in numbers.values { _ = Descriptor(owning: number) }
             throw error
+        }
+    }
+
+    /// Whatever else is at the path is no namespace of that kind, and setns(2) would say so later without its name.
+    private static func open(_ path: String, _ kind: Namespace) throws(Problem) -> Descriptor {
+        try explaining("cannot open the \(kind.file) namespace \(path)") { () throws(KernelError) in
+            try Descriptor.open(path, [.read, .nonblocking])
         }
     }
 
@@ -47,5 +58,13 @@ struct BundleSources: ~Copyable {
 
     mutating func take(_ descriptor: consuming Descriptor, in slot: Slot) { numbers[slot] = descriptor.release() }
 
-    deinit { for number in numbers.values { _ = Descriptor(owning: number) } }
+    /// Does something whose child is born in those namespaces.
+    borrowing func born<R: ~Copyable>(_ body: () throws(KernelError) -> R) throws(KernelError) -> R {
+        birthplaces.isEmpty ? try body() : try Machine.lending(birthplaces, body)
+    }
+
+    deinit {
+        for space in birthplaces { _ = Descriptor(owning: space.number) }
+        for number in numbers.values { _ = Descriptor(owning: number) }
+    }
 }
