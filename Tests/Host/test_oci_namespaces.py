@@ -95,6 +95,7 @@ def test_a_network_of_the_host_and_a_user_namespace_of_its_own(bundle):
         by_path(bundle, process.pid, "network")
         # A sysfs shows a network namespace, and is made only by those to whom that belongs.
         bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] != "sysfs"]
+        bundle.config["linux"]["maskedPaths"] = bundle.config["linux"]["readonlyPaths"] = []
         bundle.config["linux"]["namespaces"].append({"type": "user"})
         for name in ("uidMappings", "gidMappings"):
             bundle.config["linux"][name] = [{"containerID": 0, "hostID": 100000, "size": 65536}]
