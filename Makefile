@@ -71,12 +71,13 @@ test-sanitizers: setup ## the unit tests with the C target and Swift under Addre
 	swift test --sanitize=address --build-path .build/address $(STRICT)
 	swift test --sanitize=undefined --build-path .build/undefined $(STRICT)
 
-bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon; writes bench*.json
+bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon, oci create to delete; writes bench*.json
 	@Tests/Tools/setup build test bench
 	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
 	/usr/bin/python3 Tests/Bench/lifecycle.py --codex32 $(BINARY) --out bench-lifecycle.json
 	/usr/bin/python3 Tests/Bench/exec.py --codex32 $(BINARY) --out bench-exec.json
 	/usr/bin/python3 Tests/Bench/logs.py --codex32 $(BINARY) --out bench-logs.json
+	/usr/bin/python3 Tests/Bench/oci.py --codex32 $(BINARY) --out bench-oci.json
 
 bench-attack: build ## the corpus of selftest --attack beside bubblewrap, runc and firejail, as a table; PROFILE=Docker's own for runc
 	@Tests/Tools/setup build test bench

@@ -31,7 +31,7 @@ int codex_step_join(struct codex_child_state *state, const struct codex_step *st
 int codex_step_enter(struct codex_child_state *state) {
     // From its birth on the container can see that process: one with CAP_SYS_PTRACE over the whole machine, in no
     // user namespace of its own, can open what it has open too. Nothing of the host's is there any more then.
-    enum { MOST = 64 };
+    enum { MOST = 512 };
     int kept[MOST + 2] = {state->control, state->root};
     size_t slots = state->plan->slot_count;
     if (slots > MOST) return -E2BIG;
@@ -39,7 +39,9 @@ int codex_step_enter(struct codex_child_state *state) {
     int closed = codex_close_others(state, kept, slots + 2);
     if (closed < 0) return closed;
     int pidfd = -1;
-    struct clone_args arguments = {.flags = CLONE_PARENT | CLONE_PIDFD, .pidfd = (uint64_t)(uintptr_t)&pidfd};
+    bool is_first = state->plan->steps[state->index].flags & 1;
+    struct clone_args arguments = {
+        .flags = CLONE_PARENT | CLONE_PIDFD | (is_first ? CLONE_NEWPID : 0), .pidfd = (uint64_t)(uintptr_t)&pidfd};
     long pid = syscall(SYS_clone3, &arguments, sizeof arguments);
     if (pid < 0) return -errno;
     if (pid > 0) {
@@ -51,6 +53,8 @@ int codex_step_enter(struct codex_child_state *state) {
     if (result < 0) return result;
     // Not codex32's terminal, and a process group that can be signalled as a whole.
     if (setsid() < 0) return -errno;
+    // What it says next the parent takes for the word of the process that it knows.
+    if (is_first) return codex_control_wait(state->control);
     // A parent that ended before it was watched shows as the end of the socket. Nothing is waited for: the
     // parent may learn of this process after the process has said something itself.
     return recv(state->control, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) == 0 ? -ECANCELED : 0;

@@ -23,6 +23,9 @@ int codex_step_tune(const struct codex_step *step) {
                          step->text_length ? step->text_length * 8 + 1 : 0);
         break;
     case CODEX_TUNE_DOMAIN_NAME: result = setdomainname(step->text, step->text_length); break;
+    case CODEX_TUNE_TIME_OFFSETS: return codex_time_offsets(step->text, step->text_length);
+    case CODEX_TUNE_APPARMOR:
+    case CODEX_TUNE_SELINUX: return codex_label((int)step->flags, step->text, step->text_length);
     default: break;
     }
     return result < 0 ? -errno : 0;

@@ -76,6 +76,8 @@ struct codex_usage {
 };
 int codex_reap(int pid, struct codex_usage *usage, int block);
 int codex_set_dumpable(int on);
+// Moves this process, or for a pid namespace its children to come, into a namespace (setns(2)).
+int codex_join_namespace(int space, uint64_t kind);
 // Gives free memory back to the kernel (malloc_trim(3)).
 void codex_heap_trim(void);
 // Runs this program again from a detached, read-only mount of its own file, unless it does already.

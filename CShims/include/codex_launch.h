@@ -51,6 +51,7 @@ enum codex_step_kind {
     CODEX_STEP_INIT,             // forks: this process stays as pid 1 and reaps, the new one goes on
     CODEX_STEP_JOIN,             // source: a pidfd; flags: CLONE_NEW* of its namespaces that become this process's
     CODEX_STEP_ENTER,            // a process in the pid namespace joined goes on; this one names it to the parent and ends
+                                 // flags: 1 = in a new one, and it waits for the parent's word first
     CODEX_STEP_OPEN_DEVPTS,      // path, which must be a devpts -> slot
     CODEX_STEP_OUTLIVE,          // the parent's end no longer ends this process
     CODEX_STEP_AWAIT,            // source: the pipe that `oci start` writes to; slot: the one that it then reads a
@@ -81,6 +82,9 @@ enum {
     CODEX_TUNE_PERSONALITY,       // a
     CODEX_TUNE_MEMORY,            // a: mode and flags; text: a mask of nodes
     CODEX_TUNE_DOMAIN_NAME,       // text
+    CODEX_TUNE_TIME_OFFSETS,      // text: as /proc/PID/timens_offsets has them; makes the time namespace
+    CODEX_TUNE_APPARMOR,          // text: the profile from execve on
+    CODEX_TUNE_SELINUX,           // text: the label from execve on
     CODEX_HOOK_TAIL = 16,         // room for a pid and a bracket
     CODEX_IDENTITY_GROUPS = 1     // setgroups(2) is allowed in this user namespace
 };

@@ -174,16 +174,13 @@ enum LaunchFailure {
         let failed = plan.steps[step]
         let why =
             detail.isEmpty ? error.reason : "\(error.reason) (\(detail.dropFirst(detail.hasPrefix("e ") ? 2 : 0)))"
+        if error.number == Errno.loop, let problem = links(failed) { return problem }
         switch failed {
         case .execute: return notRun(plan, error)
-        case .attach(_, let path, .systemFolder, _) where error.number == Errno.loop || error.number == Errno.notFolder:
+        case .attach(_, let path, .systemFolder, _) where error.number == Errno.notFolder:
             return Problem(
                 "cannot mount at \(path)", "the image's \(path) is not a plain folder",
                 hint: "make it one: a link there could lead anywhere")
-        case .attach(_, let path, _, _) where error.number == Errno.loop:
-            return Problem(
-                "cannot mount at \(path)", "a link stands there that leads nowhere",
-                hint: "mount at a folder of the image")
         case .newFileSystem(let type, _, _, _, _)
         where error.number == Errno.permission && (type == "proc" || type == "sysfs"):
             return Problem(
@@ -213,6 +210,7 @@ enum LaunchFailure {
         case Errno.denied:
             return Problem(
                 what, error.reason, hint: "is it a file, executable, and not on a noexec mount?", status: 126)
+        case Errno.loop: return Problem(what, circle, hint: circleHint, status: 126)
         case Errno.notExecutable:
             return Problem(what, error.reason, hint: "begin a script with a #! line", status: 126)
         case Errno.tooBig:

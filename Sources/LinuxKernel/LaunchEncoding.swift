@@ -82,6 +82,9 @@ extension LaunchRoom {
         case .personality(let value): return tune(&self, CODEX_TUNE_PERSONALITY, UInt64(value), [])
         case .memoryPolicy(let mode, let nodes): return tune(&self, CODEX_TUNE_MEMORY, UInt64(mode), nodes)
         case .domainName(let name): return tune(&self, CODEX_TUNE_DOMAIN_NAME, 0, Array(name.utf8))
+        case .timeOffsets(let lines): return tune(&self, CODEX_TUNE_TIME_OFFSETS, 0, Array(lines.utf8))
+        case .appArmor(let profile): return tune(&self, CODEX_TUNE_APPARMOR, 0, Array(profile.utf8))
+        case .seLinux(let label): return tune(&self, CODEX_TUNE_SELINUX, 0, Array(label.utf8))
         }
     }
 
@@ -171,6 +174,7 @@ extension LaunchRoom {
             return form(
                 CODEX_STEP_JOIN, source: process, flags: UInt32(namespaces.reduce(0) { $0 | $1.cloneFlag }))
         case .enter: return form(CODEX_STEP_ENTER)
+        case .enterFirst: return form(CODEX_STEP_ENTER, flags: 1)
         case .openTerminals(let path, let slot): return form(CODEX_STEP_OPEN_DEVPTS, slot: slot, path: path)
         case .outlive: return form(CODEX_STEP_OUTLIVE)
         case .awaitStart(let pipe, let outcome): return form(CODEX_STEP_AWAIT, slot: outcome, source: pipe)

@@ -132,6 +132,8 @@ public enum LaunchStep: Hashable, Sendable {
     case reaper
     case join(Slot, namespaces: CaseSet<Namespace>)
     case enter
+    /// A process in a new pid namespace, its first, goes on when the parent has taken it for its child.
+    case enterFirst
     case openTerminals(String, into: Slot)
     case outlive
     /// Tells the parent that all is done but execve, lets it end, and waits for a byte on a pipe.
@@ -171,7 +173,8 @@ extension LaunchStep {
         case .hostname(let name): "cannot set the host name \(name)"
         case .loopback: "cannot bring up the loopback interface"
         case .privateMounts: "cannot make the mounts private"
-        case .unshare: "cannot make a cgroup namespace"
+        case .unshare(let flags):
+            flags == Namespace.cgroup.cloneFlag ? "cannot make a cgroup namespace" : "cannot make namespaces"
         case .open(let path, _, _, _): "cannot open \(path)"
         case .openDevice(let path, _, _): "cannot use the device \(path)"
         case .cloneTree: "cannot clone a mount"
@@ -201,8 +204,10 @@ extension LaunchStep {
         case .noNewPrivileges: "cannot set no_new_privs"
         case .seccomp, .seccompToldOf: "cannot load the seccomp filter"
         case .reaper: "cannot start the init process"
-        case .join: "cannot join the container"
-        case .enter: "cannot start a process in the container"
+        case .join(_, let namespaces):
+            namespaces.count == 1
+                ? "cannot join a \(namespaces.first?.file ?? "") namespace" : "cannot join the container"
+        case .enter, .enterFirst: "cannot start a process in the container"
         case .openTerminals(let path, _): "cannot open a terminal in \(path)"
         case .outlive: "cannot leave the program alone"
         case .awaitStart: "cannot wait for start"

@@ -12,6 +12,12 @@ public enum LaunchTuning: Hashable, Sendable {
     case memoryPolicy(UInt32, nodes: [UInt8])
     /// The NIS domain name (setdomainname(2)).
     case domainName(String)
+    /// Lines of `/proc/PID/timens_offsets`, in a new time namespace (time_namespaces(7)).
+    case timeOffsets(String)
+    /// The profile of the program (apparmor(7)).
+    case appArmor(String)
+    /// The label of the program (proc(5), "/proc/pid/attr/exec").
+    case seLinux(String)
 
     /// For messages: the member of a bundle's configuration.
     public var name: String {
@@ -22,6 +28,9 @@ public enum LaunchTuning: Hashable, Sendable {
         case .personality: "linux.personality"
         case .memoryPolicy: "linux.memoryPolicy"
         case .domainName: "domainname"
+        case .timeOffsets: "linux.timeOffsets"
+        case .appArmor: "process.apparmorProfile"
+        case .seLinux: "process.selinuxLabel"
         }
     }
 

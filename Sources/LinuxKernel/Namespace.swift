@@ -53,6 +53,15 @@ public struct IdentityRange: Equatable, Sendable {
 
     public func contains(inside id: UInt32) -> Bool { id >= inside && UInt64(id) < UInt64(inside) + UInt64(count) }
     public func contains(outside id: UInt32) -> Bool { id >= outside && UInt64(id) < UInt64(outside) + UInt64(count) }
+    /// `/proc/PID/uid_map` (user_namespaces(7)); a line that is none is left out.
+    public static func list(_ text: String) -> [IdentityRange] {
+        text.split(separator: "\n").compactMap { line in
+            let numbers = line.split(separator: " ").compactMap { UInt32($0) }
+            guard numbers.count == 3 else { return nil }
+            return IdentityRange(inside: numbers[0], outside: numbers[1], count: numbers[2])
+        }
+    }
+
     var line: String { String(inside) + " " + String(outside) + " " + String(count) + "\n" }
 }
 

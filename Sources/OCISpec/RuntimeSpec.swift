@@ -73,12 +73,20 @@ public struct SpecProcess: Equatable, Sendable {
     public let scheduler: SpecScheduler?
     public let ioPriority: SpecIOPriority?
     public let affinity: SpecAffinity?
+    /// The program's AppArmor profile; nil: none is asked for.
+    public let appArmor: String?
+    /// The program's SELinux label.
+    public let seLinux: String?
+
+    /// Whether, and to what, the environment sets HOME.
+    public var home: String? { environment.last { $0.hasPrefix("HOME=") } }
 
     /// - Parameter object: `process` of a configuration, or what `exec --process` names, which has the same form.
     public init(_ object: JSONObject) throws(DocumentError) {
-        try object.refuse(["selinuxLabel", "commandLine"])
+        try object.refuse(["commandLine"])
         // "unconfined" asks for no profile, as Docker spells it; the program has codex32's own then, if that has one.
-        if try object.string("apparmorProfile") != "unconfined" { try object.refuse(["apparmorProfile"]) }
+        appArmor = try object.text("apparmorProfile").flatMap { $0.isEmpty || $0 == "unconfined" ? nil : $0 }
+        seLinux = try object.text("selinuxLabel").flatMap { $0.isEmpty ? nil : $0 }
         try object.allow(only: [
             "terminal", "consoleSize", "user", "args", "env", "cwd", "capabilities", "rlimits", "noNewPrivileges",
             "oomScoreAdj", "apparmorProfile", "selinuxLabel", "scheduler", "ioPriority", "execCPUAffinity",

@@ -31,9 +31,13 @@ public struct SpecLinux: Equatable, Sendable {
     public let devices: [SpecDevice]
     public let personality: SpecPersonality?
     public let memoryPolicy: SpecMemoryPolicy?
+    /// SELinux's, for the container's own file systems.
+    public let mountLabel: String?
+    /// config-linux.md, "Offset for Time Namespace": as `/proc/PID/timens_offsets` takes them; empty: none.
+    public let timeOffsets: String
 
     init(_ object: JSONObject) throws(DocumentError) {
-        try object.refuse(["netDevices", "timeOffsets", "mountLabel", "intelRdt"])
+        try object.refuse(["netDevices", "intelRdt"])
         try object.allow(only: [
             "namespaces", "uidMappings", "gidMappings", "devices", "cgroupsPath", "resources", "seccomp", "sysctl",
             "maskedPaths", "readonlyPaths", "rootfsPropagation", "netDevices", "timeOffsets", "mountLabel",
@@ -82,7 +86,24 @@ public struct SpecLinux: Equatable, Sendable {
         for entry in try object.objects("devices") { devices.append(try SpecDevice(entry)) }
         self.devices = devices
         personality = if let given = try object.object("personality") { try SpecPersonality(given) } else { nil }
+        mountLabel = try object.text("mountLabel").flatMap { $0.isEmpty ? nil : $0 }
+        timeOffsets = try SpecLinux.offsets(try object.part("timeOffsets"))
         memoryPolicy = if let given = try object.object("memoryPolicy") { try SpecMemoryPolicy(given) } else { nil }
+    }
+
+    private static func offsets(_ object: JSONObject) throws(DocumentError) -> String {
+        try object.allow(only: ["monotonic", "boottime"])
+        var lines = ""
+        for clock in ["monotonic", "boottime"] {
+            guard let given = try object.object(clock) else { continue }
+            try given.allow(only: ["secs", "nanosecs"])
+            let nanoseconds = try given.unsigned("nanosecs") ?? 0
+            guard nanoseconds < 1_000_000_000 else {
+                throw DocumentError("linux.timeOffsets.\(clock).nanosecs", "is a second or more")
+            }
+            lines += "\(clock) \(try given.integer("secs") ?? 0) \(nanoseconds)\n"
+        }
+        return lines
     }
 
     static func mappings(_ object: JSONObject, _ name: String) throws(DocumentError) -> [Mapping] {

@@ -6,7 +6,12 @@ public struct BundlePlan: Sendable {
     public var plan = LaunchPlan(level: .minimal)
     /// What the parent opens: mounts that it clones, and namespaces that are joined.
     public var clones: [BundleClone] = []
-    public var joined: [(slot: Slot, path: String)] = []
+    public var joined: [(slot: Slot, path: String, kind: Namespace)] = []
+    /// Namespaces in which the child is born, because only so they can be had: one of pids, and, where the child has a
+    /// user namespace, those that belong to another one above it.
+    public var birthplaces: [(path: String, kind: Namespace)] = []
+    /// ``LaunchPlan/identity`` is that of a user namespace that is there already.
+    public internal(set) var joinsUser = false
     /// The pipe on which the child waits for `start`.
     public internal(set) var pipe = Slot(0)
     /// The pipe on which `start` learns what became of the child.
@@ -47,8 +52,9 @@ public struct BundlePlan: Sendable {
         }
         pipe = slot()
         outcome = slot()
-        try chooseNamespaces()
-        try beginSteps()
+        try chooseNamespaces(cgroups: cgroups)
+        let hasOwnNetwork = spec.linux.namespaces.contains { $0.type == "network" && $0.path == nil }
+        try beginSteps(loopback: hasOwnNetwork)
         if isMoved, plan.namespaces.remove(.cgroup) != nil {
             plan.steps.append(.unshare(Namespace.cgroup.cloneFlag))
         }
@@ -94,47 +100,6 @@ public struct BundlePlan: Sendable {
         return Slot(plan.slotCount - 1)
     }
 
-    private mutating func chooseNamespaces() throws(Problem) {
-        let names: [String: Namespace] = [
-            "pid": .pid, "network": .network, "mount": .mount, "ipc": .ipc, "uts": .uts, "user": .user,
-            "cgroup": .cgroup, "time": .time,
-        ]
-        for entry in spec.linux.namespaces {
-            guard let kind = names[entry.type] else { continue }
-            guard let path = entry.path else {
-                plan.namespaces.insert(kind)
-                continue
-            }
-            guard [.network, .ipc, .uts, .cgroup].contains(kind) else {
-                throw BundlePlan.wrong("linux.namespaces", "a \(entry.type) namespace by path is not supported yet")
-            }
-            guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
-            let place = slot()
-            joined.append((place, path))
-            plan.steps.append(.join(place, namespaces: [kind]))
-        }
-        // Without these nothing could be ended or cleaned up for certain.
-        for (kind, name) in [(Namespace.pid, "pid"), (.mount, "mount")] where !plan.namespaces.contains(kind) {
-            throw BundlePlan.wrong("linux.namespaces", "a container without a \(name) namespace is not supported yet")
-        }
-        let maps = !spec.linux.uidMappings.isEmpty || !spec.linux.gidMappings.isEmpty
-        guard plan.namespaces.contains(.user) else {
-            if maps { throw BundlePlan.wrong("linux.uidMappings", "there is no user namespace for them") }
-            return
-        }
-        guard !spec.linux.uidMappings.isEmpty, !spec.linux.gidMappings.isEmpty else {
-            throw BundlePlan.wrong("linux.uidMappings", "a new user namespace needs maps")
-        }
-        let ranges = { (list: [SpecLinux.Mapping]) in
-            list.map { IdentityRange(inside: $0.inside, outside: $0.outside, count: $0.count) }
-        }
-        let (uids, gids) = (ranges(spec.linux.uidMappings), ranges(spec.linux.gidMappings))
-        let mayMap = rights.isSuperset(of: [.setuid, .setgid])
-        let single = uids.count == 1 && uids[0].count == 1 && gids.count == 1 && gids[0].count == 1
-        plan.identity = IdentityMap(
-            uids: uids, gids: gids, byHelper: !mayMap && !single, deniesGroups: !mayMap && single)
-    }
-
     /// Root of the container's user namespace, or the first id that it has.
     var becomeRoot: LaunchStep {
         guard let identity = plan.identity else { return .becomeRoot(uid: 0, gid: 0, dropGroups: true) }
@@ -143,8 +108,9 @@ public struct BundlePlan: Sendable {
         return .becomeRoot(uid: uid, gid: gid, dropGroups: !identity.deniesGroups)
     }
 
-    private mutating func beginSteps() throws(Problem) {
+    private mutating func beginSteps(loopback: Bool) throws(Problem) {
         plan.steps.append(becomeRoot)
+        if !spec.linux.timeOffsets.isEmpty { plan.steps.append(.tune(.timeOffsets(spec.linux.timeOffsets))) }
         if plan.identity == nil { plan.steps.append(.privateMounts) }
         if let name = spec.hostname, !name.isEmpty {
             guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
@@ -160,7 +126,7 @@ public struct BundlePlan: Sendable {
             guard name.utf8.count <= 64 else { throw BundlePlan.wrong("domainname", "is longer than 64 bytes") }
             plan.steps.append(.tune(.domainName(name)))
         }
-        if plan.namespaces.contains(.network) { plan.steps.append(.loopback) }
+        if loopback { plan.steps.append(.loopback) }
     }
 
     /// Only what belongs to a namespace of the container's own, and no way out of it.

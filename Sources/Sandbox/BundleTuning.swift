@@ -16,7 +16,31 @@ extension BundlePlan {
             }
             steps.append(.tune(.personality(value)))
         }
+        if let label = spec.process.appArmor {
+            guard Machine.hasAppArmor else {
+                throw BundlePlan.unlabelled("process.apparmorProfile", "AppArmor is not enabled on this machine")
+            }
+            steps.append(.tune(.appArmor(label)))
+        }
+        if let label = spec.process.seLinux {
+            guard Machine.hasSELinux else {
+                throw BundlePlan.unlabelled("process.selinuxLabel", "SELinux is not enabled on this machine")
+            }
+            steps.append(.tune(.seLinux(label)))
+        }
+        if spec.linux.mountLabel != nil {
+            throw BundlePlan.unlabelled(
+                "linux.mountLabel",
+                Machine.hasSELinux ? "labels of mounts are not supported yet" : "SELinux is not enabled on this machine"
+            )
+        }
         return steps
+    }
+
+    private static func unlabelled(_ place: String, _ why: String) -> Problem {
+        Problem(
+            "cannot use \(place)", why,
+            hint: "leave it out: podman run --security-opt label=disable, or apparmor=unconfined")
     }
 
     /// linux/sched.h and linux/sched/types.h: `struct sched_attr` as it was at first, of 48 bytes.

@@ -93,7 +93,7 @@ extension LaunchStep {
         case .seccompToldOf(let program): "seccomp \(program.instructionCount) instructions, told of"
         case .reaper: "init"
         case .join: "setns"
-        case .enter: "clone into the pid namespace"
+        case .enter, .enterFirst: "clone into the pid namespace"
         case .openTerminals(let path, _): "open the terminals at \(path)"
         case .outlive: "outlive codex32"
         case .awaitStart: "wait for start"

@@ -287,3 +287,29 @@ def test_score_for_the_oom_killer(bundle):
     pid = bundle.sleeping()
     assert open(f"/proc/{pid}/oom_score_adj").read() == "321\n"
     assert bundle.exec("one", "cat", "/proc/self/oom_score_adj").stdout == "321\n"
+
+
+LINKS = {
+    "program": (lambda config: config["process"].update(args=["/loop"]), "cannot run /loop: its symbolic links lead in a circle"),
+    "interpreter": (lambda config: config["process"].update(args=["/script"]), "its program: its symbolic links lead in a circle"),
+    "folder": (lambda config: config["process"].update(cwd="/loop/x"), "cannot enter the working folder /loop/x: its symbolic links"),
+    "mount": (lambda config: config["mounts"].append({"destination": "/loop", "type": "tmpfs", "source": "tmpfs"}), "cannot mount at /loop: a link"),
+    "copy": (
+        lambda config: config["mounts"].append({"destination": "/loop", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}),
+        "cannot copy /loop up: a link",
+    ),
+    "mask": (lambda config: config["linux"].update(maskedPaths=["/proc/self/root/bin"]), "cannot mask /proc/self/root/bin: a symbolic link is on its way"),
+    "read-only": (lambda config: config["linux"].update(readonlyPaths=["/proc/self/root"]), "cannot make /proc/self/root read-only: a symbolic link"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_links_that_cannot_be_followed_are_named(bundle, link):
+    (bundle.rootfs / "loop").symlink_to("loop")
+    (bundle.rootfs / "script").write_text("#!/loop\n")
+    (bundle.rootfs / "script").chmod(0o755)
+    bundle.process["args"] = ["/bin/true"]
+    change, words = LINKS[link]
+    change(bundle.config)
+    result = bundle("run", "one")
+    assert result.returncode == 1 and words in result.stderr and "hint: " in result.stderr, result.stderr

@@ -93,7 +93,7 @@ def test_process_file_is_the_whole_process(bundle):
 @pytest.mark.parametrize(
     "text, name",
     [("{}", "process.args"), ("", "too early"), ('{"args":["id"],"cwd":"x"}', "process.cwd"), ('{"args":["id"],"cwd":"/","user":{"uid":-1}}', "process.user.uid"),
-     ('{"args":["id"],"cwd":"/","apparmorProfile":"x"}', "process.apparmorProfile"), ('{"args":["id"],"cwd":"/","new":1}', "process.new")],
+     ('{"args":["id"],"cwd":"/","commandLine":"x"}', "process.commandLine"), ('{"args":["id"],"cwd":"/","new":1}', "process.new")],
 )  # fmt: skip
 def test_bad_process_files_are_errors(bundle, text, name):
     bundle.sleeping()

@@ -103,13 +103,7 @@ struct ContainerProcess: ~Copyable {
     }
 
     /// `/proc/PID/uid_map` (user_namespaces(7)).
-    static func ranges(_ text: String) -> [IdentityRange] {
-        text.split(separator: "\n").compactMap { line in
-            let numbers = line.split(separator: " ").compactMap { UInt32($0) }
-            guard numbers.count == 3 else { return nil }
-            return IdentityRange(inside: numbers[0], outside: numbers[1], count: numbers[2])
-        }
-    }
+    static func ranges(_ text: String) -> [IdentityRange] { IdentityRange.list(text) }
 
     /// The limits that the container's program began with are its supervisor's, which never changes them.
     /// Those of the caller of `exec` may be others.

@@ -23,10 +23,22 @@ struct ExecUser {
 
     private static func read(_ name: String, _ root: borrowing Descriptor) -> String {
         // Not waiting: a pipe in the file's place would keep this command for ever.
-        guard let file = try? root.open(inRoot: name, [.read, .nonblocking]), let status = try? file.status(),
-            status.kind == .file, let bytes = try? file.readAll(limit: 1 << 20)
+        guard let file = try? root.open(inRoot: name, [.read, .nonblocking]) else { return "" }
+        return text(file)
+    }
+
+    static func text(_ file: borrowing Descriptor) -> String {
+        guard let status = try? file.status(), status.kind == .file, let bytes = try? file.readAll(limit: 1 << 20)
         else { return "" }
         return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Of the user with a number; nil: the file knows none, or no usable one.
+    func home(_ uid: UInt32) -> String? {
+        guard let home = line(passwd, where: { $0.count >= 6 && UInt32($0[2]) == uid })?[5], home.hasPrefix("/"),
+            !home.utf8.contains(0), home.utf8.count < 4096
+        else { return nil }
+        return String(home)
     }
 
     func resolve(_ text: String) throws(Problem) -> UserIdentity {

@@ -25,6 +25,9 @@ extension BundleRuntime {
         var spec = try BundleRuntime.configuration(id, folder)
         spec.process = try execution.process(spec.process)
         try BundleExec.check(spec.process, execution)
+        if spec.process.home == nil, let root = try? process.folder.open("root", [.pathOnly, .folder]) {
+            spec.process.environment.append(BundleHome.variable(ExecUser(root: root), spec.process.uid))
+        }
         if state.tightening != nil, let name = execution.capabilities.first {
             throw Problem("cannot use --cap \(name)", "the container is isolated strictly", hint: "leave it out")
         }

@@ -45,8 +45,13 @@ enum BundleHooks {
         switch end {
         case .executed: break
         case .hookFailed(let error, let detail):
-            throw Problem("a startContainer hook of \(state.id) failed", detail.isEmpty ? error.reason : detail)
+            throw Problem(
+                "a startContainer hook of \(state.id) failed",
+                !detail.isEmpty ? detail : error.number == Errno.loop ? LaunchFailure.circle : error.reason)
         case .notRun(let error):
+            if error.number == Errno.loop {
+                throw Problem(what, "its program: \(LaunchFailure.circle)", hint: LaunchFailure.circleHint)
+            }
             throw Problem(
                 what, "its program cannot be executed: \(error.reason)",
                 hint: error.number == Errno.tooBig ? "arguments and environment have a limit: RLIMIT_STACK" : nil)

@@ -15,17 +15,19 @@ struct BusConnection: ~Copyable {
     private static let patience = 30_000
     private static let manager = "org.freedesktop.systemd1"
 
-    private init(_ socket: consuming Descriptor) { self.socket = socket }
+    /// Makes itself known at the other end.
+    init(_ socket: consuming Descriptor, isBus: Bool) throws(KernelError) {
+        self.socket = socket
+        try authenticate()
+        if isBus { try greet() }
+    }
 
     /// - Throws: where there is no such systemd, or it is not the caller's or root's.
     static func open(_ manager: Manager) throws(Problem) -> BusConnection {
         var last = KernelError("connect", number: Errno.missing)
         for (path, isBus) in places(manager) {
             do throws(KernelError) {
-                var bus = BusConnection(try Descriptor.connectStream(path))
-                try bus.authenticate()
-                if isBus { try bus.greet() }
-                return bus
+                return try BusConnection(try Descriptor.connectStream(path), isBus: isBus)
             } catch { last = error }
         }
         throw Problem(
@@ -50,18 +52,28 @@ struct BusConnection: ~Copyable {
         }
     }
 
-    /// "Authentication Protocol": the kernel tells who this is (EXTERNAL).
+    /// "Authentication Protocol": the kernel tells who this is (EXTERNAL). No user is named, for in a user namespace
+    /// the other side knows another number for the same one.
+    ///
+    /// All of it goes in one write, BEGIN too, as sd-bus's own clients do it. systemd's end of its own socket reads
+    /// what is there up to the BEGIN, and for whatever came with that BEGIN it waits until more is sent (seen with
+    /// 252): a call sent right behind a BEGIN of its own is read with it every now and then, and never answered. This
+    /// way the BEGIN has been read before its answer, OK, is written, and a call is sent only after that.
     private borrowing func authenticate() throws(KernelError) {
-        let digits = Array("0123456789abcdef".utf8)
-        let uid = String(Machine.uid).utf8.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
-        try socket.write("\0AUTH EXTERNAL \(String(decoding: uid, as: UTF8.self))\r\n")
+        try socket.write("\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n")
+        // What is the user's name? DATA. That is answered by the second line, which is empty.
+        guard try line() == "DATA", try line().hasPrefix("OK ") else {
+            throw KernelError("authenticate", number: Errno.denied)
+        }
+    }
+
+    private borrowing func line() throws(KernelError) -> String {
         var line: [UInt8] = []
         while line.suffix(2) != [0x0d, 0x0a] {
             guard line.count < 512 else { throw BusReader.malformed }
             line += try receive(1)
         }
-        guard line.starts(with: "OK ".utf8) else { throw KernelError("authenticate", number: Errno.denied) }
-        try socket.write("BEGIN\r\n")
+        return String(decoding: line.dropLast(2), as: UTF8.self)
     }
 
     /// A bus has to know its guest, and tells only what it was asked for.

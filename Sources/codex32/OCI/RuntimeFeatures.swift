@@ -24,8 +24,8 @@ enum RuntimeFeatures {
                     "v1": .bool(false), "v2": .bool(true), "systemd": .bool(true), "systemdUser": .bool(false),
                     "rdma": .bool(true),
                 ]),
-                "seccomp": .members(["enabled": .bool(true)]), "apparmor": .members(["enabled": .bool(false)]),
-                "selinux": .members(["enabled": .bool(false)]), "intelRdt": .members(["enabled": .bool(false)]),
+                "seccomp": .members(["enabled": .bool(true)]), "apparmor": .members(["enabled": .bool(true)]),
+                "selinux": .members(["enabled": .bool(true)]), "intelRdt": .members(["enabled": .bool(false)]),
                 "mountExtensions": .members(["idmap": .members(["enabled": .bool(true)])]),
             ]),
         ])

@@ -139,6 +139,13 @@ enum RuntimeVerb {
                 StandardStream.output.print("codex32-oci version \(Main.version)\nspec: 1.3.0\n")
                 return 0
             }
+            // Podman asks by `checkpoint --help` whether there is one: the answer is a failure.
+            if verb == "checkpoint" || verb == "restore" {
+                throw Problem(
+                    "cannot \(verb) a container",
+                    HostProgram.find("criu") == nil ? "CRIU is not installed" : "codex32 does not speak to CRIU yet",
+                    hint: "crun or runc can, with CRIU installed, for containers that they made")
+            }
             guard verbs.contains(verb) else {
                 throw Problem(
                     "unknown verb \(verb)", "codex32 oci has no such verb, yet",

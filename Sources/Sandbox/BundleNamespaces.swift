@@ -1,0 +1,119 @@
+internal import LinuxKernel
+internal import OCISpec
+
+/// Which namespaces a bundle's container has: new ones, and by path those that are there (config-linux.md, "Namespaces").
+extension BundlePlan {
+    /// - Parameter cgroups: whether the container has a cgroup of its own.
+    mutating func chooseNamespaces(cgroups: Bool) throws(Problem) {
+        var paths: [(path: String, kind: Namespace)] = []
+        let names: [String: Namespace] = [
+            "pid": .pid, "network": .network, "mount": .mount, "ipc": .ipc, "uts": .uts, "user": .user,
+            "cgroup": .cgroup, "time": .time,
+        ]
+        for entry in spec.linux.namespaces {
+            guard let kind = names[entry.type] else { continue }
+            guard let path = entry.path else {
+                plan.namespaces.insert(kind)
+                continue
+            }
+            guard kind != .mount else {
+                throw BundlePlan.wrong(
+                    "linux.namespaces", "a mount namespace by path: its root would change for all who are in it")
+            }
+            guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
+            paths.append((path, kind))
+        }
+        // Without these nothing could be ended or cleaned up for certain. A pid namespace of others' ends with them, and
+        // what the container left there is found by its cgroup.
+        if !plan.namespaces.contains(.pid), !paths.contains(where: { $0.kind == .pid }) {
+            throw BundlePlan.wrong("linux.namespaces", "a container without a pid namespace is not supported yet")
+        }
+        if !plan.namespaces.contains(.pid), !cgroups {
+            throw BundlePlan.wrong(
+                "linux.namespaces", "a pid namespace by path takes a cgroup: else its processes could not be ended")
+        }
+        if !plan.namespaces.contains(.mount) {
+            throw BundlePlan.wrong("linux.namespaces", "a container without a mount namespace is not supported yet")
+        }
+        try timeSteps()
+        try chooseUser()
+        join(paths)
+    }
+
+    /// In this order: where the caller may, the child is born in those that are there (from a user namespace of its own
+    /// it could not enter what belongs to one above); then its user namespace, then what is left (setns(2)).
+    private mutating func join(_ paths: [(path: String, kind: Namespace)]) {
+        let hasUser = plan.namespaces.contains(.user) || joinsUser
+        let isLent = hasUser && rights.contains(.systemAdministration)
+        for space in paths.sorted(by: {
+            ($0.kind == .user ? 0 : 1, $0.kind.rawValue) < ($1.kind == .user ? 0 : 1, $1.kind.rawValue)
+        }) {
+            if space.kind == .pid || isLent && space.kind != .user && space.kind != .time {
+                birthplaces.append(space)
+                continue
+            }
+            let place = slot()
+            joined.append((place, space.path, space.kind))
+            plan.steps.append(.join(place, namespaces: [space.kind]))
+        }
+        guard joinsUser else { return }
+        // What is new belongs to the user namespace that is joined, so that it is made after that; a pid namespace
+        // by another birth.
+        let later = plan.namespaces.subtracting([.pid, .time])
+        plan.steps.append(.unshare(later.reduce(0) { $0 | $1.cloneFlag }))
+        if plan.namespaces.contains(.pid) { plan.steps.append(.enterFirst) }
+        if plan.namespaces.contains(.time) { plan.steps.append(.tune(.timeOffsets(""))) }
+        plan.namespaces = []
+    }
+
+    /// A time namespace with offsets is made by the child itself, before its clocks are looked at.
+    private mutating func timeSteps() throws(Problem) {
+        guard !spec.linux.timeOffsets.isEmpty else { return }
+        guard plan.namespaces.remove(.time) != nil else {
+            throw BundlePlan.wrong("linux.timeOffsets", "there is no new time namespace for them")
+        }
+    }
+
+    private mutating func chooseUser() throws(Problem) {
+        if let path = spec.linux.namespaces.first(where: { $0.type == "user" })?.path {
+            joinsUser = true
+            plan.identity = try joinedIdentity(path)
+            return
+        }
+        let maps = !spec.linux.uidMappings.isEmpty || !spec.linux.gidMappings.isEmpty
+        guard plan.namespaces.contains(.user) else {
+            if maps { throw BundlePlan.wrong("linux.uidMappings", "there is no user namespace for them") }
+            return
+        }
+        guard !spec.linux.uidMappings.isEmpty, !spec.linux.gidMappings.isEmpty else {
+            throw BundlePlan.wrong("linux.uidMappings", "a new user namespace needs maps")
+        }
+        let (uids, gids) = (BundlePlan.ranges(spec.linux.uidMappings), BundlePlan.ranges(spec.linux.gidMappings))
+        let mayMap = rights.isSuperset(of: [.setuid, .setgid])
+        let single = uids.count == 1 && uids[0].count == 1 && gids.count == 1 && gids[0].count == 1
+        plan.identity = IdentityMap(
+            uids: uids, gids: gids, byHelper: !mayMap && !single, deniesGroups: !mayMap && single)
+    }
+
+    /// The ids of a user namespace that is there: as the configuration says they are, or as a process in it has them.
+    private func joinedIdentity(_ path: String) throws(Problem) -> IdentityMap {
+        let folder = path.hasPrefix("/proc/") && path.hasSuffix("/ns/user") ? String(path.dropLast(8)) : nil
+        let read = { (name: String) in folder.flatMap { try? Descriptor.contents(of: "\($0)/\(name)") } ?? "" }
+        var uids = IdentityRange.list(read("uid_map"))
+        var gids = IdentityRange.list(read("gid_map"))
+        if uids.isEmpty || gids.isEmpty {
+            uids = BundlePlan.ranges(spec.linux.uidMappings)
+            gids = BundlePlan.ranges(spec.linux.gidMappings)
+        } else if !spec.linux.uidMappings.isEmpty, BundlePlan.ranges(spec.linux.uidMappings) != uids {
+            throw BundlePlan.wrong("linux.uidMappings", "are not those of \(path)")
+        }
+        guard !uids.isEmpty, !gids.isEmpty else {
+            throw BundlePlan.wrong("linux.uidMappings", "say those of \(path), which are not known by its name")
+        }
+        return IdentityMap(uids: uids, gids: gids, byHelper: false, deniesGroups: read("setgroups").hasPrefix("deny"))
+    }
+
+    private static func ranges(_ list: [SpecLinux.Mapping]) -> [IdentityRange] {
+        list.map { IdentityRange(inside: $0.inside, outside: $0.outside, count: $0.count) }
+    }
+}
