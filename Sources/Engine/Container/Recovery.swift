@@ -147,7 +147,8 @@ enum Recovery {
             }
         }
         findings += leftovers(storage)
-        Sweep.run(storage, except: "")
+        let unswept = Sweep.run(storage, except: "")
+        failure = failure ?? unswept
         if let failure { throw failure }
         return findings
     }
