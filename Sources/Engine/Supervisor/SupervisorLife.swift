@@ -168,10 +168,7 @@ extension Supervisor {
     }
 
     /// The policy as it is now: `update` may have changed it.
-    private var policy: RestartPolicy {
-        if case .string(let text)? = record.configuration["restart"], let policy = RestartPolicy(text) { return policy }
-        return configuration.restart
-    }
+    private var policy: RestartPolicy { record.restartPolicy ?? configuration.restart }
 
     func startAgain() {
         guard case .restarting = record.state else { return }
