@@ -113,6 +113,7 @@ public enum Run {
             // Now, while the child is busy, and long before the program says anything.
             if !configuration.quiet { warn(notices, report) }
             record.pid = pid
+            record.keep(configuration)
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
             } else {

@@ -185,7 +185,7 @@ public struct ContainerStore: Sendable {
         if let run = RunningContainer.find(reference, storage) {
             return Problem(
                 "cannot do that with \(reference)", "it is a foreground run of the image \(run.image)",
-                hint: "list, top, stats and kill know it; for all else start it with codex32 run -d")
+                hint: "list, top, stats, exec and kill know it; for all else start it with codex32 run -d")
         }
         let names = try all().compactMap { entry -> String? in
             if case .container(let record) = entry { record.name } else { nil }
