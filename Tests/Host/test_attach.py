@@ -13,7 +13,7 @@ import termios
 import time
 
 import pytest
-from conftest import PATIENCE, alive, processes_with, wait_until
+from conftest import LEVELS, PATIENCE, alive, processes_with, wait_until
 from containers import root_store, store  # noqa: F401
 
 
@@ -233,6 +233,17 @@ def test_detach_from_exec(store, terminal, options):
     assert ended.process.wait(60) == 7
     refused = store.fails("exec", "-i", "--detach-keys", "ctrl-a", identity, "true")
     assert "hint: codex32 exec -i -t" in refused
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_detach_from_exec_at_each_level(store, terminal, level):
+    """Also where codex32 first runs itself anew, from where the container cannot write to it."""
+    identity = store.start("exec sleep 1000", "-w", "/", level=level)
+    client = terminal("exec", "-i", "-t", identity, "sh", "-c", "echo ready; exec sleep 777")
+    client.until(b"ready")
+    client.type(b"\x10\x11")
+    assert client.process.wait(60) == 0
+    assert "sleep 777" in store.ok("top", identity)
 
 
 def test_exec_without_detach_keys(store, terminal):

@@ -31,6 +31,7 @@ extension Containers {
         let null = try explaining("cannot set up the standard streams") { () throws(KernelError) in
             try Descriptor.open("/dev/null", [.readWrite])
         }
+        try keeper?.settle()
         // Before the program is there: from here on no signal ends this process without it.
         var session = try ExecSession()
         let standard: (Int32, Int32, Int32) =
