@@ -49,6 +49,11 @@ class Shop:
     def create(self):
         return self.call("create", "-q", "--image", "template:busybox", "--", "sleep", "100000").strip()
 
+    def clear(self):
+        ids = self.call("list", "-a", "-q").split()
+        for at in range(0, len(ids), 50):
+            self.call("remove", "-f", *ids[at : at + 50])
+
     def supervisors(self):
         found = []
         for entry in os.listdir("/proc"):
@@ -106,8 +111,9 @@ def main():
     options.add_argument("--out")
     chosen = options.parse_args()
     results, failed = [], []
-    with tempfile.TemporaryDirectory(prefix="codex32-bench.") as folder:
+    with tempfile.TemporaryDirectory(prefix="codex32-bench.") as folder, contextlib.ExitStack() as clean:
         shop = Shop(os.path.abspath(chosen.codex32), pathlib.Path(folder) / "storage")
+        clean.callback(shop.clear)  # also of a failure, and before the folder goes
         probe = shop.create()
         shop.timed("start", "-q", probe)
         shop.call("stop", "-t", "0", probe)
