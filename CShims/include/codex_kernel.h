@@ -75,9 +75,6 @@ struct codex_usage {
     int64_t write_bytes;
 };
 int codex_reap(int pid, struct codex_usage *usage, int block);
-// What a process that was reaped had for its parent, in wait4's form (Linux 6.15). Returns 1 told, 0 not reaped yet,
-// -errno: this kernel does not tell, or nobody had a pidfd in time.
-int codex_pidfd_end(int pidfd, int *status);
 int codex_set_dumpable(int on);
 // Gives free memory back to the kernel (malloc_trim(3)).
 void codex_heap_trim(void);

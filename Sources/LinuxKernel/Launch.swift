@@ -227,7 +227,7 @@ public struct Child: ~Copyable {
 
     /// What the program used and how it ended; nil while it runs. Of one that was adopted only that it ended.
     public borrowing func reap(wait: Bool) throws(KernelError) -> ProcessEnd? {
-        if isForeign { return pidfd.waitReadable(milliseconds: wait ? -1 : 0) ? .foreign(pidfd) : nil }
+        if isForeign { return pidfd.waitReadable(milliseconds: wait ? -1 : 0) ? .unseen : nil }
         var usage = codex_usage()
         let result = try KernelError.check(codex_reap(pid, &usage, wait ? 1 : 0), "wait4")
         return result == 0 ? nil : ProcessEnd(usage, reported: try reportedStatus())
@@ -257,18 +257,9 @@ public struct ProcessEnd: Equatable, Sendable {
     /// Of a process whose end nobody could wait for: nothing is known of it.
     static let unseen = ProcessEnd()
 
-    /// Whether nothing is known of it.
-    public var isUnseen: Bool { exitCode == nil && signal == nil }
-
     private init() {
         (exitCode, signal, isReported) = (nil, nil, false)
         (userMicroseconds, systemMicroseconds, peakBytes) = (0, 0, 0)
-    }
-
-    init(status: Int32) {
-        var usage = codex_usage()
-        usage.status = status
-        self.init(usage, reported: nil)
     }
 
     init(_ usage: codex_usage, reported: Int32?) {

@@ -1,11 +1,8 @@
 """What the tests of adoption share: programs that count, supervisors that are killed, logs without a gap."""
 
-import contextlib
-import fcntl
 import json
 import os
 import signal
-import struct
 
 import pytest
 from conftest import alive, wait_until
@@ -59,23 +56,3 @@ def without_a_gap(log):
 def without_a_gap_so_far(log):
     """The same of a program that was killed in a line."""
     return without_a_gap(log[: log.rfind("\n") + 1])
-
-
-def tells_ends():
-    """Whether this kernel tells how a process ended to others than its parent (PIDFD_INFO_EXIT, Linux 6.15)."""
-    pid = os.fork()
-    if pid == 0:
-        os._exit(7)
-    pidfd = os.pidfd_open(pid)
-    try:
-        os.waitpid(pid, 0)
-        told = bytearray(struct.pack("QQ", 8, 0) + bytes(48))
-        with contextlib.suppress(OSError):
-            fcntl.ioctl(pidfd, 3 << 30 | len(told) << 16 | 0xFF << 8 | 11, told)
-            return struct.unpack_from("i", told, 60)[0] == 7 << 8
-        return False
-    finally:
-        os.close(pidfd)
-
-
-TELLS_ENDS = tells_ends()

@@ -76,14 +76,10 @@ extension Supervisor {
 }
 
 extension Verdict {
-    /// What an adopted program used, only its cgroup knows: the figures of its end were for its parent (wait4(2)).
-    mutating func dropUnmeasured(_ program: Program) {
-        if !program.hasCgroup { (cpuUserSeconds, cpuSystemSeconds, peakMemoryBytes) = (nil, nil, nil) }
-    }
-
-    /// What can be said of a program that was adopted, where the kernel does not tell how it ended (before Linux 6.15):
-    /// that it did, what was done to it, and what its cgroup tells. Its status was for its parent alone (wait(2)).
+    /// What can be said of a program that was adopted: that it ended, what was done to it, and what its cgroup tells.
+    /// Its status was for its parent alone (wait(2)).
     mutating func settleUnseen(_ program: Program, _ limits: RunConfiguration) {
+        if !program.hasCgroup { (cpuUserSeconds, cpuSystemSeconds, peakMemoryBytes) = (nil, nil, nil) }
         if let carried = program.carriedOut {
             (reason, signal) = (program.ending ?? .signaled, carried)
         } else if program.wasKilled {

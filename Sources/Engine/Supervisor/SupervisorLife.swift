@@ -124,10 +124,7 @@ extension Supervisor {
         var verdict = Run.judge(
             end, program.ending, program.carriedOut, program.cgroup, limits, id: record.id,
             started: program.startedAt, wall: Clock.monotonic - program.began)
-        if program.isAdopted {
-            verdict.dropUnmeasured(program)
-            if end.isUnseen { verdict.settleUnseen(program, limits) }
-        }
+        if program.isAdopted { verdict.settleUnseen(program, limits) }
         Run.clear(program.cgroup)
         self.program = nil
         (pendingInput, inputEnds, killAt) = ([], false, nil)
