@@ -74,7 +74,10 @@ static int open_to_empty(int folder, const char *name) {
 static int remove_one(int folder, const char *name) {
     if (unlinkat(folder, name, 0) == 0 || errno == ENOENT) return 0;
     if (errno != EISDIR && errno != EPERM) return -errno;
+    int refused = -errno;
     if (unlinkat(folder, name, AT_REMOVEDIR) == 0 || errno == ENOENT) return 0;
+    // No folder: what the first call said is the reason (an immutable file, another's in a sticky folder).
+    if (errno == ENOTDIR) return refused;
     return errno == ENOTEMPTY || errno == EEXIST ? 1 : -errno;
 }
 

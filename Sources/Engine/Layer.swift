@@ -42,7 +42,7 @@ struct Layer: ~Copyable {
         }
     }
 
-    borrowing func remove() { try? layers.removeContainerTree(id) }
+    borrowing func remove() throws(Problem) { try layers.removeContainerTree(id) }
 }
 
 /// The layer of a container that is kept from one start to the next.

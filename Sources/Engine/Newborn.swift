@@ -30,14 +30,10 @@ final class Newborn {
         _ birth: (namespaces: CaseSet<Namespace>, identity: IdentityMap?), reaper: Bool
     ) throws(Problem) {
         let what = "cannot start the sandbox"
-        // See ``Start``: until its maps are written the child must be dumpable.
-        Machine.setDumpable(true)
-        defer { if !Machine.isRoot { Machine.setDumpable(false) } }
-        let child = try explaining(what) { () throws(KernelError) in
-            try Child.bear(birth.namespaces, reaper: reaper)
+        let child = try Start.bear(birth.identity) { () throws(Problem) in
+            try explaining(what) { () throws(KernelError) in try Child.bear(birth.namespaces, reaper: reaper) }
         }
         do {
-            if let identity = birth.identity { try Start.map(child, identity) }
             // Opened before the child is closed to tracing: afterwards that takes a right over all processes.
             let isNeeded = birth.identity != nil && Machine.isRoot
             userNamespace = try explaining(what) { () throws(KernelError) in

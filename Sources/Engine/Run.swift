@@ -47,9 +47,19 @@ public enum Run {
         var configuration = configuration
         let imageHold = try configuration.image.hold(data: configuration.storage.data)
         defer { withExtendedLifetime(imageHold) {} }
+        // What is owned outside of the program's own processes is written down before it is made. Where
+        // there is nothing, the entry waits until the child is busy with its mounts. It goes last, and stays where
+        // anything does: the next sweep finds by it what this run could not take away, or did not live to.
+        var entry: RunningEntry?
+        var remains = RunRemains(id: id)
+        defer {
+            if !remains.tell(report) { remove(entry) }
+        }
         let volumes = OwnVolumes(id: id, storage: configuration.storage)
         let own = configuration.ownVolumes.count
-        defer { if own > 0 { try? volumes.remove() } }
+        defer {
+            if own > 0 { remains.take { () throws(Problem) in try volumes.remove() } }
+        }
         configuration.request.volumes += try volumes.make(configuration.ownVolumes)
         let held = try volumes.hold(own)
         defer { withExtendedLifetime(held) {} }
@@ -67,17 +77,12 @@ public enum Run {
         let newborn = Newborn.bear(request, offer: offer, identityBase: base)
 
         var record = Record(id: id, configuration: configuration, image: image, started: started)
-        // What is owned outside of the program's own processes is written down before it is made. Where
-        // there is nothing, the entry waits until the child is busy with its mounts.
-        var entry: RunningEntry?
         if configuration.name != nil || own > 0 || needsLayer(request) {
             entry = try RunningEntry(
                 id: id, name: configuration.name, storage: configuration.storage, record: record.document)
         }
-        // The entry last: what is left when this is interrupted, the next sweep finds by it.
-        defer { remove(entry) }
         let layer = try needsLayer(request) ? Layer(id: id, storage: configuration.storage) : nil
-        defer { remove(layer) }
+        defer { remains.take { () throws(Problem) in try remove(layer) } }
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
             layer: writable(layer), identityBase: base)
@@ -94,7 +99,7 @@ public enum Run {
             }
         }
         let cgroup = try makeCgroup(id, plan)
-        defer { clear(cgroup) }
+        defer { remains.take { () throws(Problem) in try take(cgroup) } }
         let streams = try Streams(
             interactive: configuration.interactive || !request.terminal,
             limited: configuration.outputLimit != nil && !request.terminal)
@@ -108,6 +113,7 @@ public enum Run {
             // Now, while the child is busy, and long before the program says anything.
             if !configuration.quiet { warn(notices, report) }
             record.pid = pid
+            record.keep(configuration)
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
             } else {
@@ -258,11 +264,15 @@ public enum Run {
         }
     }
 
-    private static func remove(_ layer: borrowing Layer?) {
+    private static func remove(_ layer: borrowing Layer?) throws(Problem) {
         switch layer {
-        case .some(let layer): layer.remove()
+        case .some(let layer): try layer.remove()
         case .none: break
         }
+    }
+
+    private static func take(_ cgroup: borrowing Cgroup?) throws(Problem) {
+        guard clear(cgroup) else { throw Problem("cannot remove its cgroup", "its processes do not end after SIGKILL") }
     }
 
     static func makeCgroup(_ id: String, _ plan: LaunchPlan) throws(Problem) -> Cgroup? {
@@ -281,13 +291,19 @@ public enum Run {
         return group
     }
 
-    static func clear(_ cgroup: borrowing Cgroup?) {
+    /// Ends what is in a cgroup, and removes it. False: it is still there, four seconds later.
+    @discardableResult
+    static func clear(_ cgroup: borrowing Cgroup?) -> Bool {
         switch cgroup {
         case .some(let group):
             group.kill()
             // What was killed leaves the cgroup a moment later.
-            for attempt in 0..<400 where !group.remove() { Clock.sleep(milliseconds: attempt < 20 ? 1 : 10) }
-        case .none: break
+            for attempt in 0..<400 {
+                if group.remove() { return true }
+                Clock.sleep(milliseconds: attempt < 20 ? 1 : 10)
+            }
+            return false
+        case .none: return true
         }
     }
 

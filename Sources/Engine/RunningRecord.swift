@@ -90,6 +90,8 @@ public struct RunningContainer: Sendable {
     /// The codex32 that runs it, and the folder in which its cgroup is.
     let owner: Int32?
     let cgroupParent: String?
+    /// What it was asked for; nil: that was too much to be kept.
+    let configuration: JSON?
     /// Its program has taken the place of what prepared it.
     let hasBegun: Bool
 
@@ -106,6 +108,7 @@ public struct RunningContainer: Sendable {
         if case .string(let name)? = json["name"] { self.name = name } else { name = nil }
         if case .integer(let pid)? = json["pid"] { self.pid = Int32(exactly: pid) } else { pid = nil }
         if case .integer(let owner)? = json["owner"] { self.owner = Int32(exactly: owner) } else { owner = nil }
+        if case .object? = json["configuration"] { configuration = json["configuration"] } else { configuration = nil }
         if case .string(let path)? = json["cgroupParent"] { cgroupParent = path } else { cgroupParent = nil }
     }
 

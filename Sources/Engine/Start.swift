@@ -61,22 +61,33 @@ enum Start {
         _ cgroup: borrowing Cgroup?, _ newborn: Newborn?
     ) throws(Problem) -> Child {
         if let child = try newborn?.give(input, &plan, sources) { return child }
-        // The child inherits this flag and must be dumpable until its maps are written; it takes the
-        // flag away itself before it does anything else.
-        Machine.setDumpable(true)
-        let child = try clone(input, sources, cgroup)
-        if !Machine.isRoot { Machine.setDumpable(false) }
+        let child = try bear(plan.identity) { () throws(Problem) in try clone(input, sources, cgroup) }
         do {
-            if let identity = plan.identity {
-                try map(child, identity)
-                plan.notices += try sources.mapOwners(plan, child: child.pid)
-            }
+            if plan.identity != nil { plan.notices += try sources.mapOwners(plan, child: child.pid) }
             try tell { () throws(KernelError) in try child.go() }
             return child
         } catch {
             child.kill()
             throw error
         }
+    }
+
+    /// Makes a child, and writes its id maps: it then waits for its first word.
+    ///
+    /// The child inherits the flag and must be dumpable until its maps are written; it takes the flag away itself before
+    /// it does anything else. This process is not dumpable a moment longer than that takes.
+    static func bear(_ identity: IdentityMap?, _ make: () throws(Problem) -> Child) throws(Problem) -> Child {
+        let child: Child
+        do {
+            Machine.setDumpable(true)
+            defer { if !Machine.isRoot { Machine.setDumpable(false) } }
+            child = try make()
+        }
+        do throws(Problem) { if let identity { try map(child, identity) } } catch {
+            child.kill()
+            throw error
+        }
+        return child
     }
 
     /// Writes the child's id maps. Where that fails because the child could not be born, this is the reason told.

@@ -165,17 +165,9 @@ struct Supervision: ~Copyable {
         }
     }
 
-    /// Sends a signal as to any process. A pid 1 that does nothing about it never gets it from the
-    /// kernel (pid_namespaces(7)): then what would have happened is done for it.
     private mutating func send(_ number: Int32, to child: borrowing Child) {
         if Signal.endsByDefault(number) { wantsEnd = true }
-        let status = try? ProcessStatus(pid: child.pid)
-        try? child.signal(number)
-        // A reaper blocks all signals and passes them on: what they do is the program's business.
-        guard !configuration.request.reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true
-        else { return }
-        carriedOut = number
-        try? child.signal(Signal.kill)
+        if child.deliver(number, reaper: configuration.request.reaper) { carriedOut = number }
     }
 
     /// Ends the program for a reason of ours: the stop signal, then SIGKILL.
@@ -191,14 +183,9 @@ struct Supervision: ~Copyable {
 
     /// Looks at the CPU time used so far, and comes back when the rest could be used up at the earliest.
     private mutating func checkCPU(_ child: borrowing Child, _ cgroup: borrowing Cgroup?) throws(KernelError) {
-        guard let limit = configuration.cpuTime else { return }
-        var used: Int64 = 0
-        switch cgroup {
-        case .some(let group): used = Int64(group.number("cpu.stat", key: "usage_usec") ?? 0) * 1000
-        case .none: return
-        }
-        if used >= limit { return end(child, .cpuTime) }
-        try cpu.set(nanoseconds: max(10_000_000, (limit - used) / 8))
+        guard let limit = configuration.cpuTime, let used = CPUTime.used(by: cgroup) else { return }
+        guard let wait = CPUTime.untilNextLook(used: used, of: limit) else { return end(child, .cpuTime) }
+        try cpu.set(nanoseconds: wait)
     }
 
     // MARK: Output

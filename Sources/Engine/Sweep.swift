@@ -7,21 +7,27 @@ enum Sweep {
     /// Seconds after which a half-made entry has no maker any more.
     private static let patience: Int64 = 60
 
-    static func run(_ storage: Storage, except own: String) {
+    /// Sweeps.
+    ///
+    /// - Returns: why something is still there, with its entry, so that it is tried again; nil: nothing is left.
+    @discardableResult
+    static func run(_ storage: Storage, except own: String) -> Problem? {
         guard let folder = try? Descriptor.open(storage.running, [.read, .folder]), let names = try? folder.entries()
-        else { return }
+        else { return nil }
+        var first: Problem?
         for name in names where name != own {
             if ContainerID.isValid(name) {
-                clear(name, in: folder, storage)
+                do throws(Problem) { try clear(name, in: folder, storage) } catch { first = first ?? error }
             } else if let status = try? folder.status(of: name),
                 Clock.realtime / 1_000_000_000 - status.modified > patience
             {
                 try? folder.removeTree(name)
             }
         }
+        return first
     }
 
-    private static func clear(_ id: String, in folder: borrowing Descriptor, _ storage: Storage) {
+    private static func clear(_ id: String, in folder: borrowing Descriptor, _ storage: Storage) throws(Problem) {
         guard let entry = try? folder.open(id, [.read, .folder, .noFollow]) else { return }
         guard let file = try? entry.open(RunningEntry.recordName, [.readWrite, .noFollow]) else {
             // The record goes first, so that this one is nearly gone: only an empty folder is removed here.
@@ -32,10 +38,18 @@ enum Sweep {
         // runs; the second lock keeps other sweeps away.
         guard file.tryLockShared(), (try? file.takeLock(wait: false)) == true else { return }
         let record = (try? file.readAll(limit: 1 << 20)).flatMap { try? JSONReader.read($0) }
-        if case .string(let parent)? = record?["cgroupParent"] { Cgroup.clear(id, in: parent) }
-        try? Descriptor.open(storage.layers, [.read, .folder]).removeContainerTree(id)
-        try? OwnVolumes(id: id, storage: storage).remove()
         if case .string(let name)? = record?["name"] { clearName(name, storage) }
+        do throws(Problem) {
+            if case .string(let parent)? = record?["cgroupParent"], !Cgroup.clear(id, in: parent) {
+                throw Problem("cannot remove its cgroup", "its processes do not end after SIGKILL")
+            }
+            try LayerStore(id: id, storage: storage).remove()
+            try OwnVolumes(id: id, storage: storage).remove()
+        } catch {
+            throw Problem(
+                "cannot clear away what the run \(id) left", "\(error.what): \(error.why)", hint: error.hint)
+        }
+        // The entry last: while anything is left, it says whose that is.
         try? folder.removeTree(id)
     }
 

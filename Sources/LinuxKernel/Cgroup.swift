@@ -201,15 +201,21 @@ public struct Cgroup: ~Copyable {
 }
 
 extension Cgroup {
-    /// Ends and removes a cgroup that nobody owns any more.
-    public static func clear(_ name: String, in parentPath: String) {
+    /// Ends and removes a cgroup that nobody owns any more. False: it is still there, a second later.
+    @discardableResult
+    public static func clear(_ name: String, in parentPath: String) -> Bool {
         guard parentPath.hasPrefix("/sys/fs/cgroup/"), let parent = try? Descriptor.open(parentPath, [.read, .folder]),
             let folder = try? parent.open(name, [.read, .folder, .noFollow])
-        else { return }
+        else { return true }
         try? folder.open("cgroup.kill", [.write]).write("1")
         for _ in 0..<200 {
-            if (try? parent.remove(name, folder: true)) != nil { return }
-            Clock.sleep(milliseconds: 5)
+            do { try parent.remove(name, folder: true) } catch {
+                if error.number == ENOENT { return true }
+                Clock.sleep(milliseconds: 5)
+                continue
+            }
+            return true
         }
+        return false
     }
 }

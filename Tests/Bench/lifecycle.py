@@ -5,7 +5,8 @@ For each number of containers, all of `sleep`:
   parallel   starts a second, so many `codex32 start` at a time as the machine has processors, times four.
   n-th       milliseconds of one `start` when so many run already: the median of a few that are stopped again.
              Rounds over all numbers are not possible, so the machine's own unrest is in these. The quick ones are
-             those that it left alone: the third quickest of them says whether the cost is flat.
+             those that it left alone: the third quickest of them says whether the cost is flat, as a ratio to that of
+             the first number.
   list       milliseconds of `codex32 list`, median.
   memory     what the machine has less available with all of them, and the proportional set size (PSS) of the
              supervisors beyond the shared program file: what each takes of its own. Only root may look at that.
@@ -47,6 +48,11 @@ class Shop:
 
     def create(self):
         return self.call("create", "-q", "--image", "template:busybox", "--", "sleep", "100000").strip()
+
+    def clear(self):
+        ids = self.call("list", "-a", "-q").split()
+        for at in range(0, len(ids), 50):
+            self.call("remove", "-f", *ids[at : at + 50])
 
     def supervisors(self):
         found = []
@@ -105,8 +111,9 @@ def main():
     options.add_argument("--out")
     chosen = options.parse_args()
     results, failed = [], []
-    with tempfile.TemporaryDirectory(prefix="codex32-bench.") as folder:
+    with tempfile.TemporaryDirectory(prefix="codex32-bench.") as folder, contextlib.ExitStack() as clean:
         shop = Shop(os.path.abspath(chosen.codex32), pathlib.Path(folder) / "storage")
+        clean.callback(shop.clear)  # also of a failure, and before the folder goes
         probe = shop.create()
         shop.timed("start", "-q", probe)
         shop.call("stop", "-t", "0", probe)
@@ -114,7 +121,9 @@ def main():
             for count in map(int, chosen.counts.split(",")):
                 row = measure(shop, count, probe, pool)
                 results.append(row)
-                print(f"  {count:5} containers: {row['starts_per_s']:7.1f} starts/s   the next start {row['nth_start_ms']:7.2f} ms (quick {row['nth_start_quick_ms']:.2f})"
+                row["ratio"] = round(row["nth_start_quick_ms"] / results[0]["nth_start_quick_ms"], 3)
+                print(f"  {count:5} containers: {row['starts_per_s']:7.1f} starts/s   the next start {row['nth_start_ms']:7.2f} ms (quick {row['nth_start_quick_ms']:.2f},"
+                      f" {row['ratio']:.2f} times the first)"
                       f"   list {row['list_ms']:7.2f} ms   memory {row['memory_kb'] / 1024:6.1f} MiB"
                       f"   a supervisor's own {row['own_kb_median'] or '-'} kB", flush=True)  # fmt: skip
                 if row["running"] != count or row["left"]:
@@ -123,9 +132,8 @@ def main():
                     failed.append(f"a supervisor takes {row['own_kb_largest']} kB of its own")
                 if count == 200 and (row["list_ms"] > 50 or row["memory_kb"] > 300_000):
                     failed.append(f"200 containers: list {row['list_ms']} ms, memory {row['memory_kb']} kB")
-                ratio = row["nth_start_quick_ms"] / results[0]["nth_start_quick_ms"]
-                if ratio > 1.2:
-                    failed.append(f"the start after {count} takes {ratio:.2f} times as long as after one")
+                if row["ratio"] > 1.2:
+                    failed.append(f"the start after {count} takes {row['ratio']:.2f} times as long as after one")
         shop.call("remove", "-f", probe)
     if chosen.out:
         pathlib.Path(chosen.out).write_text(json.dumps(results, indent=2) + "\n")

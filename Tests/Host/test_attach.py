@@ -13,7 +13,7 @@ import termios
 import time
 
 import pytest
-from conftest import PATIENCE, alive, processes_with, wait_until
+from conftest import LEVELS, PATIENCE, alive, processes_with, wait_until
 from containers import root_store, store  # noqa: F401
 
 
@@ -205,32 +205,56 @@ def test_detach(store, terminal):
     assert store.state(identity) == "running"
 
 
-def test_detach_from_exec(store, terminal):
+@pytest.mark.parametrize("options", [[], ["--detach-keys", "ctrl-a,d"]], ids=["usual", "chosen"])
+def test_detach_from_exec(store, terminal, options):
     """The program goes on with its terminal, and with nobody there; until the keys are typed it ends with its client."""
     identity = store.start("exec sleep 1000")
+    first, last = (b"\x01", b"d") if options else (b"\x10", b"\x11")
     script = 'echo ready; read -r word; echo "word: $word"; while [ ! -e /tmp/over ]; do echo more; sleep 0.02; done; echo $word > /tmp/said'
-    client = terminal("exec", "-i", "-t", "--detach-keys", "ctrl-a,d", identity, "sh", "-c", script)
+    client = terminal("exec", "-i", "-t", *options, identity, "sh", "-c", script)
     client.until(b"ready")
-    client.type(b"\x01x\r")
+    client.type(first + b"x\r")
     client.until(b"word: ")
     client.until(b"more")
-    client.type(b"\x01d")
+    client.type(first + last)
     assert client.process.wait(60) == 0
     assert termios.tcgetattr(client.slave) == client.before
     # It writes on: were it not read, its terminal would be full at some time.
     assert b"sh -c" in store.ok("top", identity).encode()
     store.ok("exec", identity, "touch", "/tmp/over")
-    wait_until(lambda: store.call("exec", identity, "cat", "/tmp/said").stdout == "\x01x\n", "its last word")
+    wait_until(lambda: store.call("exec", identity, "cat", "/tmp/said").stdout == first.decode() + "x\n", "its last word")
     wait_until(lambda: len(store.ok("top", "-q", identity).split()) == 1, "its end")
     wait_until(lambda: not [pid for pid in processes_with(str(store.path)) if b"exec-kept" in cmdline(pid)], "the keeper's end")
-    killed = terminal("exec", "-i", "-t", "--detach-keys", "ctrl-a,d", identity, "sleep", "777")
+    killed = terminal("exec", "-i", "-t", *options, identity, "sleep", "777")
     wait_until(lambda: len(store.ok("top", "-q", identity).split()) == 2, "the program")
     killed.process.kill()
     wait_until(lambda: len(store.ok("top", "-q", identity).split()) == 1, "its end with the client")
-    ended = terminal("exec", "-i", "-t", "--detach-keys", "ctrl-a,d", "-e", "CODE=7", identity, "sh", "-c", "exit $CODE")
+    ended = terminal("exec", "-i", "-t", *options, "-e", "CODE=7", identity, "sh", "-c", "exit $CODE")
     assert ended.process.wait(60) == 7
     refused = store.fails("exec", "-i", "--detach-keys", "ctrl-a", identity, "true")
     assert "hint: codex32 exec -i -t" in refused
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_detach_from_exec_at_each_level(store, terminal, level):
+    """Also where codex32 first runs itself anew, from where the container cannot write to it."""
+    identity = store.start("exec sleep 1000", "-w", "/", level=level)
+    client = terminal("exec", "-i", "-t", identity, "sh", "-c", "echo ready; exec sleep 777")
+    client.until(b"ready")
+    client.type(b"\x10\x11")
+    assert client.process.wait(60) == 0
+    assert "sleep 777" in store.ok("top", identity)
+
+
+def test_exec_without_detach_keys(store, terminal):
+    """What is typed all reaches the program, at once; and there is no second process of codex32's."""
+    identity = store.start("exec sleep 1000")
+    client = terminal("exec", "-i", "-t", "--detach-keys", "none", identity, "sh", "-c", "stty raw -echo; echo ready; head -c 2 | od -An -tx1")
+    client.until(b"ready")
+    assert not [pid for pid in processes_with(str(store.path)) if b"exec-kept" in cmdline(pid)]
+    client.type(b"\x10\x11")
+    client.until(b"10 11")
+    assert client.process.wait(60) == 0
 
 
 def cmdline(pid):

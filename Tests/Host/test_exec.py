@@ -201,6 +201,13 @@ def test_signals_are_passed_on(box):
         assert client.wait(PATIENCE) == 128 + 1
 
 
+def test_volumes_can_be_written_to(caller, level):
+    """Those that were mounted, and the container's own, as by its own program."""
+    with detached(caller, "-v", "/own", level=level) as box:
+        done = box.sh("echo x > /own/file && cat /own/file")
+        assert (done.returncode, done.stdout) == (0, "x\n"), done.stderr
+
+
 def test_detached(box):
     token = f"token-{uuid.uuid4()}"
     assert box.sh("trap '' HUP; sleep 1000", "-d", "-e", f"T={token}").returncode == 0

@@ -1,4 +1,4 @@
-"""A `run` without -d, met by its name: top and kill know it, and every other verb says what it is."""
+"""A `run` without -d, met by its name: top, stats, exec and kill know it, and every other verb says what it is."""
 
 import contextlib
 import json
@@ -155,7 +155,7 @@ def test_one_that_never_begins(callers):
     assert caller.entries() == set()
 
 
-@pytest.mark.parametrize("words", [["stop"], ["exec", "front", "true"], ["logs"], ["rename", "front", "back"], ["attach"]])
+@pytest.mark.parametrize("words", [["stop"], ["logs"], ["rename", "front", "back"], ["attach"]])
 def test_others_say_what_it_is(caller, words):
     with front(caller, "sleep", "5000") as runner:
         caller.record(runner)
@@ -164,3 +164,85 @@ def test_others_say_what_it_is(caller, words):
         assert "it is a foreground run of the image template:busybox" in done.stderr
         assert "\nhint: " in done.stderr and "run -d" in done.stderr
         assert runner.poll() is None
+
+
+def in_force(pid):
+    """What the kernel says of a process: ids, capabilities, filter, and its namespaces."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    named = ("Uid", "Gid", "Groups", "NoNewPrivs", "Seccomp:", "Seccomp_filters", "Cap")
+    places = {name: os.readlink(f"/proc/{pid}/ns/{name}") for name in sorted(os.listdir(f"/proc/{pid}/ns"))}
+    return [line for line in lines if line.startswith(named)], places, os.readlink(f"/proc/{pid}/root")
+
+
+def pid_of(caller, command):
+    lines = json.loads(verb(caller, "top", "--format", "json", "front").stdout)
+    return next((line["pid"] for line in lines if line["command"] == command), None)
+
+
+def test_exec(caller, level):
+    """A second program behind the very same walls: ids, capabilities, filter, namespaces, and what it may write."""
+    options = ["-v", "/data", "-e", "WORD=one"]
+    with front(caller, "sleep", "5000", options=options, level=level) as runner:
+        identity = caller.record(runner)["id"]
+        done = verb(caller, "exec", identity[:6], "sh", "-c", "echo $WORD")
+        assert (done.returncode, done.stdout) == (0, "one\n"), done.stderr
+        written = verb(caller, "exec", "front", "sh", "-c", "echo x > /data/file && echo y > /tmp/file && cat /data/file")
+        assert (written.returncode, written.stdout) == (0, "x\n"), written.stderr
+        assert verb(caller, "exec", "front", "sh", "-c", "exit 9").returncode == 9
+        assert verb(caller, "exec", "front", "no-such-program").returncode == 127
+        (row,) = [json.loads(line) for line in verb(caller, "stats", "--no-stream", "--format", "json", identity[:6]).stdout.splitlines()]
+        assert row["id"] == identity
+        # It ends with the run, and does not keep that from ending.
+        inside = subprocess.Popen(
+            [*caller.become(), str(caller.binary), "exec", "--root", str(caller.storage), "front", "sleep", "777"],
+            env=caller.environment(), cwd=caller.home, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        second = wait_until(lambda: pid_of(caller, "sleep 777"), "the second program")
+        assert in_force(second) == in_force(pid_of(caller, "sleep 5000"))
+        assert verb(caller, "kill", "front").returncode == 0
+        assert runner.wait(60) == 137
+        assert inside.wait(60) == 137 and "has ended" in inside.stderr.read()
+        inside.stderr.close()
+    assert "no container" in verb(caller, "exec", "front", "true").stderr
+    assert caller.entries() == set()
+
+
+def test_exec_with_a_workspace(caller, folder):
+    """The wall around the root has the workspace inside, for this program too."""
+    (folder / "work").mkdir()
+    (folder / "work" / "there").write_text("there\n")
+    caller.own(folder / "work")
+    with front(caller, "sleep", "5000", options=["--workspace", folder / "work"], level="strict") as runner:
+        caller.record(runner)
+        done = verb(caller, "exec", "front", "sh", "-c", "cat /workspace/there && echo x > /workspace/new && cat /workspace/new")
+        assert (done.returncode, done.stdout) == (0, "there\nx\n"), done.stderr
+        assert not (folder / "work" / "new").exists()
+        assert verb(caller, "kill", "front").returncode == 0
+        assert runner.wait(60) == 137
+        left = verb(caller, "workspace", "list").stdout.splitlines()[-1].split()[0]
+    assert verb(caller, "workspace", "discard", left).returncode == 0
+
+
+def test_exec_of_what_is_too_much_to_keep(callers):
+    caller = callers["user"]
+    options = [word for index in range(3) for word in ("-e", f"V{index}={'x' * 60000}")]
+    with front(caller, "sleep", "5000", options=options) as runner:
+        caller.record(runner)
+        done = verb(caller, "exec", "front", "true")
+        assert done.returncode == 125 and "too large to be kept" in done.stderr and "run -d" in done.stderr
+        assert "front" in verb(caller, "list").stdout
+
+
+def test_a_script_by_its_relative_path(caller, folder):
+    """What it was asked for holds from wherever exec is called."""
+    (folder / "bot.sh").write_text("#!/bin/sh\nexec sleep 5000\n")
+    (folder / "bot.sh").chmod(0o755)
+    caller.own(folder / "bot.sh")
+    words = [*caller.become(), str(caller.binary), "run", "--root", str(caller.storage), "-q", "--name", "front", "./bot.sh"]
+    with subprocess.Popen(words, env=caller.environment(), cwd=folder, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as runner:
+        try:
+            caller.record(runner)
+            done = verb(caller, "exec", "front", "pwd")
+            assert (done.returncode, done.stdout) == (0, "/app\n"), done.stderr
+        finally:
+            runner.kill()

@@ -155,6 +155,30 @@ def test_restart_and_stop(root_store):
         assert root_store.state(identity) == "exited"
 
 
+def test_update_and_remove(root_store):
+    """The change is made before, or there is nobody to be changed: of a running container and of one at rest."""
+    for turn in range(TURNS):
+        runs = bool(turn % 2)
+        identity = root_store.start("exec sleep 1000") if runs else root_store.create("true")
+        change = ("update", "--restart", "always", identity)
+        results = both(root_store, change, ("remove", *(["-f"] if runs else []), identity))
+        assert results[1][0] == 0, results
+        assert results[0][0] == 0 or "no container" in results[0][2] or "removed" in results[0][2] or "it is" in results[0][2], results
+        assert root_store.ids() == [] and root_store.supervisors() == []
+        assert os.listdir(root_store.path / "names") == []
+
+
+def test_exec_and_remove(root_store):
+    """The program runs and ends with its container, or says why it did not."""
+    for turn in range(TURNS):
+        identity = root_store.start("exec sleep 1000")
+        clients = [root_store.popen(*words, text=True) for words in (("exec", identity, "sleep", "1000"), ("remove", "-f", identity))]
+        (_, told), (_, failed) = (client.communicate(timeout=300) for client in clients)
+        assert clients[1].returncode == 0, failed
+        assert clients[0].returncode == 137 or clients[0].returncode == 125 and told.startswith("codex32: "), told
+        assert root_store.ids() == [] and root_store.supervisors() == []
+
+
 def test_anything_at_once(root_store):
     """Many clients with many wishes: whatever comes of it, the record can be read and tells the truth."""
     rng = random.Random(3)

@@ -462,6 +462,13 @@ def kill_supervisor(store, name):
     wait_until(lambda: not alive(record["supervisor"]["pid"]), "the supervisor's end")
 
 
+def end_boot(store):
+    """As after a power failure: the records say that they run, in a boot that is over."""
+    for path in (store.caller.storage / "containers").glob("*/container.json"):
+        text = path.read_text()
+        path.write_text(re.sub(r'"boot": "[^"]*"', '"boot": "00000000-0000-0000-0000-000000000000"', text))
+
+
 def test_boot_starts_what_is_to_run_always(store):
     store.make("always", "--restart", "always")
     store.make("unless", "--restart", "unless-stopped")
@@ -471,10 +478,7 @@ def test_boot_starts_what_is_to_run_always(store):
     store("stop", "-t", "0", "stopped")
     for name in ("always", "unless", "once"):
         kill_supervisor(store, name)
-    # As after a power failure: the records say that they run, in a boot that is over.
-    for path in (store.caller.storage / "containers").glob("*/container.json"):
-        text = path.read_text()
-        path.write_text(re.sub(r'"boot": "[^"]*"', '"boot": "00000000-0000-0000-0000-000000000000"', text))
+    end_boot(store)
     done = store("system boot")
     assert sorted(done.stdout.split()) == ["always", "unless"]
     states = {name: store.state(name) for name in ("always", "unless", "stopped", "once", "fresh")}
@@ -493,6 +497,7 @@ def test_boot_starts_the_others_when_one_cannot(store, folder):
     store.make("good", "--restart", "always")
     kill_supervisor(store, "bad")
     kill_supervisor(store, "good")
+    end_boot(store)
     shutil.rmtree(image)
     done = store("system boot", ok=False)
     assert done.returncode == 125 and done.stdout.split() == ["good"] and "bad" in done.stderr

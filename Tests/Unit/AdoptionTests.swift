@@ -31,6 +31,31 @@ import Testing
         }
     }
 
+    @Test func anEndThatNobodySawIsFollowedByWhatThePolicySays() throws {
+        let life = ContainerState.Life(process: ProcessIdentity(pid: 42, startTime: 7, boot: "b"), startedAt: 0)
+        let ending = ContainerState.Ending(status: 137, verdict: .members([:]))
+        let cases: [(policy: String, restarts: UInt64, stopped: Bool, follows: Bool)] = [
+            ("no", 0, false, false), ("always", 9, false, true), ("always", 0, true, false),
+            ("unless-stopped", 0, false, true), ("on-failure:2", 1, false, true), ("on-failure:2", 2, false, false),
+            ("never heard of", 0, false, false),
+        ]
+        for each in cases {
+            var record = ContainerRecord(
+                id: "0123456789abcdef", name: "bot", createdAt: 0, labels: [],
+                configuration: .members(["restart": .string(each.policy)]))
+            record.state = .running(life)
+            (record.restarts, record.wasStopped) = (each.restarts, each.stopped)
+            #expect(Resumption.follows(ending, of: &record) == each.follows, "\(each)")
+            #expect(record.state.kind == (each.follows ? .restarting : .running))
+            #expect(record.restarts == each.restarts + (each.follows ? 1 : 0))
+        }
+    }
+
+    @Test(arguments: [Int64.min, 0, Int64.max])
+    func aNextStartIsNeverLaterThanTheLongestDelay(at: Int64) {
+        #expect((1...RestartPolicy.longestDelay).contains(Resumption.rest(until: at)))
+    }
+
     /// A folder of this test's own, gone after it.
     private func withFolder(_ body: (borrowing Descriptor) throws -> Void) throws {
         let above = try Descriptor.open("/tmp", [.read, .folder])

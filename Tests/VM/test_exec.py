@@ -69,6 +69,23 @@ def test_born_in_the_cgroup(who, level):
         wait_until(lambda: box.processes() == before, "the end of the program with its client")
 
 
+def test_born_in_the_cgroup_of_a_foreground_run(who):
+    """It has a second program's cgroup, and with it the limits, from the entry of the run alone."""
+    box = Box(who)
+    words = ["-q", "--isolation", "strict", "--name", box.name, "-m", "32m", "--image", "template:busybox", "--", "sleep", "10000"]
+    with subprocess.Popen(box.line("run", *words), cwd=DISK, stderr=subprocess.PIPE) as runner:
+        try:
+            wait_until(lambda: box.verb("exec", box.name, "true").returncode == 0, "the run")
+            assert box.verb("exec", box.name, "cat", "/proc/self/cgroup").stdout == "0::/\n"
+            eaten = box.verb("exec", box.name, "sh", "-c", "x=0123456789abcdef; while :; do x=$x$x; done")
+            assert eaten.returncode == 137
+            # The whole sandbox ends with what one of its programs took too much of.
+            assert runner.wait(300) == 137
+        finally:
+            if runner.poll() is None:
+                runner.kill()
+
+
 def test_same_limits(who):
     """A second program eats from the same plate: its memory and its processes are the container's."""
     with detached(who, "-m", "32m", "--pids-limit", "12") as box:

@@ -102,6 +102,27 @@ def test_cgroup_goes_with_a_supervisor_killed_in_its_start(who):
 
 
 @pytest.mark.parametrize("who", ["root", "codex"])
+def test_restarted_in_a_cgroup_of_its_own(who):
+    """With a restart policy the program of a killed supervisor is followed by another, and its cgroup by another."""
+    store = Store(who)
+    id = store.do("create", "--name", "bot", "--restart", "always", "template:busybox", "--", "sleep", "1000").strip()
+    store.do("start", "-q", id)
+    place = Path(store.record(id)["cgroup"])
+    for _ in range(3):
+        former = (place / "cgroup.procs").read_text().split()
+        store.kill_supervisor(id)
+        (row,) = json.loads(store.do("list", "-a", "--format", "json"))
+        assert row["state"] in ("restarting", "running")
+        while store.record(id)["state"]["status"] != "running":
+            time.sleep(0.05)
+        now = (place / "cgroup.procs").read_text().split()
+        assert now and not set(now) & set(former)
+    store.do("stop", "-t", "0", id)
+    assert not place.exists()
+    store.do("remove", id)
+
+
+@pytest.mark.parametrize("who", ["root", "codex"])
 def test_adopted_with_its_cgroup(who):
     """Another supervisor finds the cgroup again: figures, live limits, freezing, and an end of all that is in it."""
     store = Store(who)

@@ -15,15 +15,32 @@ enum Adoption {
         return process.isAlive && (try? ProcessStatus(pid: process.pid).isFirstOfNamespace) == true
     }
 
-    /// Has the container's program adopted if that is due.
+    /// Has the container looked after again if that is due: its program adopted, or started again as its restart
+    /// policy says (``Resumption``).
     ///
     /// - Returns: the lock, where the container has no supervisor: nothing was due, or the program was ended.
-    /// - Throws: what keeps it from being adopted just now.
+    /// - Throws: what keeps that from being done just now.
     static func offer(
         _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock
     ) throws(Problem) -> ContainerLock? {
-        guard let record = try? container.written(), isDue(record) else { return lock }
-        var report = try SupervisorProcess.spawn(container, lock, .adopt)
+        guard var record = try? container.written() else { return lock }
+        if isDue(record) {
+            guard let kept = try handOver(container, lock, record, .adopt) else { return nil }
+            lock = kept
+            record = try container.written()
+        }
+        guard record.state.isSupervised else { return lock }
+        let mended = try Recovery.mend(container, record, holding: lock)
+        guard mended.state.kind == .restarting else { return lock }
+        return try handOver(container, lock, mended, .resume)
+    }
+
+    /// - Returns: nil: another supervisor has the container. The lock: none can ever have it, and that is written down.
+    private static func handOver(
+        _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock, _ record: ContainerRecord,
+        _ mode: SupervisorProcess.Mode
+    ) throws(Problem) -> ContainerLock? {
+        var report = try SupervisorProcess.spawn(container, lock, mode)
         guard let line = report.next() else {
             throw notNow(record, "its new supervisor ended at once")
         }
@@ -33,6 +50,10 @@ enum Adoption {
         // Its last descriptor goes with the process that has just said this.
         for _ in 0..<2000 {
             if let lock = try container.tryLock() {
+                if mode == .resume {
+                    try Resumption.giveUp(container, holding: lock, because: problem)
+                    return lock
+                }
                 let latest = try container.written()
                 if isDue(latest) {
                     _ = try Recovery.mend(
@@ -48,8 +69,9 @@ enum Adoption {
     }
 
     private static func notNow(_ record: ContainerRecord, _ why: String) -> Problem {
-        Problem(
-            "cannot adopt \(record.name), which runs without a supervisor", why,
+        let (verb, state) = record.state.isActive ? ("adopt", "runs") : ("start", "is to be started again")
+        return Problem(
+            "cannot \(verb) \(record.name), which \(state) without a supervisor", why,
             hint: "codex32 system recover tries again; codex32 remove -f \(record.name) ends it")
     }
 }

@@ -63,13 +63,10 @@ extension Containers {
 
 extension ContainerRecord {
     fileprivate var startsAtBoot: Bool {
-        guard case .string(let text)? = configuration["restart"], let policy = RestartPolicy(text) else {
-            return false
-        }
-        switch policy {
-        case .always: return true
-        case .unlessStopped: return !wasStopped
-        default: return false
+        switch restartPolicy {
+        case .always: true
+        case .unlessStopped: !wasStopped
+        default: false
         }
     }
 }

@@ -64,8 +64,10 @@ public enum RestartPolicy: Equatable, Sendable {
     /// Nanoseconds to wait before the next start: 100 ms, doubled each time, at most a minute; a run of
     /// ten seconds begins anew, as with Docker.
     static func delay(after failures: UInt64) -> Int64 {
-        min(100_000_000 << Int64(min(failures, 10)), 60_000_000_000)
+        min(100_000_000 << Int64(min(failures, 10)), longestDelay)
     }
+
+    static let longestDelay: Int64 = 60_000_000_000
 }
 
 /// What is kept of a program's output.

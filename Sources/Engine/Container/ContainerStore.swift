@@ -23,9 +23,14 @@ public struct ContainerStore: Sendable {
     /// the store. The rename in between is what makes it a container: before it there is none, and what a killed
     /// command leaves then is cleared away by recovery.
     public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
-        let id = ContainerID.make()
-        let name = configuration.run.name ?? ContainerName.invented(for: id)
+        var id = ContainerID.make()
+        var name = configuration.run.name ?? ContainerName.invented(for: id)
         let lock = try shareStore()
+        // Of some thousand invented names two are alike.
+        for _ in 0..<100 where configuration.run.name == nil && Descriptor.exists("\(storage.names)/\(name)") {
+            id = ContainerID.make()
+            name = ContainerName.invented(for: id)
+        }
         let record = ContainerRecord(
             id: id, name: name, createdAt: Clock.realtime, labels: configuration.labels,
             configuration: configuration.document)
@@ -185,7 +190,7 @@ public struct ContainerStore: Sendable {
         if let run = RunningContainer.find(reference, storage) {
             return Problem(
                 "cannot do that with \(reference)", "it is a foreground run of the image \(run.image)",
-                hint: "list, top, stats and kill know it; for all else start it with codex32 run -d")
+                hint: "list, top, stats, exec and kill know it; for all else start it with codex32 run -d")
         }
         let names = try all().compactMap { entry -> String? in
             if case .container(let record) = entry { record.name } else { nil }

@@ -1,12 +1,15 @@
 internal import LinuxKernel
 internal import OCISpec
 
-/// A `run` without `-d`, as other commands meet it by its name. It has no supervisor to ask and no record of what it
-/// was asked for: it can be looked at and signalled, and all else is its terminal's.
+/// A `run` without `-d`, as other commands meet it by its name. It has no supervisor to ask: it can be looked at and
+/// signalled, other programs can be run in it, and all else is its terminal's.
 extension RunningContainer {
     /// The foreground run of this name, id, or beginning of an id; nil: there is none.
     static func find(_ reference: String, _ storage: Storage) -> RunningContainer? {
-        let runs = (try? all(storage)) ?? []
+        find(reference, among: (try? all(storage)) ?? [])
+    }
+
+    public static func find(_ reference: String, among runs: [RunningContainer]) -> RunningContainer? {
         if let run = runs.first(where: { $0.name == reference || $0.id == reference }) { return run }
         let matches = reference.utf8.count >= 2 ? runs.filter { $0.id.hasPrefix(reference) } : []
         return matches.count == 1 ? matches[0] : nil
@@ -67,14 +70,38 @@ extension Containers {
 
     /// What `top` shows of one.
     func processes(of run: RunningContainer) throws(Problem) -> [ContainerProcessLine] {
-        let name = run.name ?? run.id
-        guard let pid = run.pid, let process = ProcessIdentity(of: pid), run.hasItsProgram else {
-            throw Problem("cannot show the processes of \(name)", "its program does not run now", hint: "try again")
-        }
-        var record = ContainerRecord(
-            id: run.id, name: name, createdAt: 0, labels: [], configuration: .object([]))
-        record.cgroup = run.cgroupParent.map { "\($0)/\(run.id)" }
-        try record.become(.running(.init(process: process, startedAt: 0)))
+        let record = try record(of: run, to: "show the processes of")
         return try ContainerProcesses(record).lines(namespace: nil)
+    }
+
+    /// What `exec` goes by: a foreground run whose program has begun, as if it were a container.
+    func recordForExec(of run: RunningContainer) throws(Problem) -> ContainerRecord {
+        let what = "run a program in"
+        guard run.hasBegun else {
+            throw Problem("cannot \(what) \(run.name ?? run.id)", "its program has not begun yet", hint: "try again")
+        }
+        guard run.configuration != nil else {
+            throw Problem(
+                "cannot \(what) \(run.name ?? run.id)",
+                "it is a foreground run whose environment and arguments are too large to be kept",
+                hint: "start it with -d: codex32 run -d ...")
+        }
+        return try record(of: run, to: what)
+    }
+
+    private func record(of run: RunningContainer, to verb: String) throws(Problem) -> ContainerRecord {
+        let name = run.name ?? run.id
+        // The identity first, then the looks at who has the number: the entry's owner lives, and is its parent.
+        guard let pid = run.pid, let owner = run.owner, let process = ProcessIdentity(of: pid),
+            let parent = ProcessIdentity(of: owner), RunningContainer.find(run.id, storage)?.pid == pid,
+            run.hasItsProgram
+        else { throw Problem("cannot \(verb) \(name)", "its program does not run now", hint: "try again") }
+        var record = ContainerRecord(
+            id: run.id, name: name, createdAt: 0, labels: [], configuration: run.configuration ?? .object([]))
+        record.cgroup = run.cgroupParent.map { "\($0)/\(run.id)" }
+        // The limits that its program began with are this one's.
+        record.supervisor = parent
+        try record.become(.running(.init(process: process, startedAt: 0)))
+        return record
     }
 }

@@ -3,7 +3,7 @@ internal import Sandbox
 
 /// What becomes of a program whose supervisor has died (killed, out of memory), where the machine goes on.
 public enum OrphanPolicy: String, CaseIterable, Sendable {
-    /// It ends with its supervisor: nothing runs that nobody looks after.
+    /// It ends with its supervisor: nothing runs that nobody looks after. Its restart policy then says what follows.
     case end
     /// It runs on, and the next command that meets the container starts another supervisor for it.
     case adopt

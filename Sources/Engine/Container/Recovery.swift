@@ -13,8 +13,10 @@ internal import OCISpec
 /// - Whoever holds the lock of a container whose record says that it is looked after, is alone with it: its
 ///   supervisor is gone. Its program mostly died with it (PR_SET_PDEATHSIG, prctl(2)); one that escaped that is
 ///   ended, with all of its pid namespace and its cgroup, by pid and start time and boot, never by a number alone.
-///   Every command that meets such a container mends it first. With ``OrphanPolicy/adopt`` the program runs on, and
-///   every such command has it looked after again first (``Adoption``); until then the list says that it runs.
+///   Every command that meets such a container mends it first, and has it started again by another supervisor where
+///   its restart policy asks for that, as it does of one that waited for its next start (``Resumption``). With
+///   ``OrphanPolicy/adopt`` the program runs on, and every such command has it looked after again first (``Adoption``);
+///   until then the list says that it runs.
 /// - What is left of a container that was half made or half removed has a name of its own and no owner:
 ///   `system recover` clears it away, and says so. Done twice, it says that all is in order.
 /// - Killed itself, at any point, it is simply done again: each step can be repeated, and the record that asks for
@@ -48,9 +50,10 @@ enum Recovery {
         if record.state.isSupervised {
             let ending = record.state.ending ?? unseenEnd(record, why)
             // Every state with a supervisor may end.
-            try? record.become(.exited(ending))
+            if !isOfThisBoot(record) || !Resumption.follows(ending, of: &record) { try? record.become(.exited(ending)) }
         }
-        record.supervisor = nil
+        // Of one that is to be started again it says of which boot that is, until there is another.
+        if !record.state.isSupervised { record.supervisor = nil }
         record.cgroup = nil
         record.health = nil
         return record
@@ -100,10 +103,15 @@ enum Recovery {
         let mended = ended(record, why)
         if isNeeded(record) { try container.write(mended, holding: lock) }
         clearRuntime(container)
-        if record.state.isSupervised, let ending = mended.state.ending {
-            EventJournal(container.storage).append(
+        let journal = EventJournal(container.storage)
+        let waits = mended.state.kind == .restarting
+        if record.state.isActive || record.state.isSupervised && !waits, let ending = mended.state.ending {
+            journal.append(
                 "die", mended,
                 [.init("exitStatus", .number(ending.status)), .init("why", .string("its supervisor was gone"))])
+        }
+        if record.state.isActive, waits {
+            journal.append("restart", mended, [.init("restarts", .number(mended.restarts))])
         }
         return mended
     }
@@ -147,7 +155,8 @@ enum Recovery {
             }
         }
         findings += leftovers(storage)
-        Sweep.run(storage, except: "")
+        let unswept = Sweep.run(storage, except: "")
+        failure = failure ?? unswept
         if let failure { throw failure }
         return findings
     }
@@ -172,7 +181,9 @@ enum Recovery {
         if !isMended { clearRuntime(container) }
         let adopts = Adoption.isDue(before)
         guard let lock = try Adoption.offer(container, lock) else {
-            return findings + [finding("was \(before.state.kind.rawValue) without a supervisor, and is adopted")]
+            let runsOn = adopts && (try? container.written())?.state.kind != .restarting
+            let becomes = runsOn ? "is adopted" : "is started again, as its policy says"
+            return findings + [finding("was \(before.state.kind.rawValue) without a supervisor, and \(becomes)")]
         }
         // Where the program could not be adopted, this has been done by now.
         let record = try mend(container, try container.written(), holding: lock)

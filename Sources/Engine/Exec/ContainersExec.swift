@@ -13,20 +13,15 @@ extension Containers {
     ) throws(Problem) -> Int32 {
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
-        let container = try findRunning(reference)
+        let container: ContainerStore.Found
+        do { container = try store.look(for: reference) } catch {
+            guard let run = RunningContainer.findBegun(reference, storage) else { throw error }
+            let record = try recordForExec(of: run)
+            return try self.run(configuration, in: record, try Exec.Ground(record, storage), keeper)
+        }
         let seen = if let record = container.record { record } else { try container.folder.written() }
         let ground = try Exec.Ground(seen, storage)
         return try run(configuration, in: try view(container.folder, seen: seen), ground, keeper)
-    }
-
-    /// A foreground run has no record of what it was asked for: its restrictions could not be made again.
-    private func findRunning(_ reference: String) throws(Problem) -> ContainerStore.Found {
-        do { return try store.look(for: reference) } catch {
-            guard let found = RunningContainer.find(reference, storage) else { throw error }
-            throw Problem(
-                "cannot run a program in \(reference)", "it is a foreground run of the image \(found.image)",
-                hint: "start it with -d: codex32 run -d --name \(found.name ?? "NAME") ...")
-        }
     }
 
     func run(
@@ -36,6 +31,7 @@ extension Containers {
         let null = try explaining("cannot set up the standard streams") { () throws(KernelError) in
             try Descriptor.open("/dev/null", [.readWrite])
         }
+        try keeper?.settle()
         // Before the program is there: from here on no signal ends this process without it.
         var session = try ExecSession()
         let standard: (Int32, Int32, Int32) =

@@ -60,11 +60,14 @@ public enum ExecKeeper {
                     "cannot use \(ExecKeeper.verb)", "it is for codex32 itself", hint: "codex32 exec --detach-keys")
             }
             let pipe = Descriptor(owning: number)
-            try explaining("cannot run a program") { () throws(KernelError) in
-                try pipe.setCloseOnExec()
-                try Machine.dieWith(parent: parent)
-            }
+            try explaining("cannot run a program") { () throws(KernelError) in try Machine.dieWith(parent: parent) }
             self.pipe = pipe
+        }
+
+        /// Keeps the pipe from what this process starts. Not before it is where it stays: it may have to run itself
+        /// anew, from where no container can write to it, and needs the pipe there.
+        func settle() throws(Problem) {
+            try explaining("cannot run a program") { () throws(KernelError) in try pipe.setCloseOnExec() }
         }
 
         /// Goes on alone: without the terminal, in a session of its own, and with nobody to end with.

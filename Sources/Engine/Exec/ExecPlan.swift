@@ -26,6 +26,8 @@ enum ExecPlan {
             case (true, _): .assembled([])
             case (false, _): .folder(HostPath("/", try root()), present: [])
             }
+        // The wall around the root has doors to them, as it has for the container's own program.
+        request.volumes += try OwnVolumes.planned(configuration.run)
         request.readOnly = configuration.run.readOnly ?? (request.level == .strict)
         let usual = if case .path = configuration.run.image, isScript { "/app" } else { "/" }
         request.workingFolder = configuration.run.workingFolder ?? usual

@@ -118,17 +118,16 @@ final class HeldRoot {
             namespaces: plan.namespaces, steps: plan.steps, slotCount: plan.slotCount,
             standard: (null.number, null.number, null.number), terminal: false, candidates: plan.candidates,
             arguments: plan.arguments, environment: plan.environment)
-        Machine.setDumpable(true)  // see Start.launch: until its maps are written the child must be, too
         let what = "cannot bring up the root of \(record.name)"
-        let child = try explaining(what) { () throws(KernelError) in
-            try Child.launch(input, sources: sources.numbers, cgroup: nil)
+        let child = try Start.bear(plan.identity) { () throws(Problem) in
+            try explaining(what) { () throws(KernelError) in
+                try Child.launch(input, sources: sources.numbers, cgroup: nil)
+            }
         }
-        if !Machine.isRoot { Machine.setDumpable(false) }
         var namespace: Owned<Descriptor>?
         let root: Owned<Descriptor>
         do {
-            if let identity = plan.identity {
-                try Start.map(child, identity)
+            if plan.identity != nil {
                 plan.notices += try sources.mapOwners(plan, child: child.pid)
                 namespace = Owned(
                     try explaining(what) { () throws(KernelError) in

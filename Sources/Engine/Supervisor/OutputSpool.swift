@@ -14,8 +14,14 @@ internal import LinuxKernel
 /// written is taken back by the next supervisor (``LogPosition/restore(in:base:count:)``) and written again from the
 /// file. `output` itself is less than a page and is written in one call, which no signal interrupts in its middle.
 ///
-/// One thing can be lost: what stands in a pipe when nobody has it open any more, which is when the program ends, or
-/// closes its output, while it has no supervisor.
+/// One thing is lost: what a program writes while it has no supervisor, and still stands in its pipes when it ends
+/// before another has adopted it: of each stream what fits into a pipe, 64 KiB, or 1 MiB of one that once filled it.
+/// The kernel frees a pipe's pages with the last descriptor of it (pipe(7)), also of one with a name; a mount of it, a
+/// lease, or a watch keep the inode and not the pages, and descriptors on their way through a socket go with the
+/// socket. So it takes a process to keep them, and whichever that is may be killed like the supervisor. The program's
+/// own pid 1 is no place for it: what ends a program from outside, SIGKILL, ends that first. A file in the pipe's
+/// place would lose nothing, and have no end: a flood would fill the disk while nobody is there to turn the log.
+/// A program that is ended by codex32 itself (``Recovery``) loses nothing: its pipes are opened before.
 ///
 /// The program can read the pipes' names on the host (`/proc/self/fd`, proc_pid_fd(5)), and so its container's id and
 /// where the store is; it cannot go there.

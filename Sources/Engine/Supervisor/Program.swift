@@ -149,12 +149,8 @@ final class Program {
 
     /// Sends a signal as to any process; see ``Supervision``.
     func send(_ number: Int32, reaper: Bool) {
-        let status = try? ProcessStatus(pid: child.pid)
         if number == Signal.kill { return kill() }
-        try? child.signal(number)
-        guard !reaper, Signal.endsByDefault(number), status?.leavesToDefault(number) == true else { return }
-        carriedOut = number
-        try? child.signal(Signal.kill)
+        if child.deliver(number, reaper: reaper) { carriedOut = number }
     }
 
     /// Ends it whatever it does.

@@ -168,10 +168,7 @@ extension Supervisor {
     }
 
     /// The policy as it is now: `update` may have changed it.
-    private var policy: RestartPolicy {
-        if case .string(let text)? = record.configuration["restart"], let policy = RestartPolicy(text) { return policy }
-        return configuration.restart
-    }
+    private var policy: RestartPolicy { record.restartPolicy ?? configuration.restart }
 
     func startAgain() {
         guard case .restarting = record.state else { return }
@@ -227,13 +224,12 @@ extension Supervisor {
 
     /// Looks at the CPU time used so far, and comes back when the rest could be used up at the earliest.
     func checkCPU() throws(KernelError) {
-        guard let limit = limits.cpuTime, let program else { return try cpu.set(nanoseconds: 0) }
-        let used = program.cpuNanoseconds
-        if used >= limit {
-            try cpu.set(nanoseconds: 0)
-            return end(.cpuTime)
+        guard let limit = limits.cpuTime, let program, let used = CPUTime.used(by: program.cgroup) else {
+            return try cpu.set(nanoseconds: 0)
         }
-        try cpu.set(nanoseconds: max(10_000_000, (limit - used) / 8))
+        let wait = CPUTime.untilNextLook(used: used, of: limit)
+        try cpu.set(nanoseconds: wait ?? 0)
+        if wait == nil { end(.cpuTime) }
     }
 }
 
@@ -242,13 +238,6 @@ extension Program {
         switch cgroup {
         case .some: true
         case .none: false
-        }
-    }
-
-    var cpuNanoseconds: Int64 {
-        switch cgroup {
-        case .some(let group): Int64(clamping: group.number("cpu.stat", key: "usage_usec") ?? 0) &* 1000
-        case .none: 0
         }
     }
 

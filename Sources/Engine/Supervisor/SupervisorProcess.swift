@@ -6,7 +6,8 @@ internal import Sandbox
 ///
 /// `codex32 supervise DATA RUNTIME ID LOCK REPORT WHEN`: a verb that nobody types. LOCK is the descriptor that holds
 /// the container's lock, REPORT a pipe to the command that waits for the start; WHEN is `now`, or `attached`: not
-/// before the first client is there to see all that the program writes; or `adopt`: the program runs already.
+/// before the first client is there to see all that the program writes; `adopt`: the program runs already; or `resume`:
+/// it is started again when its restart policy says.
 public enum SupervisorProcess {
     public static let verb = "supervise"
 
@@ -25,6 +26,11 @@ public enum SupervisorProcess {
         case now, attached
         /// It runs, and its supervisor is gone.
         case adopt
+        /// It waits for its next start, and its supervisor is gone.
+        case resume
+
+        /// It goes on with what another supervisor began, and is in the record.
+        var goesOn: Bool { self == .adopt || self == .resume }
     }
 
     /// Starts a supervisor for a container, and hands its lock over.
@@ -66,8 +72,9 @@ public enum SupervisorProcess {
         let lock = ContainerLock(file: Descriptor(owning: lockNumber))
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
         let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
-        // What keeps a program from being adopted now, and will tomorrow: then it is not to run on by itself.
-        var isForGood = mode == .adopt
+        // What keeps a program from being adopted, or started again, now, and will tomorrow: then it is not to run on by
+        // itself, or to be waited for.
+        var isForGood = mode.goesOn
         do throws(Problem) {
             Machine.setDumpable(false)
             let container = try ContainerStore(Storage(data: words[0], runtime: words[1])).open(id: words[2])
@@ -89,9 +96,9 @@ public enum SupervisorProcess {
                     tell(.members(["listening": .bool(true)]))
                     try supervisor.waitForClient(or: report!.value)
                 }
-                if mode != .adopt { try supervisor.begin() }
+                if mode.goesOn { if mode == .resume { try supervisor.resume() } } else { try supervisor.begin() }
             } catch {
-                if mode != .adopt { supervisor.giveUp() }
+                if !mode.goesOn { supervisor.giveUp() }
                 throw error
             }
             for notice in supervisor.program?.notices ?? [] {
@@ -126,7 +133,7 @@ public enum SupervisorProcess {
                 "cannot start \(record.name)", error.description,
                 hint: "codex32 inspect \(record.name) shows its record")
         }
-        if mode != .adopt { (record.wasStopped, record.restarts) = (false, 0) }
+        if !mode.goesOn { (record.wasStopped, record.restarts) = (false, 0) }
         return (record, configuration)
     }
 }

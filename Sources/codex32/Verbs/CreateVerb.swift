@@ -68,7 +68,9 @@ enum LifecycleOptions {
         },
         .option(
             "--orphan", value: "POLICY",
-            help: "where its supervisor is killed: end the program (default), or adopt it: it runs on under another",
+            help:
+                "where its supervisor is killed: end the program (default), or adopt it: it runs on under another; one"
+                + " that ends before that loses what stands in its output pipes",
             choices: OrphanPolicy.allCases.map(\.rawValue)
         ) {
             draft, text throws(Problem) in

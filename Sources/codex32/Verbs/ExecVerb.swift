@@ -8,6 +8,8 @@ enum ExecVerb {
         var storage: String?
         var container: String?
         var exec = ExecConfiguration(command: [])
+        /// Nil: the usual ones, where there is a terminal to type them on.
+        var keys: [UInt8]?
     }
 
     static let command = Command<Draft>(
@@ -16,8 +18,8 @@ enum ExecVerb {
         details: """
             It has what the container's own program has: namespaces, cgroup, limits, seccomp filter, capabilities and
             Landlock. Its exit status is this command's; 125 codex32 could not do it, 126 not executable, 127 not
-            found. When this command ends, however it ends, so does the program, unless it was started with -d, or the
-            keys of --detach-keys were typed.
+            found. When this command ends, however it ends, so does the program, unless it was started with -d, or Ctrl-P
+            Ctrl-Q was typed (with -i -t): then it goes on, with its terminal, and nobody there.
             """,
         groups: [
             (
@@ -31,10 +33,9 @@ enum ExecVerb {
                         $0.exec.detach = true
                     },
                     .option(
-                        "--detach-keys", value: "KEYS", help: "with -i -t: leave the program alone, as in ctrl-p,ctrl-q"
-                    ) { draft, text throws(Problem) in
-                        draft.exec.detachKeys = try DetachKeys.parse(text)
-                    },
+                        "--detach-keys", value: "KEYS",
+                        help: "with -i -t: these instead of ctrl-p,ctrl-q leave the program alone; none: no keys do"
+                    ) { draft, text throws(Problem) in draft.keys = try DetachKeys.parse(text) },
                     .option("-e", "--env", value: "NAME[=VALUE]", help: "a variable; without a value, this command's") {
                         draft, text throws(Problem) in try setEnvironment(text, in: &draft)
                     },
@@ -88,14 +89,14 @@ enum ExecVerb {
                 "cannot use -d with \(draft.exec.terminal ? "-t" : "-i")",
                 "a program without this command has nobody to talk to", hint: "leave one of them out")
         }
-        if !draft.exec.detachKeys.isEmpty {
-            guard draft.exec.terminal, draft.exec.interactive, StandardStream.input.isTerminal else {
-                throw Problem(
-                    "cannot use --detach-keys", "nothing is typed on a terminal of the program's",
-                    hint: "codex32 exec -i -t, on a terminal; -d leaves a program alone from its start")
-            }
-            if keeper == nil { return try ExecKeeper.run(words) }
+        let isTypedOn = draft.exec.terminal && draft.exec.interactive && StandardStream.input.isTerminal
+        guard isTypedOn || draft.keys?.isEmpty != false else {
+            throw Problem(
+                "cannot use --detach-keys", "nothing is typed on a terminal of the program's",
+                hint: "codex32 exec -i -t, on a terminal; -d leaves a program alone from its start")
         }
+        draft.exec.detachKeys = isTypedOn ? draft.keys ?? Containers.usualDetachKeys : []
+        if !draft.exec.detachKeys.isEmpty, keeper == nil { return try ExecKeeper.run(words) }
         return try CommonOptions.containers(draft).exec(container, draft.exec, keeper: keeper)
     }
 }

@@ -71,7 +71,7 @@ enum OutputVerbs {
                 [
                     .flag("--no-stdin", help: "only watch") { $0.input = false },
                     .flag("--no-sig-proxy", help: "keep signals for this command") { $0.signals = false },
-                    .option("--detach-keys", value: "KEYS", help: "as in ctrl-p,ctrl-q") {
+                    .option("--detach-keys", value: "KEYS", help: "as in ctrl-p,ctrl-q; none: no keys do") {
                         draft, text throws(Problem) in draft.keys = try DetachKeys.parse(text)
                     },
                 ]
@@ -203,9 +203,10 @@ enum Moment {
     }
 }
 
-/// `--detach-keys ctrl-p,ctrl-q`.
+/// `--detach-keys ctrl-p,ctrl-q`; `none`: an empty sequence.
 enum DetachKeys {
     static func parse(_ text: String) throws(Problem) -> [UInt8] {
+        if text == "none" { return [] }
         var keys: [UInt8] = []
         for part in text.split(separator: ",", omittingEmptySubsequences: false) {
             let bytes = Array(part.utf8)
@@ -214,7 +215,7 @@ enum DetachKeys {
             } else if bytes.count == 1, (0x21...0x7e).contains(bytes[0]) {
                 keys.append(bytes[0])
             } else {
-                throw Value.wrong("--detach-keys", text, "letters or ctrl-LETTER, with commas between")
+                throw Value.wrong("--detach-keys", text, "letters or ctrl-LETTER, with commas between, or none")
             }
         }
         return keys

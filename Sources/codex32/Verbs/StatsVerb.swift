@@ -90,8 +90,11 @@ enum StatsVerb {
         for name in names {
             if let run = foreground.first(where: { $0.name == name || $0.id == name }) {
                 ids.insert(run.id)
-            } else {
-                ids.insert(try containers.store.find(name).id)
+                continue
+            }
+            do { ids.insert(try containers.store.find(name).id) } catch {
+                guard let run = RunningContainer.find(name, among: foreground) else { throw error }
+                ids.insert(run.id)
             }
         }
         return ids
