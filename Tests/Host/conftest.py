@@ -7,6 +7,7 @@ anything in the machine's real one.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -28,7 +29,10 @@ for number, action in {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT
 REPO = pathlib.Path(__file__).resolve().parents[2]
 LEVELS = ["minimal", "standard", "strict"]
 USERS = ["root", "user"]
-ORDINARY = "codex32test"
+# The suite may run in several processes at once (pytest -n): each has a user, a folder and images of its own, since the
+# kernel counts some things by user.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+ORDINARY = "codex32test" + ("" if WORKER == "0" else WORKER)
 PATIENCE = int(os.environ.get("CODEX32_TEST_PATIENCE", "300"))  # seconds until something counts as hung, in the slowest machine too
 BUSYBOX = "template:busybox"
 CGROUP = pathlib.Path("/sys/fs/cgroup")
@@ -36,6 +40,7 @@ HAS_CGROUP2 = (CGROUP / "cgroup.controllers").exists()
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: compares what the whole machine has before and after, or measures: nothing beside it")
     if os.geteuid() != 0:
         raise pytest.UsageError("run this suite as root: it makes an ordinary user and becomes it")
 
@@ -225,14 +230,16 @@ def binary(place):
 @pytest.fixture(scope="session")
 def delegated():
     """On a machine with cgroup v2: a cgroup of the ordinary user's, as a login through systemd would give."""
-    try:
-        account = pwd.getpwnam(ORDINARY)
-    except KeyError:
-        made = subprocess.run(
-            ["useradd", "--create-home", ORDINARY], capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        assert made.returncode == 0, made.stderr
-        account = pwd.getpwnam(ORDINARY)
+    with open(__file__) as turn:  # useradd does not wait for another
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            account = pwd.getpwnam(ORDINARY)
+        except KeyError:
+            made = subprocess.run(
+                ["useradd", "--create-home", ORDINARY], capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
+            assert made.returncode == 0, made.stderr
+            account = pwd.getpwnam(ORDINARY)
     if not HAS_CGROUP2:
         yield None
         return
