@@ -7,6 +7,7 @@ anything in the machine's real one.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import json
@@ -26,6 +27,7 @@ for number, action in {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, action)
 
+CLONE_NEWNS, MS_REC, MS_PRIVATE, MS_SHARED = 0x20000, 0x4000, 0x40000, 0x100000
 REPO = pathlib.Path(__file__).resolve().parents[2]
 LEVELS = ["minimal", "standard", "strict"]
 USERS = ["root", "user"]
@@ -39,8 +41,20 @@ CGROUP = pathlib.Path("/sys/fs/cgroup")
 HAS_CGROUP2 = (CGROUP / "cgroup.controllers").exists()
 
 
+def own_mounts():
+    """Mounts of its own for one of several processes of the suite: some tests see whether any is left. They are shared
+    below it where the machine's are, as codex32 has to cope with that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    root = next(line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == "/")
+    kinds = [MS_PRIVATE, MS_SHARED] if " shared:" in root else [MS_PRIVATE]
+    if libc.unshare(CLONE_NEWNS) or any(libc.mount(b"none", b"/", None, MS_REC | kind, None) for kind in kinds):
+        raise OSError(ctypes.get_errno(), "mounts of its own")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: compares what the whole machine has before and after, or measures: nothing beside it")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        own_mounts()
     if os.geteuid() != 0:
         raise pytest.UsageError("run this suite as root: it makes an ordinary user and becomes it")
 
