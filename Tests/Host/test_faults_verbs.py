@@ -49,7 +49,7 @@ def walk(caller, fault, name, who):
         done, call = store.broken(who, number, error, *verb(store), supervisor=supervisor, options=["-a", *options])
         try:
             check(store, name, id, done)
-        except Exception as problem:
+        except BaseException as problem:  # pytest's own among them
             # The walk goes on: one report of all that is wrong.
             told = f"call {call} of the {who} failed with {errno.errorcode[error]} at {number}: {done}"
             problems.append(f"{name}: {told}: {problem!r}")
