@@ -15,11 +15,13 @@ UNSTRIPPED := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlink
 RELEASE := $(UNSTRIPPED) -Xlinker -s
 STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/unpack Tests/Tools/left-behind \
+# How many run at once of the host tests that do not mind each other.
+WORKERS := $(shell echo $$(($$(nproc) > 1 ? 2 : 1)))
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind \
   Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build binary registry demo test test-unit test-host test-vm test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
+.PHONY: help setup build binary registry demo test test-unit test-host test-vm vm-packages test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,23 +45,22 @@ demo: binary ## run the sample bot at standard and strict, as root and as an ord
 
 test: ## install what is missing and run every tier: lint, unit, host, VM
 	@Tests/Tools/setup build test
-	$(MAKE) lint
-	$(MAKE) test-unit
-	$(MAKE) test-host
-	$(MAKE) test-vm
-	@Tests/Tools/left-behind
+	@Tests/Tools/tiers
 
 test-unit: setup ## plans, parsers and profiles, with no privilege
 	swift test $(STRICT)
 
 test-host: build ## the real binary on this machine, as root and as an ordinary user
 	@Tests/Tools/setup build test
-	CODEX32=$(BINARY) $(PYTEST) Tests/Host
+	CODEX32=$(BINARY) $(PYTEST) -n $(WORKERS) --dist loadfile -m 'not alone' Tests/Host
+	CODEX32=$(BINARY) $(PYTEST) -m alone Tests/Host
 
-test-vm: binary ## the real binary under a kernel with cgroup v2, in QEMU
+test-vm: binary vm-packages ## the real binary under a kernel with cgroup v2, in QEMU
+	CODEX32=$(BINARY) Tests/VM/run-suite
+
+vm-packages:
 	@Tests/Tools/setup build test
 	@Tests/Tools/unpack .build/vm-packages containerd docker.io tini
-	CODEX32=$(BINARY) Tests/VM/run-suite
 
 test-coverage: setup ## line coverage of the unit tests, by file
 	swift test --enable-code-coverage

@@ -18,8 +18,8 @@ struct OutsideProcess {
         _ path: String, _ words: [String], environment: [String], leaked: Int32 = -1, seconds: Int32 = 120
     ) throws(Problem) -> OutsideProcess {
         var done = codex_attack_done()
-        let result = withStrings(words) { argv in
-            withStrings(environment) { envp in codex_attack_run(path, argv, envp, leaked, seconds, &done) }
+        let result = withCStrings(words) { argv in
+            withCStrings(environment) { envp in codex_attack_run(path, argv, envp, leaked, seconds, &done) }
         }
         defer {
             free(done.output)
@@ -49,8 +49,8 @@ struct Victim: ~Copyable {
     init(_ path: String, environment: [String]) throws(Problem) {
         var ends: (Int32, Int32) = (-1, -1)
         let words = ["codex32", "attack-program", "victim"]
-        let result = withStrings(words) { argv in
-            withStrings(environment) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
+        let result = withCStrings(words) { argv in
+            withCStrings(environment) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
         }
         guard result > 0 else {
             throw Problem("cannot start what attacks are aimed at", KernelError("fork", path, number: -result))
@@ -89,8 +89,8 @@ final class Exchange {
     init(_ one: String, _ other: String, by path: String) throws(Problem) {
         var ends: (Int32, Int32) = (-1, -1)
         let words = ["codex32", "attack-program", "exchange", one, other]
-        pid = withStrings(words) { argv in
-            withStrings([]) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
+        pid = withCStrings(words) { argv in
+            withCStrings([]) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
         }
         guard pid > 0 else { throw Problem("cannot start a race", KernelError("fork", path, number: -pid)) }
         input = Descriptor(owning: ends.0)
@@ -110,14 +110,4 @@ final class Exchange {
     }
 
     deinit { end() }
-}
-
-/// An array of C strings, ended by NULL, for the length of a call.
-func withStrings<Result>(
-    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
-) -> Result {
-    var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }
-    pointers.append(nil)
-    defer { for pointer in pointers { free(pointer) } }
-    return pointers.withUnsafeBufferPointer { body($0.baseAddress!) }
 }

@@ -26,7 +26,7 @@ public enum HostProgram {
 }
 
 /// An array of C strings, ended by NULL, for the length of a call.
-func withCStrings<Result>(
+public func withCStrings<Result>(
     _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
     var pointers: [UnsafeMutablePointer<CChar>?] = strings.map { strdup($0) }

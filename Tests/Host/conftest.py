@@ -7,6 +7,8 @@ anything in the machine's real one.
 """
 
 import contextlib
+import ctypes
+import fcntl
 import hashlib
 import json
 import os
@@ -25,17 +27,34 @@ for number, action in {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, action)
 
+CLONE_NEWNS, MS_REC, MS_PRIVATE, MS_SHARED = 0x20000, 0x4000, 0x40000, 0x100000
 REPO = pathlib.Path(__file__).resolve().parents[2]
 LEVELS = ["minimal", "standard", "strict"]
 USERS = ["root", "user"]
-ORDINARY = "codex32test"
+# The suite may run in several processes at once (pytest -n): each has a user, a folder and images of its own, since the
+# kernel counts some things by user.
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+ORDINARY = "codex32test" + ("" if WORKER == "0" else WORKER)
 PATIENCE = int(os.environ.get("CODEX32_TEST_PATIENCE", "300"))  # seconds until something counts as hung, in the slowest machine too
 BUSYBOX = "template:busybox"
 CGROUP = pathlib.Path("/sys/fs/cgroup")
 HAS_CGROUP2 = (CGROUP / "cgroup.controllers").exists()
 
 
+def own_mounts():
+    """Mounts of its own for one of several processes of the suite: some tests see whether any is left. They are shared
+    below it where the machine's are, as codex32 has to cope with that."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    root = next(line for line in pathlib.Path("/proc/self/mountinfo").read_text().splitlines() if line.split()[4] == "/")
+    kinds = [MS_PRIVATE, MS_SHARED] if " shared:" in root else [MS_PRIVATE]
+    if libc.unshare(CLONE_NEWNS) or any(libc.mount(b"none", b"/", None, MS_REC | kind, None) for kind in kinds):
+        raise OSError(ctypes.get_errno(), "mounts of its own")
+
+
 def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: compares what the whole machine has before and after, or measures: nothing beside it")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        own_mounts()
     if os.geteuid() != 0:
         raise pytest.UsageError("run this suite as root: it makes an ordinary user and becomes it")
 
@@ -225,14 +244,16 @@ def binary(place):
 @pytest.fixture(scope="session")
 def delegated():
     """On a machine with cgroup v2: a cgroup of the ordinary user's, as a login through systemd would give."""
-    try:
-        account = pwd.getpwnam(ORDINARY)
-    except KeyError:
-        made = subprocess.run(
-            ["useradd", "--create-home", ORDINARY], capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-        assert made.returncode == 0, made.stderr
-        account = pwd.getpwnam(ORDINARY)
+    with open(__file__) as turn:  # useradd does not wait for another
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        try:
+            account = pwd.getpwnam(ORDINARY)
+        except KeyError:
+            made = subprocess.run(
+                ["useradd", "--create-home", ORDINARY], capture_output=True, text=True, timeout=PATIENCE, check=False
+            )
+            assert made.returncode == 0, made.stderr
+            account = pwd.getpwnam(ORDINARY)
     if not HAS_CGROUP2:
         yield None
         return

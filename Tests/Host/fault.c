@@ -1,13 +1,17 @@
-// fault [-c] [-p PID] [-s STORE] -o REPORT WHO WHEN ACTION -- COMMAND...
+// fault [-a] [-c] [-p PID] [-s STORE] -o REPORT WHO WHEN ACTION -- COMMAND...
 //
-// Runs COMMAND, and lets WHO (client, supervisor, both, child) meet a fault at its WHEN-th call that matters:
+// Runs COMMAND, and lets WHO (client, supervisor, both, child, forked) meet a fault at its WHEN-th call that matters:
 // ACTION is `kill` (SIGKILL before the call is made), or an errno: that call fails with it (`28`), or that one and
-// all after it (`28+`). The supervisor is the one that COMMAND starts, or that of PID; a child is what it starts.
+// all after it (`28+`). The supervisor is the one that COMMAND starts, or that of PID; a child is what it starts, until
+// its execve; forked is what will be the supervisor, until its own.
 // Calls that matter change the file system below STORE, make or talk to a process, or lock something; only those
 // on files of STORE are failed. Nothing is needed in codex32 for it: ptrace(2) stops each call at its entry.
+// With -a every call matters, but those of the memory allocator and of signal handling: they fail for want of memory
+// only, which ends every Swift program.
 //
-// REPORT gets one line: `hit CALL` or `missed COUNT`. The exit status is COMMAND's, 128+n for a signal.
-// With -c the client's own children are left alone: no supervisor is among them.
+// REPORT gets one line: `hit CALL` or `missed COUNT`. The exit status is COMMAND's, 128+n for a signal. With -a
+// the call is a number.
+// With -c no supervisor is among the client's own children: one is what will be the program, until its execve.
 // Once COMMAND has ended, a supervisor that waits for events again is let go.
 #define _GNU_SOURCE
 #include <errno.h>
@@ -24,7 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum role { UNKNOWN, FORKED, WRAPPER, CLIENT, SUPERVISOR, CHILD };
+enum role { UNKNOWN, WRAPPER, FORKED, CLIENT, SUPERVISOR, CHILD };
 enum { MOST = 256, OPTIONS = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC };
 
 struct task {
@@ -36,7 +40,7 @@ struct task {
 static struct task tasks[MOST];
 static const char *store, *report;
 static enum role target;
-static int both, childless, forever, error_number, hit, client_is_gone;
+static int all, both, childless, forever, error_number, hit, client_is_gone;
 static long when, count;
 
 static void die(const char *what) {
@@ -89,10 +93,26 @@ static int on_store(pid_t pid, int64_t folder, uint64_t path, int has_path) {
     return is_in_store(text);
 }
 
-// The call's name if it matters, and whether it is one on the store's files.
-static const char *name(pid_t pid, const struct __ptrace_syscall_info *info, int *is_file) {
+// The number of a call as text if it can fail for other reasons than want of memory.
+static const char *number(long call) {
+    static char text[24];
+    switch (call) {
+    case SYS_brk: case SYS_mmap: case SYS_munmap: case SYS_mprotect: case SYS_mremap: case SYS_madvise:
+    case SYS_rt_sigaction: case SYS_rt_sigprocmask: case SYS_rt_sigreturn: case SYS_sigaltstack: case SYS_restart_syscall:
+    case SYS_exit: case SYS_exit_group: case SYS_futex: case SYS_rseq: case SYS_set_robust_list: case SYS_set_tid_address:
+    case SYS_arch_prctl: case SYS_getpid: case SYS_gettid: case SYS_getppid: case SYS_geteuid: case SYS_getuid: case SYS_getegid:
+    case SYS_getgid: case SYS_umask: case SYS_sched_yield: return NULL;
+    case SYS_getrandom: return NULL; // never fails for so few bytes (getrandom(2)), and codex32 counts on it
+    case SYS_uname: return NULL; // the first is the C library's own, before anything of codex32 runs
+    }
+    snprintf(text, sizeof text, "%ld", call);
+    return text;
+}
+
+// The call's name if it matters.
+static const char *name(pid_t pid, const struct __ptrace_syscall_info *info) {
     const __uint64_t *args = (const __uint64_t *)info->entry.args;
-    *is_file = 1;
+    if (all) return number((long)info->entry.nr);
     switch (info->entry.nr) {
 #define AT(call) case SYS_##call: return on_store(pid, (int64_t)args[0], args[1], 1) ? #call : NULL
 #define FD(call) case SYS_##call: return on_store(pid, (int64_t)args[0], 0, 0) ? #call : NULL
@@ -118,7 +138,6 @@ static const char *name(pid_t pid, const struct __ptrace_syscall_info *info, int
     case SYS_pread64:
     case SYS_getdents64: return error_number && on_store(pid, (int64_t)args[0], 0, 0) ? "read" : NULL;
     }
-    *is_file = 0;
     if (error_number) return NULL;
     switch (info->entry.nr) {
 #define ANY(call) case SYS_##call: return #call
@@ -165,8 +184,7 @@ static void at_entry(struct task *task, const struct __ptrace_syscall_info *info
     task->waits = info->entry.nr == SYS_epoll_wait || info->entry.nr == SYS_epoll_pwait;
     if (task->role != target && !(both && (task->role == CLIENT || task->role == SUPERVISOR))) return;
     if (hit && !(forever && error_number)) return;
-    int is_file;
-    const char *call = name(task->pid, info, &is_file);
+    const char *call = name(task->pid, info);
     if (!call || ++count < when) return;
     if (!hit) {
         char text[64];
@@ -175,19 +193,23 @@ static void at_entry(struct task *task, const struct __ptrace_syscall_info *info
     }
     hit = 1;
     if (!error_number) return kill_targets(task);
+    // That is its word for a file that is always ready (epoll_ctl(2)), and no failure.
+    task->failing = info->entry.nr == SYS_epoll_ctl && error_number == EPERM ? ENOMEM : error_number;
+    if (info->entry.nr == SYS_close) return; // whatever it answers, the descriptor is gone (close(2))
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETREGS, task->pid, 0, &registers) < 0) return;
     registers.orig_rax = (unsigned long)-1; // no such call: the kernel does nothing
-    if (ptrace(PTRACE_SETREGS, task->pid, 0, &registers) == 0) task->failing = 1;
+    (void)ptrace(PTRACE_SETREGS, task->pid, 0, &registers);
 }
 
 static void at_exit(struct task *task) {
     task->waits = 0;
     if (!task->failing) return;
+    int failing = task->failing;
     task->failing = 0;
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETREGS, task->pid, 0, &registers) < 0) return;
-    registers.rax = (unsigned long)-error_number;
+    registers.rax = (unsigned long)-failing;
     (void)ptrace(PTRACE_SETREGS, task->pid, 0, &registers);
 }
 
@@ -270,8 +292,9 @@ static void release_idle(void) {
 int main(int argc, char **argv) {
     pid_t other = 0;
     int option;
-    while ((option = getopt(argc, argv, "+cp:s:o:")) > 0) {
-        if (option == 'c') childless = 1;
+    while ((option = getopt(argc, argv, "+acp:s:o:")) > 0) {
+        if (option == 'a') all = 1;
+        else if (option == 'c') childless = 1;
         else if (option == 'p') other = atoi(optarg);
         else if (option == 's') store = optarg;
         else if (option == 'o') report = optarg;
@@ -280,7 +303,10 @@ int main(int argc, char **argv) {
     if (argc - optind < 4 || !report) return 97;
     const char *who = argv[optind], *action = argv[optind + 2];
     both = strcmp(who, "both") == 0;
-    target = strcmp(who, "client") == 0 ? CLIENT : strcmp(who, "child") == 0 ? CHILD : SUPERVISOR;
+    static const char *const names[] = {"forked", "client", "supervisor", "child"};
+    target = SUPERVISOR; // of both, where one is meant
+    for (int i = 0; i < 4; i++)
+        if (strcmp(who, names[i]) == 0) target = FORKED + (enum role)i;
     when = atol(argv[optind + 1]);
     error_number = atoi(action);
     forever = strchr(action, '+') != NULL;

@@ -13,6 +13,13 @@ SUPERVISED = {"running", "paused", "stopping", "restarting"}
 SLEEP = ["sleep", "100000"]
 
 
+def refused(done):
+    """One line for each thing that failed, and no more than a hint below it."""
+    lines = [line for line in done.stderr.splitlines() if "warning: " not in line]
+    assert lines and lines[0].startswith("codex32: "), done.stderr
+    assert all(line.startswith(("codex32: ", "hint: ")) for line in lines) and len(lines) <= 4, done.stderr
+
+
 def created(store):
     """What is there before a verb is broken: a container that was made."""
     return store.create("bot")
@@ -59,9 +66,9 @@ class Store:
     def made(self, name, *options, command=SLEEP):
         return ["--name", name, "-e", f"STORE={self.path}", *options, "template:busybox", "--", *command]
 
-    def broken(self, who, number, action, verb, *words, supervisor=None):
+    def broken(self, who, number, action, verb, *words, supervisor=None, options=()):
         """Runs a verb under fault.c. Returns what it did, and which call was hit: the number of calls when that was less."""
-        tracer = [str(self.fault), "-s", str(self.path), "-o", str(self.report)]
+        tracer = [str(self.fault), *options, "-s", str(self.path), "-o", str(self.report)]
         if supervisor:
             tracer += ["-p", str(supervisor)]
         done = self.caller.execute([*tracer, who, str(number), str(action), "--", *self.words(verb, *words)])

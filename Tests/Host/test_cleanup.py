@@ -29,6 +29,7 @@ def mounts():
     return pathlib.Path("/proc/self/mountinfo").read_text()
 
 
+@pytest.mark.alone
 def test_thirty_in_parallel(fresh, level):
     token = f"token-{uuid.uuid4()}"
     before, groups = mounts(), cgroups()

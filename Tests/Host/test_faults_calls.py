@@ -1,4 +1,4 @@
-"""Every system call of a run fails in turn (failcall.c): of codex32's own, and of the child's until it is the program.
+"""Every system call of a run fails in turn (fault.c): of codex32's own, and of the child's until it is the program.
 
 A run then goes on, with no wall less than ever, or ends with one clear error and leaves nothing. CODEX32_FAULT_CALLS=0
 walks over all calls; otherwise so many of each are chosen by CODEX32_FAULT_SEED.
@@ -26,11 +26,6 @@ RUNTIME = ["Unable to obtain Swift runtime path", "codex32 runs programs in sand
 LOOK = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Seccomp_filters|Cap.*):' /proc/self/status; cat /proc/mounts; hostname; ls /proc/self/fd; ulimit -u; umask; pwd; exit 7"
 
 
-@pytest.fixture(scope="module")
-def failcall(compile_c):
-    return compile_c("failcall.c")
-
-
 def same(text):
     """What must be the same in every run. Ids differ, a container's own and those that stand for its root; without the
     subordinate ids that could not be read there is one id; and a root whose folders could not be looked at is an
@@ -42,7 +37,7 @@ def same(text):
 
 @pytest.mark.parametrize("who", ["client", "child"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_walk(caller, level, who, failcall):
+def test_walk(caller, level, who, fault):
     storage = pathlib.Path(tempfile.mkdtemp(prefix="calls.", dir=caller.home))
     caller.own(storage)
     mine = caller.with_storage(storage / "store")
@@ -50,8 +45,9 @@ def test_walk(caller, level, who, failcall):
     words = mine.words("-e", f"STORE={storage}", level=level, command=["sh", "-c", LOOK])
     plain = mine.execute(words)
     assert plain.returncode == 7, plain.stderr
+
     def attempt(number, error):
-        done = mine.execute([str(failcall), "-o", str(report), who, str(number), str(error), "--", *words])
+        done = mine.execute([str(fault), "-a", "-c", "-o", str(report), who, str(number), str(error), "--", *words])
         kind, what = report.read_text().split()
         return done, kind, int(what)
 

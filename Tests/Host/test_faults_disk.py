@@ -11,18 +11,11 @@ import subprocess
 
 import pytest
 from conftest import PATIENCE, USERS, processes_with, wait_until
-from faults import SUPERVISED, Store, abandoned, created, running
+from faults import SUPERVISED, Store, abandoned, created, refused, running
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 # How many calls of a scenario fail in one run; which ones, the seed says.
 POINTS = int(os.environ.get("CODEX32_FAULT_POINTS", "6"))
-
-
-def refused(done):
-    """One line for each thing that failed, and no more than a hint below it."""
-    lines = [line for line in done.stderr.splitlines() if "warning: " not in line]
-    assert lines and lines[0].startswith("codex32: "), done.stderr
-    assert all(line.startswith(("codex32: ", "hint: ")) for line in lines) and len(lines) <= 4, done.stderr
 
 
 # name: what is there before, the verb, who meets the error, whether the container may be gone afterwards

@@ -9,6 +9,8 @@ import resource
 import pytest
 from conftest import PATIENCE, wait_until
 
+pytestmark = pytest.mark.alone
+
 BURN = """#!/usr/bin/python3 -IS
 import os, time
 def burn(seconds):

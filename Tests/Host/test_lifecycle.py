@@ -80,7 +80,7 @@ def test_from_beginning_to_end(store, level):
     record = store.record(name)
     assert record["state"]["status"] == "exited" and record["state"]["exitStatus"] == 7
     assert record["supervisor"] is None
-    assert store.supervisors() == []
+    wait_until(lambda: store.supervisors() == [], "the supervisor's end, which comes after its last word")
     assert store.ok("stop", name) == f"{name}\n"
     assert store.ok("wait", name) == "7\n"
     store.ok("start", "-q", identity[:6])

@@ -10,6 +10,8 @@ import uuid
 import pytest
 from conftest import CGROUP, PATIENCE, processes_with, tree, wait_until
 
+pytestmark = pytest.mark.alone
+
 
 def namespaces(token):
     """Namespaces that processes of the test are in and this one is not."""

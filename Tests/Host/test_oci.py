@@ -22,7 +22,7 @@ def binary_path():
 
 class Bundle:
     def __init__(self, folder, binary):
-        self.folder, self.binary = folder, binary
+        self.folder, self.binary, self.written = folder, binary, None
         (folder / "rootfs/bin").mkdir(parents=True)
         busybox = subprocess.run(["which", "busybox"], capture_output=True, text=True).stdout.strip()
         (folder / "rootfs/bin/busybox").write_bytes(open(busybox, "rb").read())
@@ -33,7 +33,10 @@ class Bundle:
         self.config = json.loads((folder / "config.json").read_text())
 
     def __call__(self, *words):
-        (self.folder / "config.json").write_text(json.dumps(self.config)) if hasattr(self, "config") else None
+        text = json.dumps(self.config) if hasattr(self, "config") else None
+        if text and text != self.written:  # not under the eyes of one that reads it
+            (self.folder / "config.json").write_text(text)
+            self.written = text
         return subprocess.run(
             [self.binary, "oci", "--root", self.folder / "states", "--log", self.folder / "log.json", "--log-format",
              "json", *words],

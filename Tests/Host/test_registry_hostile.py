@@ -254,11 +254,11 @@ def test_a_slow_one_is_waited_for(evil):
         request.send_response(200)
         request.send_header("content-length", str(len(right)))
         request.end_headers()
-        slowly(request, right, 20, 0.15)
+        slowly(request, right, 20, 0.2)
         return True
 
     evil.answer = answer
-    pull(evil, idle="1s")
+    pull(evil, idle="3s")
     assert len(evil.served(name)) == 1
 
 

@@ -19,6 +19,15 @@ in_machine = pytest.mark.skipif(
 )
 
 
+@pytest.fixture
+def second_processor():
+    """Puts the machine's other processor to work: it is off otherwise, for the sake of its time (see run-in-vm)."""
+    switch = Path("/sys/devices/system/cpu/cpu1/online")
+    switch.write_text("1")
+    yield
+    switch.write_text("0")
+
+
 class Store:
     """A storage folder on the machine's disk, of root or of the ordinary user."""
 

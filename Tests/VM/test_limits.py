@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import pytest
+from machine import second_processor  # noqa: F401 (a fixture)
 
 HERE = Path(__file__).resolve().parent
 CODEX32 = str(Path(os.environ.get("CODEX32") or HERE.parents[1] / ".build/release/codex32").absolute())
@@ -307,7 +308,7 @@ def test_cpu_time_budget_ends_the_run(who):
     assert 1.8 <= verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"] <= 3.5
 
 
-def test_cpuset_pins(who):
+def test_cpuset_pins(who, second_processor):
     box = run(who, ["--cpuset", "1"], "grep", "Cpus_allowed_list", "/proc/self/status")
     assert box.status == 0, box.err
     assert box.out.split() == ["Cpus_allowed_list:", "1"]

@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 from bundles import Bundle, says
-from machine import CGROUPS, in_machine, wait_until
+from machine import CGROUPS, in_machine, second_processor, wait_until  # noqa: F401 (a fixture)
 
 pytestmark = in_machine
 
@@ -229,7 +229,7 @@ def test_pause_and_resume(bundle):
     assert "container not running" in bundle("pause", "one").stderr
 
 
-def test_update_by_options(bundle):
+def test_update_by_options(bundle, second_processor):
     bundle.resources["memory"] = {"limit": 64 << 20}
     bundle.sh("exec sleep 1000")
     bundle.start("one")
@@ -273,7 +273,7 @@ def test_update_from_a_file_takes_all_or_nothing(bundle):
     assert says(group, "pids.max") == {"pids.max": "40"}
 
 
-def test_figures_are_those_of_the_kernel(bundle):
+def test_figures_are_those_of_the_kernel(bundle, second_processor):
     bundle.resources |= {"memory": {"limit": 64 << 20, "swap": 80 << 20}, "pids": {"limit": 20}}
     bundle.sh("i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; exec sleep 1000")
     bundle.start("one")

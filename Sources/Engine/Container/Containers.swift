@@ -311,7 +311,7 @@ public struct Containers: Sendable {
     }
 
     private func removeByForce(_ container: borrowing ContainerFolder, volumes: Bool) throws(Problem) {
-        guard Descriptor.exists("\(storage.containers)/\(container.id)/lock") else {
+        if Descriptor.isMissing("\(storage.containers)/\(container.id)/lock") {
             // Nobody can own what has no lock.
             return try Removal.erase(container, name: nil, volumes: volumes)
         }

@@ -246,7 +246,7 @@ enum Recovery {
             let isHalf = id != name
             // Half made of one that is there: see ``check(_:)``, which has its lock.
             if whole.contains(id) { continue }
-            guard !Descriptor.exists("\(storage.running)/\(id)"), let status = try? layers.status(of: name),
+            guard Descriptor.isMissing("\(storage.running)/\(id)"), let status = try? layers.status(of: name),
                 isHalf || Clock.realtime / 1_000_000_000 - status.modified > patience
             else { continue }
             try? layers.removeContainerTree(name)

@@ -137,7 +137,7 @@ public struct BundleRuntime: Sendable {
     /// Returns what went wrong with hooks, which undoes nothing.
     @discardableResult
     public func delete(_ id: String, force: Bool) throws(Problem) -> [Problem] {
-        if force, !Descriptor.exists("\(root)/\(id)") {
+        if force, Descriptor.isMissing("\(root)/\(id)") {
             try BundleRuntime.check(id)
             return []
         }
