@@ -41,6 +41,9 @@ public struct CaseSet<Case: CaseIterable & RawRepresentable<UInt8> & Hashable & 
         return one
     }
 
+    /// The one with the least raw value.
+    @inlinable public var first: Case? { Iterator(bits: bits).following }
+
     /// With one more.
     @inlinable public func with(_ one: Case) -> CaseSet { CaseSet(bits: bits | Self.bit(one)) }
 
@@ -57,6 +60,11 @@ public struct CaseSet<Case: CaseIterable & RawRepresentable<UInt8> & Hashable & 
         @usableFromInline var bits: UInt64
 
         @inlinable init(bits: UInt64) { self.bits = bits }
+
+        @inlinable var following: Case? {
+            var copy = self
+            return copy.next()
+        }
 
         @inlinable public mutating func next() -> Case? {
             while bits != 0 {
