@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <linux/openat2.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -41,11 +40,16 @@ int codex_label(int which, const char *text, size_t length) {
     int file = which == CODEX_TUNE_APPARMOR ? open_attribute("thread-self/attr/apparmor/exec") : -ENOENT;
     if (file == -ENOENT) file = open_attribute("thread-self/attr/exec");
     if (file < 0) return file;
+    static const char before[] = "exec ";
     char command[4096];
-    int count = snprintf(command, sizeof command, "%s%.*s", which == CODEX_TUNE_APPARMOR ? "exec " : "", (int)length, text);
+    size_t start = which == CODEX_TUNE_APPARMOR ? sizeof before - 1 : 0;
     int result = -ENAMETOOLONG;
-    if (count > 0 && (size_t)count < sizeof command)
-        result = write(file, command, (size_t)count) == count ? 0 : errno ? -errno : -EIO;
+    if (length < sizeof command - start) {
+        memcpy(command, before, start);
+        memcpy(command + start, text, length);
+        ssize_t count = write(file, command, start + length);
+        result = count < 0 ? -errno : (size_t)count == start + length ? 0 : -EIO;
+    }
     close(file);
     return result;
 }

@@ -101,7 +101,8 @@ struct LayerStore {
     func remove() throws(Problem) { try remove([id, temporary]) }
 
     private func remove(_ names: [String]) throws(Problem) {
-        guard Descriptor.exists(storage.layers) else { return }
+        // One that could not be looked at may be there.
+        if Descriptor.isMissing(storage.layers) { return }
         let layers = try explaining("cannot remove the layer of \(id)") { () throws(KernelError) in
             try Descriptor.open(storage.layers, [.read, .folder])
         }

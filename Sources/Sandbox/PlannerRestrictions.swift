@@ -6,13 +6,14 @@ extension Planner {
         var files: UInt64
         var tcp: UInt64 = 0
         var scopes: UInt32 = 0
-        /// Where the rules are gathered.
-        let slot: Slot
-        /// The steps that add them.
-        var rules: [LaunchStep] = []
+        /// The rules: what may be done (LANDLOCK_ACCESS_FS_*) below each path. Two lists, of kinds that a start
+        /// has anyway: for one of its own Swift's runtime would make a class first.
+        private(set) var paths: [String] = []
+        private(set) var rights: [UInt64] = []
 
-        mutating func allow(_ path: String, _ rights: UInt64) {
-            rules.append(.landlockPath(slot, path, rights: rights))
+        mutating func allow(_ path: String, _ right: UInt64) {
+            paths.append(path)
+            rights.append(right)
         }
     }
 
@@ -32,7 +33,7 @@ extension Planner {
         plan.landlockABI = abi
         let all = LandlockRights.all(abi)
         let devices = LandlockRights.makeCharacterDevice | LandlockRights.makeBlockDevice
-        var wall = LandlockPlan(files: all, slot: slot())
+        var wall = LandlockPlan(files: all)
         wall.allow("/", LandlockRights.look)
         let write = all & ~devices
         wall.allow("/tmp", write)
@@ -60,7 +61,7 @@ extension Planner {
             else { return nil }
             let rights = LandlockRights.execute | LandlockRights.writeFile | LandlockRights.refer
             plan.landlockABI = abi
-            var wall = LandlockPlan(files: rights, slot: slot())
+            var wall = LandlockPlan(files: rights)
             wall.allow("/", rights)
             return wall
         }
@@ -95,9 +96,12 @@ extension Planner {
         add(.sessionKeyring)
         var rules: Slot?
         if let landlock {
-            rules = landlock.slot
-            add(.landlockCreate(files: landlock.files, tcp: landlock.tcp, scopes: landlock.scopes, into: landlock.slot))
-            for rule in landlock.rules { add(rule) }
+            let made = slot()
+            rules = made
+            add(.landlockCreate(files: landlock.files, tcp: landlock.tcp, scopes: landlock.scopes, into: made))
+            for (index, path) in landlock.paths.enumerated() {
+                add(.landlockPath(made, path, rights: landlock.rights[index]))
+            }
         }
         plan.hold = request.hold
         if request.hold { add(.hold) }

@@ -54,7 +54,7 @@ enum Removal {
     ) throws(Problem) {
         let what = "cannot remove all of the container \(id)"
         try explaining(what) { () throws(KernelError) in
-            if Descriptor.exists(storage.supervised) {
+            if !Descriptor.isMissing(storage.supervised) {
                 try Descriptor.open(storage.supervised, [.read, .folder]).removeTree(id)
             }
         }

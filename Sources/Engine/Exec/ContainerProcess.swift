@@ -66,6 +66,8 @@ struct ContainerProcess: ~Copyable {
     /// What there is to join.
     borrowing func target(_ record: ContainerRecord, outlives: Bool) throws(Problem) -> JoinTarget {
         let others = otherNamespaces
+        // One that ended meanwhile shows none any more, as if they were this process's own.
+        guard isOpen else { throw ContainerProcess.gone(record.name) }
         let identity = others.contains(.user) ? try identityMap(record.name) : nil
         return JoinTarget(
             namespaces: others, identity: identity, inherited: inherited(record), outlives: outlives)

@@ -127,6 +127,8 @@ public struct BundleRuntime: Sendable {
         if all, let path = state.cgroup, let group = try? Cgroup(existing: path) { group.kill() }
         // Pid 1 of its namespace takes all others with it (pid_namespaces(7)).
         do throws(KernelError) { try process.signal(signal) } catch {
+            // Its cgroup may have ended it a moment ago: that is what was asked for.
+            if all, error.number == Errno.noProcess { return }
             throw Problem(
                 "cannot signal \(id)", error.number == Errno.noProcess ? "container not running" : error.reason)
         }
