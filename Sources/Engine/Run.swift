@@ -113,13 +113,16 @@ public enum Run {
             // Now, while the child is busy, and long before the program says anything.
             if !configuration.quiet { warn(notices, report) }
             record.pid = pid
-            record.keep(configuration)
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
             } else {
                 try? entry?.replace(record.document)
             }
         }
+        // For whoever runs another program in it, which none does before this one is told to have begun. Here, while it
+        // comes to itself, nobody waits for it.
+        record.keep(configuration)
+        try? entry?.replace(record.document)
         begun(entry)
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
         _ = streams.closeChildEnds()
