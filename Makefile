@@ -74,11 +74,10 @@ test-sanitizers: setup ## the unit tests with the C target and Swift under Addre
 
 bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon, oci create to delete; writes bench*.json
 	@Tests/Tools/setup build test bench
-	/usr/bin/python3 Tests/Bench/bench.py --codex32 $(BINARY) --out bench.json
-	/usr/bin/python3 Tests/Bench/lifecycle.py --codex32 $(BINARY) --out bench-lifecycle.json
-	/usr/bin/python3 Tests/Bench/exec.py --codex32 $(BINARY) --out bench-exec.json
-	/usr/bin/python3 Tests/Bench/logs.py --codex32 $(BINARY) --out bench-logs.json
-	/usr/bin/python3 Tests/Bench/oci.py --codex32 $(BINARY) --out bench-oci.json
+	@# All of them, also where a figure of one is not what it should be.
+	@status=0; for name in bench lifecycle exec logs oci; do \
+	  /usr/bin/python3 Tests/Bench/$$name.py --codex32 $(BINARY) --out "$$(echo "bench-$$name.json" | sed s/bench-bench/bench/)" || status=1; \
+	done; exit $$status
 
 bench-attack: build ## the corpus of selftest --attack beside bubblewrap, runc and firejail, as a table; PROFILE=Docker's own for runc
 	@Tests/Tools/setup build test bench
