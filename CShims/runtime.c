@@ -32,9 +32,9 @@ void _swift_stdlib_overrideUnsafeArgvArgc(char **arguments, int count) {
 
 // stdlib/public/runtime/Backtrace.cpp. Its constructor looks for the helper swift-backtrace in ten places at every
 // start; and $SWIFT_BACKTRACE would have a crashing program of root's start one that the caller names. All zero:
-// nothing of it is on.
+// nothing of it is on. Swift 6.3's is 0x58 bytes long; room for a later one's costs nothing.
 struct backtrace_settings {
-    _Alignas(8) char zero[0x58];
+    _Alignas(8) char zero[256];
 };
 extern const struct backtrace_settings _swift_backtraceSettings;
 const struct backtrace_settings _swift_backtraceSettings;

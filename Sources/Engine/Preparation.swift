@@ -103,11 +103,12 @@ enum Preparation {
         var depth = 0
         // By bytes, and without a list of the parts: of four paths on every start.
         let bytes = path.utf8
-        var end = bytes.startIndex
+        guard let first = bytes.firstIndex(where: { $0 != UInt8(ascii: "/") }) else { return nil }
+        var end = first
         while let start = bytes[end...].firstIndex(where: { $0 != UInt8(ascii: "/") }) {
             end = bytes[start...].firstIndex(of: UInt8(ascii: "/")) ?? bytes.endIndex
             let at = String(path[..<end])
-            guard let target = try? root.link(String(at.drop { $0 == "/" })), !target.hasPrefix("/") else {
+            guard let target = try? root.link(String(path[first..<end])), !target.hasPrefix("/") else {
                 depth += 1
                 continue
             }

@@ -151,7 +151,8 @@ struct RunDraft: Sendable {
         }
         for (name, value) in environment {
             let beginning = name + "="
-            list.removeAll { $0.hasPrefix(beginning) }
+            // By bytes: a sign that combines with the "=" would hide it from a comparison by Characters.
+            list.removeAll { $0.utf8.starts(with: beginning.utf8) }
             list.append(beginning + value)
         }
         return list

@@ -3,12 +3,12 @@ internal import LinuxKernel
 /// `-e` and `--env-file`.
 enum EnvironmentValue {
     static func set(_ text: String, in draft: inout RunDraft) throws(Problem) {
-        let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-        guard let name = parts.first, !name.isEmpty, !text.utf8.contains(0) else {
-            throw Value.wrong("-e", text, "NAME=VALUE or NAME")
-        }
-        if parts.count == 2 {
-            draft.setEnvironment(name, parts[1])
+        // By bytes: an "=" with a combining sign behind it is one Character, and no "=".
+        let equals = text.utf8.firstIndex(of: UInt8(ascii: "="))
+        let name = equals.map { String(text[..<$0]) } ?? text
+        guard !name.isEmpty, !text.utf8.contains(0) else { throw Value.wrong("-e", text, "NAME=VALUE or NAME") }
+        if let equals {
+            draft.setEnvironment(name, String(text[text.utf8.index(after: equals)...]))
         } else if let value = Machine.environment(name) {
             draft.setEnvironment(name, value)
         }

@@ -148,6 +148,16 @@ class Store:
         self.files(rows)
         return rows
 
+    def usable(self, known, may_be_gone=False):
+        """In order, with nothing lost: what does not run can be started. Then everything is taken away."""
+        rows = self.in_order()
+        assert may_be_gone or known is None or known in rows, "lost in recovery"
+        for row in rows.values():
+            if row["state"] in {"created", "exited"}:
+                self.must("start", "-q", row["id"])
+        # A supervisor that could not look at what it had written is sure of it again with its next word.
+        self.clear(recovers=True)
+
     def listing(self, place):
         with contextlib.suppress(FileNotFoundError):
             return set(os.listdir(self.path / place))

@@ -87,3 +87,12 @@ def test_identity_is_as_asked(callers, level):
             assert start <= inside < start + count
             assert status[ids].split() == [str(outside + inside - start)] * 4
         assert status["Groups"].split() == []
+
+
+def test_each_variable_is_there_once(callers):
+    """Also where a value begins with a sign that combines with the "=" before it (Unicode, "grapheme clusters")."""
+    options = ["-e", "A=\u0301first", "-e", "A=last", "-e", "AB=other", "-e", "HOME=\u0301x"]
+    result = callers["root"].run(*options, level="standard", command=["env"])
+    lines = result.stdout.splitlines()
+    assert sorted(line for line in lines if line.startswith(("A=", "HOME="))) == ["A=last", "HOME=\u0301x"], lines
+    assert "AB=other" in lines

@@ -79,12 +79,7 @@ def check(store, name, id, done):
         assert rows[id]["state"] == "exited" or not worked, rows
     else:
         assert not (worked and rows), rows
-    rows = store.in_order()
-    assert name.startswith("remove") or known is None or known in rows, "lost in recovery"
-    for row in rows.values():
-        if row["state"] in {"created", "exited"}:
-            store.must("start", "-q", row["id"])
-    store.clear(recovers=True)
+    store.usable(known, may_be_gone=name.startswith("remove"))
 
 
 @pytest.mark.parametrize("user", USERS)
