@@ -1,7 +1,7 @@
 // What is done before Swift begins: the process is put in order, and the child of a `codex32 run` is made.
 //
 // To make namespaces takes the kernel about as long as Swift's runtime takes to begin and codex32 to read
-// its options, and the two need nothing of each other. So a constructor that runs before all others looks
+// its options, and the two need nothing of each other. So what runs before all else looks
 // at the arguments, guesses which namespaces the run will ask for, and makes a child that waits for its
 // plan (see child_main). It decides nothing: Swift takes the child when it is what the plan wants, and
 // otherwise ends it. A wrong guess costs a moment. Only where there is no cgroup v2: with it, a container is
@@ -22,7 +22,9 @@
 #include <unistd.h>
 
 static struct {
+    bool is_tried; // perhaps before the C library began: see entry.c
     bool is_there;
+    bool is_taken;
     struct codex_birth birth;
     struct codex_child child;
     void *room;
@@ -50,23 +52,41 @@ static uint64_t guess(int argc, char **argv) {
     return strcmp(level, "strict") == 0 ? flags | CLONE_NEWTIME : 0;
 }
 
-// Has the child run beside us, not after us: a scheduler that packs processes onto few CPUs, as those of
+// Has the child run beside us (or here), not after us: a scheduler that packs processes onto few CPUs, as those of
 // virtual machines may, leaves it waiting until we do. To be allowed every CPU is what a process begins
 // with, within its cpuset; one that was given fewer of those (taskset(1)) keeps to them.
-static void run_beside(pid_t child) {
-    cpu_set_t all, before, after;
+static void move(pid_t child, bool here) {
+    cpu_set_t all, place, before, after;
     memset(&all, 0xff, sizeof all);
+    unsigned own = CPU_SETSIZE;
+    if (syscall(SYS_getcpu, &own, NULL, NULL) < 0 || own >= CPU_SETSIZE) return;
     if (sched_getaffinity(child, sizeof before, &before) < 0 || CPU_COUNT(&before) < 2) return;
     if (sched_setaffinity(child, sizeof all, &all) < 0) return;
     if (sched_getaffinity(child, sizeof after, &after) == 0 && CPU_EQUAL(&before, &after)) {
-        int here = sched_getcpu();
-        if (here >= 0 && here < CPU_SETSIZE) CPU_CLR((size_t)here, &all);
-        (void)sched_setaffinity(child, sizeof all, &all);
-        memset(&all, 0xff, sizeof all);
+        if (here) {
+            CPU_ZERO(&place);
+            CPU_SET(own, &place);
+        } else {
+            place = all;
+            CPU_CLR(own, &place);
+        }
+        (void)sched_setaffinity(child, sizeof place, &place);
         (void)sched_setaffinity(child, sizeof all, &all);
     } else {
         (void)sched_setaffinity(child, sizeof before, &before);
     }
+}
+
+// The last byte of the room: the child's word that it has its namespaces.
+static volatile char *ready_mark(const void *room) { return (volatile char *)(uintptr_t)room + CODEX_LAUNCH_ROOM - 1; }
+
+void codex_early_ready(const void *room) { *ready_mark(room) = 1; }
+
+void codex_early_hurry(const void *room) {
+    if (!early.is_taken) return;
+    early.is_taken = false;
+    // It waits for a turn on a CPU that others use, and we are about to wait for it: let it have ours.
+    if (*ready_mark(room) == 0) move(early.child.pid, true);
 }
 
 static void bear_early(int argc, char **argv) {
@@ -82,7 +102,7 @@ static void bear_early(int argc, char **argv) {
     if (!early.room) return;
     early.is_there = codex_launch(&early.birth, early.room, &early.child) == 0;
     if (early.is_there)
-        run_beside(early.child.pid);
+        move(early.child.pid, false);
     else
         codex_launch_leave_room(early.room, CODEX_LAUNCH_ROOM);
 }
@@ -114,11 +134,17 @@ static void remember_words(int argc, char **argv) {
     words.length = (size_t)(end - argv[0]);
 }
 
+void codex_early_begin(int argc, char **argv) {
+    remember_words(argc, argv);
+    early.is_tried = true;
+    // The `run` of an OCI runtime is another one.
+    if (!codex_protect_early(argc, argv)) bear_early(argc, argv);
+}
+
 __attribute__((constructor(101))) static void begin(int argc, char **argv) {
     // Ignored, it would have the kernel reap our children for us, and how they ended would be lost (wait(2)).
     signal(SIGCHLD, SIG_DFL);
-    remember_words(argc, argv);
-    bear_early(argc, argv);
+    if (!early.is_tried) codex_early_begin(argc, argv);
     // Looked at now, while the child is at work: Swift's runtime ends a process that cannot find itself.
     char own[8];
     if (readlink("/proc/self/exe", own, sizeof own) < 0) {
@@ -136,6 +162,7 @@ int codex_early_take(const struct codex_birth *birth, struct codex_child *child,
         return 0;
     }
     early.is_there = false;
+    early.is_taken = true;
     *child = early.child;
     *room = early.room;
     return 1;

@@ -236,8 +236,8 @@ static int receive_plan(int control, const struct codex_plan *plan) {
 // descriptor table as it was then, not the table itself, so that what the parent opens and closes while it
 // plans is out of its reach; what the plan needs of that is passed to it, by number of slots, with the plan.
 // The memory in which the plan comes is the only thing that both may write: the parent writes it once,
-// before its word, takes its own mapping away, and never reads from there; a child that went astray could
-// spoil its own plan and nothing else. Until the parent's first word the child must be dumpable, or its id
+// before its word, takes its own mapping away after it, and reads nothing there but one byte, which only says where
+// the child had better run; a child that went astray could spoil its own plan and nothing else. Until the parent's first word the child must be dumpable, or its id
 // maps could not be written; that word comes as soon as they are, before there is a plan. A process outside
 // that may trace it then, of the same user and in the same pid namespace, could trace codex32 itself as well;
 // no container can, for it sees neither.
@@ -250,7 +250,10 @@ __attribute__((noreturn)) static void child_main(
     if (result == 0 && later && unshare(later) < 0) result = -errno;
     if (result < 0) fail(&state, CODEX_MESSAGE_UNBORN, result);
     // Takes a while, and there is nothing else to do. A plan that wants it has a step for it, which tells of failure.
-    if (birth->early && (later & CLONE_NEWNET)) (void)codex_step_loopback();
+    if (birth->early) {
+        if (later & CLONE_NEWNET) (void)codex_step_loopback();
+        codex_early_ready(plan);
+    }
     result = codex_control_wait(control);
     if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
 

@@ -46,25 +46,6 @@ static int sealed_copy(int own) {
     return result;
 }
 
-// An OCI runtime's verbs that make processes run from a read-only mount. Done here, before Swift begins, it costs less
-// than half: what a start does is not done twice. Whatever is wrong with it is found again, and told, where the verb
-// itself asks for it.
-__attribute__((constructor(102))) static void begin_protected(int argc, char **argv) {
-    if (argc < 2) return;
-    const char *slash = strrchr(argv[0], '/');
-    const char *name = slash ? slash + 1 : argv[0];
-    if (strcmp(name, "codex32-oci") != 0 && strcmp(name, "runc") != 0 && strcmp(argv[1], "oci") != 0) return;
-    static const char *const verbs[] = {"create", "run", "exec"};
-    for (int i = 1; i < argc; i++)
-        for (size_t verb = 0; verb < sizeof verbs / sizeof *verbs; verb++)
-            if (strcmp(argv[i], verbs[verb]) == 0) {
-                // A `run` of another name was taken for codex32's own.
-                codex_early_end();
-                (void)codex_run_from_read_only_mount(argv);
-                return;
-            }
-}
-
 int codex_run_from_sealed_copy(char *const *argv) {
     int own = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
     if (own < 0) return -errno;

@@ -75,6 +75,8 @@ struct codex_usage {
     int64_t write_bytes;
 };
 int codex_reap(int pid, struct codex_usage *usage, int block);
+// Gives back the pages of the program's own code and constants that were touched so far.
+void codex_forget_program(void);
 int codex_set_dumpable(int on);
 // Moves this process, or for a pid namespace its children to come, into a namespace (setns(2)).
 int codex_join_namespace(int space, uint64_t kind);

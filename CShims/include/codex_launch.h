@@ -164,6 +164,15 @@ void *codex_launch_room(size_t size);
 void codex_launch_leave_room(void *room, size_t size);
 // Starts the child, which makes its namespaces and waits until codex_launch_go. Returns 0 or -errno.
 int codex_launch(const struct codex_birth *birth, const struct codex_plan *plan, struct codex_child *child);
+// What runs before all else; see entry.c.
+void codex_early_begin(int argc, char **argv);
+// Begins anew from a read-only mount where the arguments show that it will be wanted; see glance.c. 1: this is an OCI
+// runtime's verb that makes processes.
+int codex_protect_early(int argc, char **argv);
+// The child's word, in the last byte of its room, that it waits for its plan.
+void codex_early_ready(const void *room);
+// After the plan was given: has the early child run here, where it has not come to wait for it yet.
+void codex_early_hurry(const void *room);
 // The child of a `run` that was made before Swift began, if there is one and it is what is asked for: 1, and
 // then its room is the caller's too. 0: there is none any more.
 int codex_early_take(const struct codex_birth *birth, struct codex_child *child, void **room);

@@ -24,11 +24,13 @@ struct Record {
         isolation = configuration.request.level.rawValue
     }
 
-    /// Adds what the plan says.
-    mutating func describe(_ plan: LaunchPlan) {
-        command = plan.arguments
-        cgroupParent = plan.cgroup?.place.path
-        waived = plan.notices.filter(\.waived).map(\.item.name)
+    /// With what the plan says.
+    func described(_ plan: LaunchPlan) -> Record {
+        var record = self
+        record.command = plan.arguments
+        record.cgroupParent = plan.cgroup?.place.path
+        record.waived = plan.notices.filter(\.waived).map(\.item.name)
+        return record
     }
 
     /// Not `joined`: see ``IdentityMap``.

@@ -13,7 +13,7 @@ public enum Run {
             configuration.request.workspace = try Workspace.planned(path, target, configuration.storage)
         }
         let prepared = try Preparation.request(configuration) { _ in }
-        let offer = try Offer.current(cgroup: needsCgroup(prepared.request))
+        let offer = try Self.offer(for: prepared.request)
         return try Planner.plan(
             prepared.request, offer: offer, cache: SeccompCache(folder: nil),
             identityBase: ContainerID.identityBase("0"))
@@ -71,15 +71,15 @@ public enum Run {
         configuration.request.workspace = try workspace?.mount(at: configuration.workspace?.target ?? "/workspace")
         var (request, image) = try Preparation.request(configuration) { if !configuration.quiet { report($0) } }
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
-        let offer = try Offer.current(cgroup: needsCgroup(request))
+        let offer = try offer(for: request)
         try protectProgram(request, offer)
         let base = ContainerID.identityBase(id)
         let newborn = Newborn.bear(request, offer: offer, identityBase: base)
 
-        var record = Record(id: id, configuration: configuration, image: image, started: started)
+        let beginning = Record(id: id, configuration: configuration, image: image, started: started)
         if configuration.name != nil || own > 0 || needsLayer(request) {
             entry = try RunningEntry(
-                id: id, name: configuration.name, storage: configuration.storage, record: record.document)
+                id: id, name: configuration.name, storage: configuration.storage, record: beginning.document)
         }
         let layer = try needsLayer(request) ? Layer(id: id, storage: configuration.storage) : nil
         defer { remains.take { () throws(Problem) in try remove(layer) } }
@@ -90,8 +90,8 @@ public enum Run {
         try volumes.give(configuration.ownVolumes, request.root, to: plan)
         try workspace?.give(to: plan)
 
-        record.describe(plan)
         if plan.cgroup != nil {
+            let record = beginning.described(plan)
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
             } else {
@@ -103,15 +103,19 @@ public enum Run {
         let streams = try Streams(
             interactive: configuration.interactive || !request.terminal,
             limited: configuration.outputLimit != nil && !request.terminal)
-        var supervision = try Supervision(configuration, plan)
-        let notices = plan.notices
+        var watch: Supervision?
+        var (record, told) = (beginning, 0)
         let began = Clock.monotonic
         let running = try Start.launch(
             &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
             receipt: request.hold, newborn: newborn
-        ) { pid throws(Problem) in
+        ) { pid, plan throws(Problem) in
             // Now, while the child is busy, and long before the program says anything.
-            if !configuration.quiet { warn(notices, report) }
+            Machine.forgetProgram()
+            watch = try Supervision(configuration, plan)
+            if !configuration.quiet { warn(plan.notices, report) }
+            told = plan.notices.count
+            record = beginning.described(plan)
             record.pid = pid
             if entry == nil {
                 entry = try RunningEntry(id: id, name: nil, storage: configuration.storage, record: record.document)
@@ -126,7 +130,7 @@ public enum Run {
         begun(entry)
         let terminalState = request.terminal && configuration.interactive ? RawTerminal(.input) : nil
         _ = streams.closeChildEnds()
-        if !configuration.quiet { warn(Array(plan.notices[notices.count...]), report) }
+        if !configuration.quiet { warn(Array(plan.notices[told...]), report) }
         if let receipt = running.receipt {
             // Without the receipt that was asked for, the program does not go on either.
             do throws(Problem) {
@@ -138,6 +142,7 @@ public enum Run {
         }
         Sweep.run(configuration.storage, except: id)
 
+        guard var supervision = watch.take() else { throw Problem("cannot watch the program", "nothing does") }
         try explain(&supervision, running.listener, plan)
         let end = try supervise(&supervision, running.child, running.terminal, streams.pipes, cgroup)
         _ = consume terminalState
@@ -176,6 +181,10 @@ public enum Run {
             child.kill()
             throw error
         }
+    }
+
+    static func offer(for request: SandboxRequest) throws(Problem) -> Offer {
+        try Offer.current(cgroup: needsCgroup(request), subordinateIDs: Planner.needsSubordinateIDs(request))
     }
 
     /// A cgroup is looked for when a limit is asked for, or is the level's default.

@@ -31,11 +31,11 @@ enum Start {
 
     /// - Parameters:
     ///   - newborn: the plan's child, where that was made before the plan was.
-    ///   - meanwhile: what the parent has to do of its own, with the child's pid, while the child
-    ///     makes its mounts.
+    ///   - meanwhile: what the parent has to do of its own, with the child's pid and the plan, while the
+    ///     child makes its mounts.
     static func launch(
         _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool,
-        newborn: Newborn? = nil, meanwhile: (Int32) throws(Problem) -> Void
+        newborn: Newborn? = nil, meanwhile: (Int32, LaunchPlan) throws(Problem) -> Void
     ) throws(Problem) -> Started {
         let sources = try OpenedSources(plan)
         let input = LaunchInput(
@@ -44,7 +44,7 @@ enum Start {
             environment: plan.environment)
         let child = try start(input, &plan, sources, cgroup, newborn)
         do {
-            try meanwhile(child.pid)
+            try meanwhile(child.pid, plan)
             var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
             var listener: Descriptor?
             let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt, &listener)

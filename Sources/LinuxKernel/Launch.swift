@@ -159,8 +159,9 @@ public struct Child: ~Copyable {
 
     /// Lets a child that was born early go on with its plan, and leaves the memory to it.
     public mutating func give(_ descriptors: [Int32]) throws(KernelError) {
-        room = nil
         try KernelError.check(codex_launch_give(control.number, descriptors, descriptors.count), "sendmsg")
+        room?.hurry()
+        room = nil
     }
 
     /// Lets the child go on from where it waits. One that is gone already (EPIPE) may have said why.

@@ -30,7 +30,11 @@ struct LaunchRoom: ~Copyable {
     /// Where the plan is: it comes first.
     var plan: UnsafePointer<codex_plan> { UnsafePointer(base.assumingMemoryBound(to: codex_plan.self)) }
 
-    var fits: Bool { used <= size }
+    /// The last byte is the child's.
+    var fits: Bool { used < size }
+
+    /// See `codex_early_hurry`.
+    func hurry() { codex_early_hurry(base) }
 
     /// The next bytes, zeroed; nil: they are not there.
     mutating func take(_ count: Int) -> UnsafeMutableRawPointer? {

@@ -86,6 +86,10 @@ public enum Machine {
         return map.split(whereSeparator: { $0 == " " || $0 == "\n" }) != ["0", "0", "4294967295"]
     }
 
+    /// Gives back what has been touched of codex32's own code so far, some megabytes, when most of it is not needed any
+    /// more (madvise(2)).
+    public static func forgetProgram() { codex_forget_program() }
+
     public static func setDumpable(_ on: Bool) { _ = codex_set_dumpable(on ? 1 : 0) }
 
     /// Runs codex32 again from a detached, read-only mount of its own file, which no container can

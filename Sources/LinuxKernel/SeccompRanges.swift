@@ -6,6 +6,7 @@ struct FilterInstruction: Hashable {
     var value: UInt32
 
     static let loadCode: UInt16 = 0x20
+    static let maskCode: UInt16 = 0x54
     static let jumpCode: UInt16 = 0x05
     static let ifEqualCode: UInt16 = 0x15
     static let ifGreaterCode: UInt16 = 0x25
@@ -122,6 +123,10 @@ private struct FilterShortener {
                 otherwise: node(at: place + 1 + Int(instruction.whenFalse)))
         case FilterInstruction.loadCode where instruction.value == 0:
             made = .plain(instruction, next: decision(after: place))
+        case FilterInstruction.loadCode where foregone(after: place) != nil:
+            let target = node(at: foregone(after: place) ?? 0)
+            byPlace[place] = target
+            return target
         case let code where code & 0x07 == 0x05 || code & 0x07 == 0x06:
             isBroken = true  // a jump or an answer of another kind
             return 0
@@ -130,6 +135,22 @@ private struct FilterShortener {
         let number = number(of: made)
         byPlace[place] = number
         return number
+    }
+
+    /// Where a load leads to whose value is masked with nothing and then compared: libseccomp asks so for the upper half
+    /// of an argument of which only the lower one counts. Nil: it is none, or what comes next uses the value.
+    private func foregone(after place: Int) -> Int? {
+        guard program.indices.contains(place + 2) else { return nil }
+        let (mask, question) = (program[place + 1], program[place + 2])
+        guard mask.code == FilterInstruction.maskCode, mask.value == 0, question.code == FilterInstruction.ifEqualCode
+        else { return nil }
+        var target = place + 3 + Int(question.value == 0 ? question.whenTrue : question.whenFalse)
+        while program.indices.contains(target), program[target].code == FilterInstruction.jumpCode {
+            target += 1 + Int(program[target].value)
+        }
+        guard program.indices.contains(target) else { return nil }
+        let next = program[target].code
+        return next == FilterInstruction.loadCode || next == FilterInstruction.answerCode ? target : nil
     }
 
     /// The questions that follow the load of the call number, as a tree over ranges.

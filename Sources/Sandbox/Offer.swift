@@ -36,10 +36,10 @@ public struct Offer: Sendable {
     }
 
     /// The oldest kernel that has all of the mount API used here, with id-mapped mounts.
-    public static let oldestKernel = KernelVersion(5, 15)
+    public static let oldestKernel = KernelVersion(5, 15, text: "5.15")
 
-    /// Looks at the running machine. `needsSubordinateIDs` reads two files more.
-    public static func current(cgroup wanted: Bool) throws(Problem) -> Offer {
+    /// Looks at the running machine: for a cgroup, and for subordinate ids, only where they are wanted.
+    public static func current(cgroup wanted: Bool, subordinateIDs: Bool) throws(Problem) -> Offer {
         guard let kernel = KernelVersion(Machine.kernelRelease), kernel >= oldestKernel else {
             throw Problem(
                 "cannot start a sandbox",
@@ -53,11 +53,12 @@ public struct Offer: Sendable {
             place = .failure(CgroupPlace.Missing("no limit needs one", hint: ""))
         }
         let root = Machine.isRoot
+        let reads = subordinateIDs && !root
         return Offer(
             isRoot: root, uid: Machine.uid, gid: Machine.gid, kernel: kernel, architecture: Machine.architecture,
             landlockABI: Machine.landlockABI, cgroup: place,
-            subordinateUIDs: root ? nil : SubordinateIDs.range(in: "/etc/subuid", uid: Machine.uid),
-            subordinateGIDs: root ? nil : SubordinateIDs.range(in: "/etc/subgid", uid: Machine.uid),
+            subordinateUIDs: reads ? SubordinateIDs.range(in: "/etc/subuid", uid: Machine.uid) : nil,
+            subordinateGIDs: reads ? SubordinateIDs.range(in: "/etc/subgid", uid: Machine.uid) : nil,
             callerCapabilities: .effective, ownProgramIsWritable: !programIsRootOwned())
     }
 

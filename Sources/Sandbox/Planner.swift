@@ -149,12 +149,24 @@ public struct Planner {
 
     /// What `auto` comes to: all ids for root and for an ordinary user's image at standard, where
     /// programs may change their user; one id, at no cost, for everything else.
+    ///
+    /// See ``needsSubordinateIDs(_:)``.
     private func userNamespaceMode() throws(Problem) -> UserNamespaceMode {
         guard request.userNamespace == .automatic else { return request.userNamespace }
         if request.level == .minimal { return .single }
         if offer.isRoot { return .subordinate }
         guard request.root.isImage, request.level == .standard else { return .single }
         return offer.subordinateUIDs != nil && offer.subordinateGIDs != nil ? .subordinate : .single
+    }
+
+    /// Whether an ordinary user's request is planned by what subordinate ids there are. To find them takes a while: two
+    /// files are read, and the users' names.
+    public static func needsSubordinateIDs(_ request: SandboxRequest) -> Bool {
+        switch request.userNamespace {
+        case .automatic: request.level == .standard && request.root.isImage
+        case .subordinate: true
+        case .single: false
+        }
     }
 
     mutating func chooseLimits() throws(Problem) {

@@ -37,7 +37,31 @@ struct Command<Draft>: Sendable {
     let synopsis: String
     let summary: String
     let details: String
-    let groups: [(title: String, options: [Option<Draft>])]
+    /// The groups of its options by number; nil: there are no more. Not a list of them: where one option is looked for,
+    /// as at every start, the runtime would make that list's types first.
+    let group: @Sendable (Int) -> (title: String, options: [Option<Draft>])?
+
+    init(
+        name: String, synopsis: String, summary: String, details: String,
+        group: @escaping @Sendable (Int) -> (title: String, options: [Option<Draft>])?
+    ) {
+        (self.name, self.synopsis, self.summary, self.details, self.group) = (name, synopsis, summary, details, group)
+    }
+
+    init(
+        name: String, synopsis: String, summary: String, details: String,
+        groups: [(title: String, options: [Option<Draft>])]
+    ) {
+        self.init(name: name, synopsis: synopsis, summary: summary, details: details) { number in
+            number < groups.count ? groups[number] : nil
+        }
+    }
+
+    var groups: [(title: String, options: [Option<Draft>])] {
+        var all: [(title: String, options: [Option<Draft>])] = []
+        while let next = group(all.count) { all.append(next) }
+        return all
+    }
 
     var options: [Option<Draft>] { groups.flatMap(\.options) }
 
@@ -88,7 +112,11 @@ struct Command<Draft>: Sendable {
     }
 
     private func find(_ name: String) throws(Problem) -> Option<Draft> {
-        for group in groups { for option in group.options where option.names.contains(name) { return option } }
+        var number = 0
+        while let (_, options) = group(number) {
+            for option in options where option.names.contains(name) { return option }
+            number += 1
+        }
         throw unknown(name)
     }
 

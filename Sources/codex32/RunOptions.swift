@@ -14,16 +14,32 @@ enum RunOptions {
             of a loaded image (codex32 image load).
             The exit status is the program's own; 128+n: ended by signal n; 124: the wall-time limit;
             125: codex32 could not do it; 126: not executable; 127: not found.
-            """,
-        groups: sandboxGroups + [("Results", results), ("In the background", background), planGroup])
+            """
+    ) { number in
+        switch number - sandboxGroupCount {
+        case ..<0: sandboxGroup(number)
+        case 0: ("Results", results)
+        case 1: ("In the background", background)
+        case 2: planGroup
+        default: nil
+        }
+    }
+
+    static let sandboxGroupCount = 5
 
     /// What a sandbox is made of, for `run` and `create` alike.
-    static let sandboxGroups: [(title: String, options: [Option<RunDraft>])] = [
-        ("What runs", what), ("Isolation", isolation), ("Limits", limits), ("Files", files),
-        ("Streams and ends", streams),
-    ]
+    static func sandboxGroup(_ number: Int) -> (title: String, options: [Option<RunDraft>])? {
+        switch number {
+        case 0: ("What runs", what)
+        case 1: ("Isolation", isolation)
+        case 2: ("Limits", limits)
+        case 3: ("Files", files)
+        case 4: ("Streams and ends", streams)
+        default: nil
+        }
+    }
 
-    static let planGroup: (title: String, options: [Option<RunDraft>]) = ("Plan and help", plan)
+    static var planGroup: (title: String, options: [Option<RunDraft>]) { ("Plan and help", plan) }
 
     /// With -d, `run` is `create` and `start` in one.
     private static let background: [Option<RunDraft>] =

@@ -21,7 +21,7 @@ struct Exec: ~Copyable {
         /// else that takes time, and has nothing to clear away.
         init(_ record: ContainerRecord, _ storage: Storage) throws(Problem) {
             request = try ExecPlan.request(record, storage: storage)
-            offer = try Offer.current(cgroup: false)
+            offer = try Offer.current(cgroup: false, subordinateIDs: Planner.needsSubordinateIDs(request))
             try Run.protectProgram(request, offer)
         }
     }

@@ -161,7 +161,7 @@ final class HeldRoot {
         // Nothing runs, so nothing has to be kept from it.
         request.waived = Item.waivable
         request.required = []
-        let offer = try Offer.current(cgroup: false)
+        let offer = try Offer.current(cgroup: false, subordinateIDs: Planner.needsSubordinateIDs(request))
         let layer = LayerStore(id: container.id, storage: container.storage)
         let kept = try layer.open(for: request)
         var plan = try Planner.plan(

@@ -77,7 +77,7 @@ final class Program {
         var configuration = configuration
         configuration.request.volumes += try OwnVolumes.planned(configuration)
         let (request, _) = try Preparation.request(configuration) { _ in }
-        try Run.protectProgram(request, try Offer.current(cgroup: false))
+        try Run.protectProgram(request, try Offer.current(cgroup: false, subordinateIDs: false))
     }
 
     /// Starts a container's program.
@@ -98,7 +98,7 @@ final class Program {
         var (request, _) = try Preparation.request(configuration) { _ in }
         request.hold = true
         request.outlives = spool != nil
-        let offer = try Offer.current(cgroup: Run.needsCgroup(request))
+        let offer = try Run.offer(for: request)
         let kept = try layer.open(for: request)
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
@@ -129,7 +129,8 @@ final class Program {
                 }
             started = try Start.launch(
                 &plan, id: id, streams: Start.Streams(standard: streams.standard, size: size), cgroup: cgroup,
-                receipt: true, meanwhile: born)
+                receipt: true
+            ) { pid, _ throws(Problem) in try born(pid) }
         } catch {
             Run.clear(cgroup)
             throw error

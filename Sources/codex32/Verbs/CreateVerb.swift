@@ -35,8 +35,15 @@ enum CreateVerb {
             Prints the container's id. codex32 start begins it; it runs without a terminal, a daemon or this command.
             IMAGE is a script or program (./bot.py), a folder with a root file system, template:NAME, or the NAME[:TAG]
             of a loaded image (codex32 image load).
-            """,
-        groups: RunOptions.sandboxGroups + [("Life", LifecycleOptions.all), RunOptions.planGroup])
+            """
+    ) { number in
+        switch number - RunOptions.sandboxGroupCount {
+        case ..<0: RunOptions.sandboxGroup(number)
+        case 0: ("Life", LifecycleOptions.all)
+        case 1: RunOptions.planGroup
+        default: nil
+        }
+    }
 
     static let verb = Verb(command) { words throws(Problem) in
         guard let (draft, arguments) = try RunDraft.read(command, words) else { return 0 }

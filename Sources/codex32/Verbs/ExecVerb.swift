@@ -20,36 +20,39 @@ enum ExecVerb {
             Landlock. Its exit status is this command's; 125 codex32 could not do it, 126 not executable, 127 not
             found. When this command ends, however it ends, so does the program, unless it was started with -d, or Ctrl-P
             Ctrl-Q was typed (with -i -t): then it goes on, with its terminal, and nobody there.
-            """,
-        groups: [
-            (
-                "Options",
-                [
-                    .flag("-i", "--interactive", help: "pass input on") { $0.exec.interactive = true },
-                    .flag("-t", "--tty", help: "a terminal of its own, from the container") {
-                        $0.exec.terminal = true
-                    },
-                    .flag("-d", "--detach", help: "return when it has begun; it has no input and no output") {
-                        $0.exec.detach = true
-                    },
-                    .option(
-                        "--detach-keys", value: "KEYS",
-                        help: "with -i -t: these instead of ctrl-p,ctrl-q leave the program alone; none: no keys do"
-                    ) { draft, text throws(Problem) in draft.keys = try DetachKeys.parse(text) },
-                    .option("-e", "--env", value: "NAME[=VALUE]", help: "a variable; without a value, this command's") {
-                        draft, text throws(Problem) in try setEnvironment(text, in: &draft)
-                    },
-                    .option("-w", "--workdir", value: "FOLDER", help: "where it begins (default: as the container)") {
-                        draft, text throws(Problem) in
-                        draft.exec.workingFolder = try Value.inside(text, option: "-w")
-                    },
-                    .option(
-                        "-u", "--user", value: "USER[:GROUP]",
-                        help: "run as this user: numbers, or names that the container knows"
-                    ) { $0.exec.user = $1 },
-                ]
-            ), CommonOptions.group(),
-        ])
+            """
+    ) { number in
+        switch number {
+        case 0: ("Options", options)
+        case 1: CommonOptions.group()
+        default: nil
+        }
+    }
+
+    private static let options: [Option<Draft>] = [
+        .flag("-i", "--interactive", help: "pass input on") { $0.exec.interactive = true },
+        .flag("-t", "--tty", help: "a terminal of its own, from the container") {
+            $0.exec.terminal = true
+        },
+        .flag("-d", "--detach", help: "return when it has begun; it has no input and no output") {
+            $0.exec.detach = true
+        },
+        .option(
+            "--detach-keys", value: "KEYS",
+            help: "with -i -t: these instead of ctrl-p,ctrl-q leave the program alone; none: no keys do"
+        ) { draft, text throws(Problem) in draft.keys = try DetachKeys.parse(text) },
+        .option("-e", "--env", value: "NAME[=VALUE]", help: "a variable; without a value, this command's") {
+            draft, text throws(Problem) in try setEnvironment(text, in: &draft)
+        },
+        .option("-w", "--workdir", value: "FOLDER", help: "where it begins (default: as the container)") {
+            draft, text throws(Problem) in
+            draft.exec.workingFolder = try Value.inside(text, option: "-w")
+        },
+        .option(
+            "-u", "--user", value: "USER[:GROUP]",
+            help: "run as this user: numbers, or names that the container knows"
+        ) { $0.exec.user = $1 },
+    ]
 
     private static func setEnvironment(_ text: String, in draft: inout Draft) throws(Problem) {
         let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)

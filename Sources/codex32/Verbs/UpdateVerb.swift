@@ -22,7 +22,7 @@ enum UpdateVerb {
         groups: [
             (
                 "Limits",
-                RunOptions.sandboxGroups.flatMap(\.options).filter { !limits.isDisjoint(with: $0.names) }
+                RunOptions.command.options.filter { !limits.isDisjoint(with: $0.names) }
             ),
             (
                 "Options",
