@@ -22,7 +22,7 @@ SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/dem
   Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build binary registry demo test test-unit test-host test-vm vm-packages test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
+.PHONY: help setup build binary registry demo test test-unit test-host test-faults test-vm vm-packages test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,12 @@ test-host: build ## the real binary on this machine, as root and as an ordinary 
 	@Tests/Tools/setup build test
 	CODEX32=$(BINARY) $(PYTEST) -n $(WORKERS) --dist loadfile -m 'not alone' Tests/Host
 	CODEX32=$(BINARY) $(PYTEST) -m alone Tests/Host
+
+test-faults: binary ## every system call of run, create, start, exec, stop and remove fails in turn, as root and not; ERRORS=all: with each of seven errors
+	@Tests/Tools/setup build test
+	CODEX32=$(BINARY) CODEX32_FAULT_CALLS=0 CODEX32_FAULT_ERRORS=$(ERRORS) $(PYTEST) -n $(WORKERS) \
+	  Tests/Host/test_faults_verbs.py Tests/Host/test_faults_calls.py
+	@Tests/Tools/left-behind
 
 test-vm: binary vm-packages ## the real binary under a kernel with cgroup v2, in QEMU
 	CODEX32=$(BINARY) Tests/VM/run-suite

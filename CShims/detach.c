@@ -38,17 +38,19 @@ int codex_spawn_detached(const char *path, char *const *argv, char *const *envp,
     int error = errno;
     if (middle == 0) {
         // A session without a terminal, and a parent that is gone: no hang-up and no job control reaches it.
-        if (setsid() < 0) _exit(125);
+        // Its exit status is why not: errno fits.
+        if (setsid() < 0) _exit(errno);
         pid_t last = _Fork();
         if (last == 0) become(path, argv, envp, keep, count);
-        _exit(last < 0 ? 125 : 0);
+        _exit(last < 0 ? errno : 0);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (middle < 0) return -error;
     int status;
+    // Where it cannot be waited for (ECHILD: the caller ignores SIGCHLD), what was started says itself that it runs.
     while (waitpid(middle, &status, 0) < 0)
-        if (errno != EINTR) return -errno;
-    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EAGAIN;
+        if (errno != EINTR) return 0;
+    return WIFEXITED(status) ? -WEXITSTATUS(status) : -EAGAIN;
 }
 
 // Open file description locks (fcntl(2), Linux 3.15): inherited with the descriptor, gone with its last

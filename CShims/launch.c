@@ -125,8 +125,12 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_MOUNT_ATTR: return codex_step_mount_attr(state, step);
     case CODEX_STEP_ENTER_HOST: return codex_step_enter_host(state, step);
     case CODEX_STEP_USE_ROOT:
-        state->root = step->source < 0 ? open("/", O_PATH | O_DIRECTORY | O_CLOEXEC) : codex_slot(state, step->source);
-        return state->root < 0 ? -EBADF : 0;
+        if (step->source >= 0) {
+            state->root = codex_slot(state, step->source);
+            return state->root < 0 ? -EBADF : 0;
+        }
+        state->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+        return state->root < 0 ? -errno : 0;
     case CODEX_STEP_ATTACH: return codex_step_attach(state, step);
     case CODEX_STEP_MASK: return codex_step_mask(state, step);
     case CODEX_STEP_READ_ONLY: return codex_step_read_only(state, step);

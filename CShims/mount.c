@@ -219,10 +219,10 @@ int codex_step_read_only(struct codex_child_state *state, const struct codex_ste
     return result;
 }
 
-// Whether the root in use is what "/.." leads to: a mount left on top of it would show there.
-static bool is_uncovered(int root) {
+// Whether the root in use is what "/.." leads to: a mount left on top of it would show there. Negative: -errno.
+static int is_uncovered(int root) {
     struct stat own, above;
-    if (fstat(root, &own) < 0 || stat("/..", &above) < 0) return false;
+    if (fstat(root, &own) < 0 || stat("/..", &above) < 0) return -errno;
     return own.st_dev == above.st_dev && own.st_ino == above.st_ino;
 }
 
@@ -235,7 +235,9 @@ int codex_step_pivot(struct codex_child_state *state) {
     // detached in turn, and nothing goes on until the new root is what is seen.
     for (int covers = 0; covers < 2; covers++) {
         if (umount2(".", MNT_DETACH) < 0) return -errno;
-        if (is_uncovered(state->root)) return chdir("/") == 0 ? 0 : -errno;
+        int uncovered = is_uncovered(state->root);
+        if (uncovered < 0) return uncovered;
+        if (uncovered) return chdir("/") == 0 ? 0 : -errno;
     }
     return -EXDEV;
 }

@@ -54,7 +54,10 @@ struct LayerStore {
     func open(for request: SandboxRequest) throws(Problem) -> WritableLayer? {
         guard !request.readOnly, request.root != .host else { return nil }
         let path = "\(storage.layers)/\(id)"
-        if !Descriptor.exists(path) { try make() }
+        let isThere = try explaining("cannot open the layer \(path)") { () throws(KernelError) in
+            try Descriptor.exists(path)
+        }
+        if !isThere { try make() }
         return try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             let folder = try Descriptor.open(path, [.read, .folder, .noFollow])
             let upper = try folder.open("upper", [.pathOnly, .folder, .noFollow])
@@ -73,7 +76,7 @@ struct LayerStore {
     }
 
     /// Whether a killed start left one that is not whole.
-    var isHalfMade: Bool { Descriptor.exists("\(storage.layers)/\(temporary)") }
+    var isHalfMade: Bool { !Descriptor.isMissing("\(storage.layers)/\(temporary)") }
 
     func removeHalf() throws(Problem) { try remove([temporary]) }
 

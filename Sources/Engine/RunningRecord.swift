@@ -114,7 +114,7 @@ public struct RunningContainer: Sendable {
 
     /// Those that run now, for this user.
     public static func all(_ storage: Storage) throws(Problem) -> [RunningContainer] {
-        guard Descriptor.exists(storage.running) else { return [] }
+        if Descriptor.isMissing(storage.running) { return [] }
         return try explaining("cannot list the containers in \(storage.running)") { () throws(KernelError) in
             let folder = try Descriptor.open(storage.running, [.read, .folder])
             return try folder.entries().filter(ContainerID.isValid).sorted().compactMap { id in

@@ -162,8 +162,15 @@ enum Start {
             case .root: break
             case .ready: break
             case .held(let namespaces):
-                try explaining("cannot read what is in force") { () throws(KernelError) in
+                do throws(KernelError) {
                     try receipt?.readHeld(pid: child.pid, namespaces: namespaces, cgroup: cgroup)
+                } catch {
+                    // Of a child that has ended meanwhile nothing can be read: what it said before is kept by the socket.
+                    try? child.signal(Signal.kill)
+                    if let last = try? child.receive(), case .failed(let step, let reason, let detail) = last {
+                        throw LaunchFailure.problem(plan, step: step, reason, detail: detail)
+                    }
+                    throw Problem("cannot read what is in force", error)
                 }
                 if let missing = receipt?.missingRequired().first {
                     throw Problem(
@@ -180,7 +187,7 @@ enum Start {
 enum LaunchFailure {
     static func problem(_ plan: LaunchPlan, step: Int?, _ error: KernelError, detail: String) -> Problem {
         guard let step, plan.steps.indices.contains(step) else {
-            return Problem("cannot start the sandbox", error.reason)
+            return Problem("cannot start the sandbox", error.reason, hint: Problem.usualHint(error))
         }
         let failed = plan.steps[step]
         let why =
@@ -204,10 +211,10 @@ enum LaunchFailure {
         case .resourceLimit where error.number == Errno.permission || error.number == Errno.invalid:
             return Problem(failed.purpose, why, hint: "choose one within codex32's own limits: ulimit -H -a shows them")
         case .open(let path, _, _, _) where error.number == Errno.stale:
-            return Problem("cannot open \(path)", "it was exchanged while the sandbox was set up")
+            return Problem("cannot open \(path)", "it was exchanged while the sandbox was set up", hint: "try again")
         case .changeFolder(let path, _):
             return Problem("cannot enter the working folder \(path)", why, hint: "-w chooses another")
-        default: return Problem(failed.purpose, why, hint: Problem("", error).hint)
+        default: return Problem(failed.purpose, why, hint: Problem.usualHint(error))
         }
     }
 
@@ -229,7 +236,7 @@ enum LaunchFailure {
                 what, error.reason,
                 hint: "arguments and environment may take a quarter of --ulimit stack, 6 MiB at most",
                 status: 126)
-        default: return Problem(what, error.reason, status: 126)
+        default: return Problem(what, error.reason, hint: Problem.usualHint(error), status: 126)
         }
     }
 }

@@ -37,7 +37,11 @@ enum Sweep {
         // Shared, so that those who look meanwhile do not take this one for its owner, and the container for one that
         // runs; the second lock keeps other sweeps away.
         guard file.tryLockShared(), (try? file.takeLock(wait: false)) == true else { return }
-        let record = (try? file.readAll(limit: 1 << 20)).flatMap { try? JSONReader.read($0) }
+        // Not knowing what the run owned, this must not forget it.
+        let text = try explaining("cannot clear away what the run \(id) left") { () throws(KernelError) in
+            try file.readAll(limit: 1 << 20)
+        }
+        let record = try? JSONReader.read(text)
         if case .string(let name)? = record?["name"] { clearName(name, storage) }
         do throws(Problem) {
             if case .string(let parent)? = record?["cgroupParent"], !Cgroup.clear(id, in: parent) {
@@ -57,7 +61,7 @@ enum Sweep {
         guard ContainerName.isValid(name), let names = try? Descriptor.open(storage.names, [.read, .folder]),
             let file = try? names.open(name, [.write, .noFollow]), (try? file.lock(wait: false)) == true,
             // Looked at with the lock: another may just have made it its own.
-            NameClaim.owner(of: name, storage: storage) == nil
+            NameClaim.isFree(name, storage: storage)
         else { return }
         try? names.remove(name)
     }

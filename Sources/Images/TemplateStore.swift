@@ -29,9 +29,12 @@ public struct TemplateStore: Sendable {
     private func built(_ template: Template, progress: (String) -> Void) throws(Problem) -> String {
         let store = "\(folder)/templates"
         let path = "\(store)/\(template.name)"
-        if Descriptor.exists(path) { return path }
         let what = "cannot build the template \(template.name)"
         let hint = "codex32 must be able to write there; --root chooses another folder"
+        let isBuilt = { () throws(Problem) in
+            try explaining(what) { () throws(KernelError) in try Descriptor.exists(path) }
+        }
+        if try isBuilt() { return path }
         let place = try explaining(what, hint: hint) { () throws(KernelError) in try makeFolders(store) }
         let lock = try explaining(what, hint: hint) { () throws(KernelError) in
             try place.open(".\(template.name).lock", [.write, .create, .noFollow])
@@ -42,7 +45,7 @@ public struct TemplateStore: Sendable {
                 _ = try lock.lock(wait: true)
             }
         }
-        if Descriptor.exists(path) { return path }
+        if try isBuilt() { return path }
         let temporary = ".\(template.name).partial"
         try place.removeContainerTree(temporary)
         let working = "\(store)/\(temporary)"

@@ -149,6 +149,26 @@ public enum StandardStream: Int32, Sendable {
         write(Array(text.utf8)[...])
     }
 
+    /// Writes all of what somebody must get, waiting where the reader is slow: without a container's id, say, nobody can
+    /// find it again.
+    public func tell(_ bytes: ArraySlice<UInt8>) throws(KernelError) {
+        var rest = bytes
+        while !rest.isEmpty {
+            let count = rest.withUnsafeBytes { codex_write(rawValue, $0.baseAddress, $0.count) }
+            // Whoever shares the stream may have made it one that does not wait.
+            if count == -Int(EAGAIN), codex_writable(rawValue, -1) > 0 { continue }
+            rest = rest.dropFirst(try KernelError.check(count, "write", name))
+        }
+    }
+
+    private var name: String {
+        switch self {
+        case .input: "standard input"
+        case .output: "standard output"
+        case .error: "standard error"
+        }
+    }
+
     /// What can be read now; empty: the end; nil: it failed or would block.
     public func readSome(_ count: Int) -> [UInt8]? {
         var bytes = [UInt8](repeating: 0, count: count)
@@ -156,15 +176,8 @@ public enum StandardStream: Int32, Sendable {
         return result < 0 ? nil : Array(bytes[..<result])
     }
 
-    /// Writes all of the bytes, waiting where the reader is slow.
-    public func write(_ bytes: ArraySlice<UInt8>) {
-        var rest = bytes
-        while !rest.isEmpty {
-            let count = rest.withUnsafeBytes { codex_write(rawValue, $0.baseAddress, $0.count) }
-            if count <= 0 { return }
-            rest = rest.dropFirst(count)
-        }
-    }
+    /// Writes all of the bytes, waiting where the reader is slow; a closed or full reader is not this program's failure.
+    public func write(_ bytes: ArraySlice<UInt8>) { try? tell(bytes) }
 
     /// Opens `/dev/null` for those of 0, 1 and 2 that the caller closed, so that no file of ours
     /// ever gets one of their numbers.

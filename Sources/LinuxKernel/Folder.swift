@@ -115,18 +115,6 @@ extension Descriptor {
         return FileStatus(raw)
     }
 
-    public static func exists(_ path: String) -> Bool {
-        var raw = stat()
-        return codex_fstatat(AT_FDCWD, path, 0, &raw) == 0
-    }
-
-    /// Whether nothing is there for certain: what could not be looked at may be there.
-    public static func isMissing(_ path: String) -> Bool {
-        var raw = stat()
-        let result = codex_fstatat(AT_FDCWD, path, 0, &raw)
-        return result == -ENOENT || result == -ENOTDIR
-    }
-
     /// Where a link points (readlink(2)).
     public borrowing func link(_ name: String) throws(KernelError) -> String {
         try Descriptor.link(name, at: number)

@@ -74,6 +74,9 @@ public enum Errno {
     public static let canceled = ECANCELED
     public static let tooLong = ENAMETOOLONG
     public static let io = EIO
+    public static let interrupted = EINTR
+    public static let processFiles = EMFILE
+    public static let machineFiles = ENFILE
     public static let timedOut = ETIMEDOUT
     public static let noMemory = ENOMEM
     public static let quota = EDQUOT

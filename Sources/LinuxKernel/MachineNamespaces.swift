@@ -7,8 +7,9 @@ extension Machine {
         ((try? Descriptor.contents(of: "/sys/module/apparmor/parameters/enabled")) ?? "").hasPrefix("Y")
     }
 
-    /// Where SELinux is enabled, its file system is mounted at its one place.
-    public static var hasSELinux: Bool { Descriptor.exists("/sys/fs/selinux/enforce") }
+    /// Where SELinux is enabled, its file system is mounted at its one place. What could not be looked at may be there:
+    /// a label that the kernel then refuses is an error.
+    public static var hasSELinux: Bool { !Descriptor.isMissing("/sys/fs/selinux/enforce") }
 
     /// Does something whose children are born in other namespaces than this process's own; it is back in its own
     /// afterwards (setns(2)). A pid namespace is entered by those children alone.

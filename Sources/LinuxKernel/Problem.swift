@@ -21,13 +21,18 @@ public struct Problem: Error, Equatable, CustomStringConvertible {
     }
 
     /// What helps against the failures that can meet any call.
-    private static func usualHint(_ cause: KernelError) -> String? {
+    public static func usualHint(_ cause: KernelError) -> String? {
         switch cause.number {
         case Errno.noSpace, Errno.quota:
             "free some space, or use another storage folder with --root or CODEX32_STORAGE_DIR"
         case Errno.readOnly: "use a writable storage folder with --root or CODEX32_STORAGE_DIR"
-        default:
-            cause.call == "mkdir" ? "codex32 must be able to write there; --root chooses another folder" : nil
+        case _ where cause.call == "mkdir": "codex32 must be able to write there; --root chooses another folder"
+        case Errno.processFiles, Errno.machineFiles: "allow more open files: ulimit -n, or sysctl -w fs.file-max"
+        case Errno.noMemory: "free some memory, or give codex32 more"
+        case Errno.io: "the kernel's own log may say what failed: dmesg"
+        case Errno.permission, Errno.noSystemCall: "codex32 doctor says what this machine offers"
+        case Errno.interrupted, Errno.wouldBlock: "try again"
+        default: "codex32 doctor says what this machine offers"
         }
     }
 

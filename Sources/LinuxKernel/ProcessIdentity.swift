@@ -17,41 +17,68 @@ public struct ProcessIdentity: Equatable, Sendable {
         self.boot = boot
     }
 
-    /// The process that has this number now; nil: none has.
+    /// The process that has this number now; nil: none has, or it could not be looked at.
     public init?(of pid: Int32) {
-        guard pid > 0, let startTime = ProcessIdentity.startTime(pid), let boot = ProcessIdentity.currentBoot else {
-            return nil
-        }
-        self.init(pid: pid, startTime: startTime, boot: boot)
+        guard let found = try? ProcessIdentity.find(pid) else { return nil }
+        self = found
     }
 
-    public static let currentBoot: String? = {
-        guard let text = try? Descriptor.contents(of: "/proc/sys/kernel/random/boot_id") else { return nil }
+    /// The process that has this number now; nil: none has, for certain.
+    ///
+    /// - Throws: what kept it from being looked at.
+    public static func find(_ pid: Int32) throws(KernelError) -> ProcessIdentity? {
+        guard pid > 0 else { return nil }
+        // First: without /proc this fails, and is no proof that there is no process.
+        let boot = try boot.get()
+        guard let startTime = try startTime(pid) else { return nil }
+        return ProcessIdentity(pid: pid, startTime: startTime, boot: boot)
+    }
+
+    private static let boot = Result { () throws(KernelError) in
+        let text = try Descriptor.contents(of: "/proc/sys/kernel/random/boot_id")
         return String(text.prefix { $0 != "\n" })
-    }()
+    }
+
+    /// The boot of the machine that this process is of; nil: it cannot be read.
+    public static var currentBoot: String? { try? boot.get() }
 
     /// The name in field 2 may hold blanks and brackets: the fields are counted from the last bracket.
-    private static func startTime(_ pid: Int32) -> UInt64? {
-        guard let text = try? Descriptor.contents(of: "/proc/\(pid)/stat"),
-            let end = text.lastIndex(of: ")")
-        else { return nil }
+    private static func startTime(_ pid: Int32) throws(KernelError) -> UInt64? {
+        let text: String
+        do { text = try Descriptor.contents(of: "/proc/\(pid)/stat") } catch {
+            if error.isAbsence { return nil }
+            throw error
+        }
+        guard let end = text.lastIndex(of: ")") else { return nil }
         let fields = text[text.index(after: end)...].split(separator: " ")
         // A zombie has ended: only its parent does not know yet.
         guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
         return UInt64(fields[19])
     }
 
+    /// Whether it runs, for certain.
     public var isAlive: Bool { ProcessIdentity(of: pid) == self }
 
+    /// Whether it has ended, for certain: one that could not be looked at may run.
+    public var hasEnded: Bool {
+        do { return try ProcessIdentity.find(pid) != self } catch { return false }
+    }
+
     /// A descriptor for this very process; nil: it is gone, whoever has its number now.
-    public func open() -> Descriptor? {
+    ///
+    /// - Throws: what kept it from being opened or looked at.
+    public func held() throws(KernelError) -> Descriptor? {
         let number = codex_pidfd_open(pid)
-        guard number >= 0 else { return nil }
+        // The number of a thread is EINVAL, or ENOENT (pidfd_open(2)).
+        if [-ESRCH, -EINVAL, -ENOENT].contains(number) { return nil }
         // Looked at after the descriptor is held: from here on the number cannot pass to another unseen.
-        let process = Descriptor(owning: number)
-        guard isAlive else { return nil }
+        let process = Descriptor(owning: try KernelError.check(number, "pidfd_open"))
+        guard try ProcessIdentity.find(pid) == self else { return nil }
         return process
     }
+
+    /// As ``held()``; nil also where it could not be looked at.
+    public func open() -> Descriptor? { (try? held()) ?? nil }
 }
 
 extension Descriptor {

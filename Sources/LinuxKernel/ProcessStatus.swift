@@ -42,3 +42,17 @@ extension ProcessStatus {
         return numbers.count > 1 && numbers.last == "1"
     }
 }
+
+extension ProcessIdentity {
+    /// Whether it runs, and is the first of its pid namespace: see ``ProcessStatus/isFirstOfNamespace``.
+    ///
+    /// - Throws: what kept it from being looked at.
+    public func isFirstOfNamespace() throws(KernelError) -> Bool {
+        guard try ProcessIdentity.find(pid) == self else { return false }
+        do { return try ProcessStatus(pid: pid).isFirstOfNamespace } catch {
+            // Gone since.
+            if try ProcessIdentity.find(pid) != self { return false }
+            throw error
+        }
+    }
+}

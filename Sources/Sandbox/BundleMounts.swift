@@ -132,7 +132,9 @@ extension BundlePlan {
         if type == "cgroup" || type == "cgroup2" {
             // Without a cgroup namespace the machine's whole tree would be shown.
             attributes.formUnion([.readOnly, .noSetuid, .noDevices, .noExecute])
-            let isUnified = Descriptor.exists("/sys/fs/cgroup/cgroup.controllers")
+            let isUnified = try explaining("cannot mount at \(mount.destination)") { () throws(KernelError) in
+                try Descriptor.exists("/sys/fs/cgroup/cgroup.controllers")
+            }
             if isUnified, !spec.linux.namespaces.contains(where: { $0.type == "cgroup" }) {
                 throw BundlePlan.wrong("\(mount.place).type", "a cgroup mount needs a cgroup namespace")
             }

@@ -243,12 +243,12 @@ enum MountValue {
         let raw = status.kind == .block ? status.deviceNumber : status.device
         let number = "\((raw >> 8) & 0xfff):\((raw & 0xff) | ((raw >> 12) & 0xfff00))"
         let sys = "/sys/dev/block/\(number)"
-        guard Descriptor.exists(sys) else {
+        guard !Descriptor.isMissing(sys) else {
             throw Problem(
                 "cannot use --io-limit \(path)", "it is on no block device (\(number))",
                 hint: "name a disk, or a folder on one")
         }
-        if Descriptor.exists("\(sys)/partition"), let whole = try? Descriptor.contents(of: "\(sys)/../dev") {
+        if !Descriptor.isMissing("\(sys)/partition"), let whole = try? Descriptor.contents(of: "\(sys)/../dev") {
             return String(whole.prefix { $0 != "\n" })
         }
         return number

@@ -13,7 +13,8 @@ enum PullPolicy: String, CaseIterable, Sendable {
         case .never: return nil
         case .missing:
             // What may be a path is none of a registry's; neither is what is here under that name.
-            guard image.first != "/", image.first != ".", RegistryReference.names(image), !Descriptor.exists(image),
+            guard image.first != "/", image.first != ".", RegistryReference.names(image),
+                (try? Descriptor.exists(image)) != true,
                 try store.find(image) == nil
             else { return nil }
         case .always: break

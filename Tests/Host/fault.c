@@ -10,7 +10,7 @@
 // only, which ends every Swift program.
 //
 // REPORT gets one line: `hit CALL` or `missed COUNT`. The exit status is COMMAND's, 128+n for a signal. With -a
-// the call is a number.
+// it is `hit NUMBER ERRNO SUBJECT`: the call's number, what it failed with, and the path it was about, or `-`.
 // With -c no supervisor is among the client's own children: one is what will be the program, until its execve.
 // Once COMMAND has ended, a supervisor that waits for events again is let go.
 #define _GNU_SOURCE
@@ -72,18 +72,21 @@ static void tell(const char *text) {
 
 static int is_in_store(const char *path) { return store && strncmp(path, store, strlen(store)) == 0; }
 
+// Reads at most 256 bytes of a path of the process, which may end with a page. False: there is none.
+static int read_path(pid_t pid, uint64_t path, char *text) {
+    struct iovec here = {text, 256}, there = {(void *)(uintptr_t)path, 256};
+    memset(text, 0, 257);
+    if (process_vm_readv(pid, &here, 1, &there, 1, 0) >= 0) return 1;
+    there.iov_len = here.iov_len = 4096 - (path & 4095);
+    if (here.iov_len > 256) here.iov_len = there.iov_len = 256;
+    return process_vm_readv(pid, &here, 1, &there, 1, 0) >= 0;
+}
+
 // Whether a descriptor, or a path from one, is of the store.
 static int on_store(pid_t pid, int64_t folder, uint64_t path, int has_path) {
-    char text[4096] = "", link[64];
+    char text[4096], link[64];
     if (has_path) {
-        struct iovec here = {text, 256}, there = {(void *)(uintptr_t)path, 256};
-        ssize_t got = process_vm_readv(pid, &here, 1, &there, 1, 0);
-        if (got < 0) {
-            there.iov_len = here.iov_len = 4096 - (path & 4095); // the string's page is the last one
-            if (here.iov_len > 256) here.iov_len = there.iov_len = 256;
-            if (process_vm_readv(pid, &here, 1, &there, 1, 0) < 0) return 0;
-        }
-        text[sizeof text - 1] = 0;
+        if (!read_path(pid, path, text)) return 0;
         if (text[0] == '/') return is_in_store(text);
     }
     snprintf(link, sizeof link, (int)folder == AT_FDCWD ? "/proc/%d/cwd" : "/proc/%d/fd/%d", pid, (int)folder);
@@ -91,6 +94,40 @@ static int on_store(pid_t pid, int64_t folder, uint64_t path, int has_path) {
     if (length < 0) return 0;
     text[length] = 0;
     return is_in_store(text);
+}
+
+// What a call is about, for people and for the tests' own exceptions.
+static const char *subject(pid_t pid, const struct __ptrace_syscall_info *info) {
+    static char text[257];
+    char link[64];
+    const __uint64_t *args = info->entry.args;
+    int at = -1; // which argument is a path
+    switch (info->entry.nr) {
+    case SYS_execve: case SYS_mkdir: case SYS_readlink: case SYS_access: case SYS_stat: case SYS_mount: at = 0; break;
+    case SYS_openat: case SYS_openat2: case SYS_newfstatat: case SYS_readlinkat: case SYS_mkdirat: case SYS_mknodat:
+    case SYS_unlinkat: case SYS_faccessat: case SYS_faccessat2: case SYS_fchmodat: case SYS_fchownat: case SYS_renameat:
+    case SYS_renameat2: case SYS_open_tree: case SYS_move_mount: case SYS_statx: at = 1; break;
+    case SYS_symlinkat: at = 2; break;
+    case SYS_clone: case SYS_clone3: case SYS_fork: case SYS_vfork: case SYS_socket: case SYS_prctl: case SYS_wait4: case SYS_waitid:
+    case SYS_epoll_create1: case SYS_pipe2: case SYS_unshare: case SYS_capget: case SYS_capset: return "-";
+    }
+    if (at >= 0 && read_path(pid, args[at], text) && text[0]) return text;
+    // A relative one is rarely in doubt; one of no length is the descriptor's own.
+    snprintf(link, sizeof link, "/proc/%d/fd/%d", pid, (int)args[0]);
+    ssize_t length = readlink(link, text, sizeof text - 1);
+    if (length < 0) return "-";
+    text[length] = 0;
+    return text;
+}
+
+// Whether a signal that is caught may end a call with EINTR (signal(7), and the calls' own pages).
+static int may_be_interrupted(long call) {
+    switch (call) {
+    case SYS_read: case SYS_write: case SYS_readv: case SYS_writev: case SYS_openat: case SYS_wait4: case SYS_waitid: case SYS_poll:
+    case SYS_ppoll: case SYS_epoll_wait: case SYS_epoll_pwait: case SYS_accept4: case SYS_connect: case SYS_sendto: case SYS_sendmsg:
+    case SYS_recvfrom: case SYS_recvmsg: case SYS_flock: case SYS_nanosleep: case SYS_clock_nanosleep: case SYS_fsync: return 1;
+    }
+    return 0;
 }
 
 // The number of a call as text if it can fail for other reasons than want of memory.
@@ -186,15 +223,18 @@ static void at_entry(struct task *task, const struct __ptrace_syscall_info *info
     if (hit && !(forever && error_number)) return;
     const char *call = name(task->pid, info);
     if (!call || ++count < when) return;
+    task->failing = error_number;
+    // That is its word for a file that is always ready (epoll_ctl(2)), and no failure.
+    if (info->entry.nr == SYS_epoll_ctl && error_number == EPERM) task->failing = ENOMEM;
+    if (error_number == EINTR && !may_be_interrupted((long)info->entry.nr)) task->failing = EIO;
     if (!hit) {
-        char text[64];
-        snprintf(text, sizeof text, "hit %s", call);
+        char text[512];
+        if (all) snprintf(text, sizeof text, "hit %s %d %s", call, task->failing, subject(task->pid, info));
+        else snprintf(text, sizeof text, "hit %s", call);
         tell(text);
     }
     hit = 1;
     if (!error_number) return kill_targets(task);
-    // That is its word for a file that is always ready (epoll_ctl(2)), and no failure.
-    task->failing = info->entry.nr == SYS_epoll_ctl && error_number == EPERM ? ENOMEM : error_number;
     if (info->entry.nr == SYS_close) return; // whatever it answers, the descriptor is gone (close(2))
     struct user_regs_struct registers;
     if (ptrace(PTRACE_GETREGS, task->pid, 0, &registers) < 0) return;

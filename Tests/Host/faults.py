@@ -1,23 +1,82 @@
 """What the tests of faults share: a store to break things in, and what must be true of it afterwards."""
 
 import contextlib
+import errno
+import functools
 import json
 import os
 import pathlib
+import re
 import signal
+import subprocess
 import tempfile
 
-from conftest import HAS_CGROUP2, alive, processes_with, wait_until
+from conftest import HAS_CGROUP2, PATIENCE, alive, processes_with, wait_until
 
 SUPERVISED = {"running", "paused", "stopping", "restarting"}
 SLEEP = ["sleep", "100000"]
 
+# What Swift's own runtime makes of a failed call before codex32's code begins: it does not know where it is, or with what words.
+RUNTIME = ["Unable to obtain Swift runtime path", "codex32 runs programs in sandboxes"]
 
-def refused(done):
+
+ERRORS = [errno.EPERM, errno.ENOMEM, errno.ENOSYS, errno.EMFILE, errno.EIO, errno.ENOSPC, errno.EINTR]
+ALL_ERRORS = os.environ.get("CODEX32_FAULT_ERRORS") == "all"
+
+
+def steps(chosen, calls, count, was_hit):
+    """Which calls are to fail, and with what: so many of those that were counted, or (0) each, from the first to where none
+    is met any more. What is made a call more or less of ends where none was met three times in a row."""
+    if calls:
+        yield from ((number, chosen.choice(ERRORS)) for number in sorted(chosen.sample(range(1, count + 1), min(calls, count))))
+        return
+    number = beyond = 0
+    while beyond < 3:
+        number += 1
+        beyond += 1
+        for error in ERRORS if ALL_ERRORS else [chosen.choice(ERRORS)]:
+            yield number, error
+            if was_hit():
+                beyond = 0
+
+
+@functools.cache
+def call_names():
+    """The system calls' names by their numbers, as the machine's headers have them."""
+    words = ["gcc", "-E", "-dM", "-include", "sys/syscall.h", "-x", "c", "/dev/null"]
+    text = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
+    return {int(number): name for name, number in re.findall(r"^#define __NR_(\w+) (\d+)$", text, re.MULTILINE)}
+
+
+class Hit(str):
+    """The call that met a fault: its name; with -a also the errno, and the path it was about."""
+
+    error = None
+    subject = "-"
+
+    def __repr__(self):
+        return f"{self} {self.subject} {errno.errorcode[self.error]}" if self.error else str(self)
+
+
+def reported(report):
+    """What fault.c says: the call that was hit, or how many there are."""
+    kind, what = report.read_text().rstrip("\n").split(" ", 1)
+    if kind == "missed":
+        return int(what)
+    if " " not in what:
+        return Hit(what)
+    number, error, subject = what.split(" ", 2)
+    hit = Hit(call_names()[int(number)])
+    hit.error, hit.subject = int(error), subject
+    return hit
+
+
+def refused(done, hinted=False):
     """One line for each thing that failed, and no more than a hint below it."""
     lines = [line for line in done.stderr.splitlines() if "warning: " not in line]
     assert lines and lines[0].startswith("codex32: "), done.stderr
     assert all(line.startswith(("codex32: ", "hint: ")) for line in lines) and len(lines) <= 4, done.stderr
+    assert not hinted or any(line.startswith("hint: ") for line in lines), done.stderr
 
 
 def created(store):
@@ -72,8 +131,7 @@ class Store:
         if supervisor:
             tracer += ["-p", str(supervisor)]
         done = self.caller.execute([*tracer, who, str(number), str(action), "--", *self.words(verb, *words)])
-        kind, what = self.report.read_text().split()
-        return done, what if kind == "hit" else int(what)
+        return done, reported(self.report)
 
     def points(self, most, chosen, attempt):
         """Which calls of a verb are to meet a fault: all, or so many of them. The first attempt meets none."""

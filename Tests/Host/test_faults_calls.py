@@ -1,7 +1,8 @@
 """Every system call of a run fails in turn (fault.c): of codex32's own, and of the child's until it is the program.
 
-A run then goes on, with no wall less than ever, or ends with one clear error and leaves nothing. CODEX32_FAULT_CALLS=0
-walks over all calls; otherwise so many of each are chosen by CODEX32_FAULT_SEED.
+A run then goes on, with no wall less than ever, or ends with one clear error and a hint, and leaves nothing.
+CODEX32_FAULT_CALLS=0 walks over all calls, from the first to the one that no longer is, with CODEX32_FAULT_ERRORS=all
+with every error; otherwise so many of each are chosen by CODEX32_FAULT_SEED.
 """
 
 import difflib
@@ -14,14 +15,10 @@ import tempfile
 
 import pytest
 from conftest import LEVELS, processes_with
+from faults import ERRORS, RUNTIME, Hit, refused, reported, steps
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 CALLS = int(os.environ.get("CODEX32_FAULT_CALLS", "12"))
-ERRORS = [errno.EPERM, errno.ENOMEM, errno.ENOSYS, errno.EMFILE, errno.EIO]
-
-# What Swift's own runtime makes of a failed call before codex32's code begins: it does not know where it is, or with what words.
-RUNTIME = ["Unable to obtain Swift runtime path", "codex32 runs programs in sandboxes"]
-
 # What the program sees of its walls.
 LOOK = "grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Seccomp_filters|Cap.*):' /proc/self/status; cat /proc/mounts; hostname; ls /proc/self/fd; ulimit -u; umask; pwd; exit 7"
 
@@ -48,18 +45,15 @@ def test_walk(caller, level, who, fault):
 
     def attempt(number, error):
         done = mine.execute([str(fault), "-a", "-c", "-o", str(report), who, str(number), str(error), "--", *words])
-        kind, what = report.read_text().split()
-        return done, kind, int(what)
+        return done, reported(report)
 
-    _, kind, count = attempt(1 << 30, errno.EIO)
-    assert kind == "missed" and count > 30
+    _, count = attempt(1 << 30, errno.EIO)
+    assert isinstance(count, int) and count > 30
     chosen = random.Random(f"{SEED} calls {level} {who} {caller.name}")
-    numbers = range(1, count + 1) if CALLS == 0 else sorted(chosen.sample(range(1, count + 1), min(CALLS, count)))
-    for number in numbers:
-        error = chosen.choice(ERRORS)
-        done, kind, call = attempt(number, error)
-        what = f"{caller} {level}: call {call} of the {who} failed with {errno.errorcode[error]} at {number} (seed {SEED}): {done}"
-        if kind == "missed":
+    for number, error in steps(chosen, CALLS, count, lambda: isinstance(call, Hit)):
+        done, call = attempt(number, error)
+        what = f"{caller} {level}: {call!r} of the {who} failed at {number} (seed {SEED}): {done}"
+        if not isinstance(call, Hit):
             continue  # a run makes a call more or less
         # The program ran, and as it always does; or it did not, or was ended in the middle.
         if done.returncode == 7:
@@ -68,7 +62,7 @@ def test_walk(caller, level, who, fault):
         elif not any(text in done.stderr for text in RUNTIME):
             assert done.returncode in (125, 126, 127), what
             assert same(plain.stdout).startswith(same(done.stdout)), what
-            assert done.stderr.startswith("codex32: "), what
+            refused(done, hinted=True)
         assert processes_with(f"STORE={storage}") == [], what
         # Others of the machine may mount meanwhile.
         assert str(storage) not in pathlib.Path("/proc/self/mountinfo").read_text(), what

@@ -1,32 +1,54 @@
-"""Every system call of create, start, exec, stop and remove fails in turn (fault.c -a), as those of a run do: the command's,
-the supervisor's, and those of what they start until it is the program.
+"""Every system call of run -d, create, start, exec, stop and remove fails in turn (fault.c -a), as those of a foreground run do
+(test_faults_calls.py): the command's, the supervisor's, and those of what they start until it is the program.
 
-A verb then works, or fails with one clear error; what is listed is true, recovery leaves nothing that is nobody's, and
-every container that is left can be started. CODEX32_FAULT_CALLS=0 walks over all calls; otherwise so many of each case
-are chosen by CODEX32_FAULT_SEED.
+A verb then fails with one clear error and a hint; or it works, and then the call is one of those that may fail, with
+why (survivable.py). What is listed is true, recovery leaves nothing that is nobody's, and every container that is left
+can be started. CODEX32_FAULT_CALLS=0 walks over all calls, from the first to the one that no longer is, with
+CODEX32_FAULT_ERRORS=all with every error; otherwise so many of each case are chosen by CODEX32_FAULT_SEED.
 """
 
 import concurrent.futures
 import errno
 import os
+import pathlib
 import random
+import re
 
 import pytest
 from conftest import USERS
-from faults import SUPERVISED, Store, created, refused, running
+from faults import RUNTIME, SUPERVISED, Hit, Store, created, refused, running, steps
+from survivable import reason
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 CALLS = int(os.environ.get("CODEX32_FAULT_CALLS", "5"))
-ERRORS = [errno.EPERM, errno.ENOMEM, errno.ENOSYS, errno.EMFILE, errno.EIO]
 
-# What Swift's own runtime makes of a failed call before codex32's code begins: it does not know where it is, or with what words.
-RUNTIME = ["Unable to obtain Swift runtime path", "codex32 runs programs in sandboxes"]
+# What a program sees of its walls.
+LOOK = """for each in cgroup ipc mnt net pid user uts; do readlink /proc/self/ns/$each; done
+grep -E '^(Uid|Gid|Groups|NoNewPrivs|Seccomp|Seccomp_filters|Cap.*):' /proc/self/status
+ls /proc/self/fd; ulimit -n; ulimit -u; umask; pwd; exit 7"""
+
+
+def walls(text):
+    """What must be the same whatever failed: which namespaces are the machine's, not which others there are."""
+    machine = {os.readlink(f"/proc/self/ns/{name}") for name in os.listdir("/proc/self/ns")}
+    return [
+        f"{line.partition(':')[0]} {'of the machine' if line in machine else 'its own'}" if ":[" in line else line
+        for line in text.splitlines()
+    ]
+
+
+def ending(store):
+    """A container whose program ends by itself."""
+    return store.create("bot", command=["sh", "-c", LOOK])
+
 
 # name: what is there before, the verb with its words, who meets the error, options of fault.c
 SCENARIOS = {
+    "run -d": (lambda store: None, lambda store: ["run", "-d", *store.made("bot")], ["client", "forked", "supervisor", "child"], []),
     "create": (lambda store: None, lambda store: ["create", *store.made("bot")], ["client"], []),
     "start": (created, lambda store: ["start", "-q", "bot"], ["client", "forked", "supervisor", "child"], []),
-    "exec": (running, lambda store: ["exec", "bot", "sh", "-c", "exit 7"], ["client", "child"], ["-c"]),
+    "start -a": (ending, lambda store: ["start", "-q", "-a", "bot"], ["client", "supervisor"], []),
+    "exec": (running, lambda store: ["exec", "bot", "sh", "-c", LOOK], ["client", "child"], ["-c"]),
     "stop": (running, lambda store: ["stop", "-t", "0", "bot"], ["client", "supervisor"], []),
     "remove": (created, lambda store: ["remove", "bot"], ["client"], []),
     "remove -f": (running, lambda store: ["remove", "-f", "bot"], ["client", "supervisor"], []),
@@ -34,60 +56,82 @@ SCENARIOS = {
 CASES = [(name, who) for name, scenario in SCENARIOS.items() for who in scenario[2]]
 
 
-def walk(caller, fault, name, who):
-    """Fails the chosen calls in turn. Returns how many that were, how many there are, and what was wrong then."""
-    before, verb, _, options = SCENARIOS[name]
-    store = Store(caller, fault)
-    store.create("warm")  # and with it the template
-    store.clear()
-    problems = []
-    chosen = random.Random(f"{SEED} verbs {name} {who} {caller.name}")
+class Walk:
+    """One verb, and one of its processes whose calls fail."""
 
-    def attempt(number, error=errno.EIO):
-        id = before(store)
-        supervisor = store.supervisor(id) if id and who == "supervisor" else None
-        done, call = store.broken(who, number, error, *verb(store), supervisor=supervisor, options=["-a", *options])
+    def __init__(self, caller, fault, name, who):
+        self.name, self.who = name, who
+        self.before, self.verb, _, self.options = SCENARIOS[name]
+        self.store = Store(caller, fault)
+        self.store.create("warm")  # and with it the template
+        self.store.clear()
+        self.chosen = random.Random(f"{SEED} verbs {name} {who} {caller.name}")
+        self.problems, self.survived, self.hits = [], {}, 0
+        self.seen = None  # of its walls by the program, where nothing failed
+        self.count = self.attempt(1 << 30)
+
+    def attempt(self, number, error=errno.EIO):
+        """Fails one call. Returns it, or how many there are."""
+        id = self.before(self.store)
+        supervisor = self.store.supervisor(id) if id and self.who == "supervisor" else None
+        done, call = self.store.broken(
+            self.who, number, error, *self.verb(self.store), supervisor=supervisor, options=["-a", *self.options]
+        )
         try:
-            check(store, name, id, done)
+            self.check(id, done, call)
         except BaseException as problem:  # pytest's own among them
             # The walk goes on: one report of all that is wrong.
-            told = f"call {call} of the {who} failed with {errno.errorcode[error]} at {number}: {done}"
-            problems.append(f"{name}: {told}: {problem!r}")
-            store.caller.execute(store.words("remove", "-f", *store.do("list", "-a", "-q").stdout.split()))
+            told = f"{call!r} of the {self.who} failed at {number}: {done}"
+            self.problems.append(f"{self.name}: {told}: {problem!r}")
+            self.store.caller.execute(self.store.words("remove", "-f", *self.store.do("list", "-a", "-q").stdout.split()))
+        self.hits += isinstance(call, Hit)
         return call
 
-    count = attempt(1 << 30)
-    numbers = range(1, count + 1) if CALLS == 0 else sorted(chosen.sample(range(1, count + 1), min(CALLS, count)))
-    # A verb makes a call more or less: then none was met.
-    return sum(isinstance(attempt(number, chosen.choice(ERRORS)), str) for number in numbers), count, problems
+    def run(self):
+        call = None
+        for number, error in steps(self.chosen, CALLS, self.count, lambda: isinstance(call, Hit)):
+            call = self.attempt(number, error)
+        return self
 
-
-def check(store, name, id, done):
-    worked = done.returncode == (7 if name == "exec" else 0)
-    if not worked and not any(text in done.stdout + done.stderr for text in RUNTIME):
-        assert done.returncode in (125, 126, 127)
-        refused(done)
-    rows = store.truth()
-    known = id or (done.stdout.strip() if worked else None)
-    if name == "create":
-        assert list(rows) == ([known] if worked else [])
-    elif name == "start":
-        assert (rows[id]["state"] in SUPERVISED) == worked, rows
-    elif name == "exec":
-        assert rows[id]["state"] == "running", rows
-    elif name == "stop":
-        assert rows[id]["state"] == "exited" or not worked, rows
-    else:
-        assert not (worked and rows), rows
-    store.usable(known, may_be_gone=name.startswith("remove"))
+    def check(self, id, done, call):
+        worked = done.returncode == (7 if self.name in ("exec", "start -a") else 0)
+        if not worked and not any(text in done.stdout + done.stderr for text in RUNTIME):
+            assert done.returncode in (125, 126, 127)
+            refused(done, hinted=True)
+        rows = self.store.truth()
+        known = id or (done.stdout.strip() if worked else None)
+        if self.name in ("create", "run -d"):
+            assert list(rows) == ([known] if worked else []), rows
+        if self.name in ("run -d", "start"):
+            assert any(row["state"] in SUPERVISED for row in rows.values()) == worked, rows
+        elif self.name == "start -a" and worked:
+            assert (rows[id]["state"], rows[id]["exitStatus"]) == ("exited", 7), rows
+        elif self.name == "exec":
+            assert rows[id]["state"] == "running", rows
+        elif self.name == "stop":
+            assert rows[id]["state"] == "exited" or not worked, rows
+        elif self.name.startswith("remove"):
+            assert not (worked and rows), rows
+        if worked and self.name in ("exec", "start -a"):
+            assert isinstance(call, Hit) or len(walls(done.stdout)) > 20, done.stdout
+            self.seen = self.seen or walls(done.stdout)
+            assert walls(done.stdout) == self.seen
+        if worked and isinstance(call, Hit):
+            call.subject = re.sub(r"\b[0-9a-f]{16}\b", "ID", call.subject.replace(str(self.store.path), "STORE"))
+            call.subject = re.sub(r"(pipe|socket):\[\d+\]", r"\1", re.sub(r"(/proc/|\.)\d+\b", r"\1N", call.subject))
+            why = reason(self.name, self.who, call)
+            self.survived[f"{self.who} {call} {call.subject} {errno.errorcode[call.error]}"] = why
+            assert why, "worked all the same, and survivable.py does not say why it may"
+        self.store.usable(known, may_be_gone=self.name.startswith("remove"))
+        assert str(self.store.path) not in pathlib.Path("/proc/self/mountinfo").read_text()
 
 
 @pytest.mark.parametrize("user", USERS)
 def test_each_call_fails(callers, fault, user):
     print(f"seed {SEED}")
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        walks = {case: pool.submit(walk, callers[user], fault, *case) for case in CASES}
-        met = {case: walk.result() for case, walk in walks.items()}
-    print(met)
-    assert [problem for _, _, problems in met.values() for problem in problems] == []
-    assert all(faults > 0 for faults, _, _ in met.values()), met
+        walks = list(pool.map(lambda case: Walk(callers[user], fault, *case).run(), CASES))
+    for walk in walks:
+        print(f"{walk.name}: {walk.hits} calls of the {walk.who} failed, {len(walk.problems)} of them not well")
+    assert [problem for walk in walks for problem in walk.problems] == []
+    assert all(walk.hits > 0 for walk in walks)

@@ -10,9 +10,13 @@ internal import OCISpec
 enum Adoption {
     /// Whether there is a program to adopt, where its supervisor is gone. That it is, the caller knows: who has the
     /// container's lock need not ask, for a process that is being killed gives it up before it is a zombie.
-    static func isDue(_ record: ContainerRecord) -> Bool {
+    ///
+    /// - Throws: what kept its program from being looked at.
+    static func isDue(_ record: ContainerRecord) throws(Problem) -> Bool {
         guard record.isAdoptable, let process = record.state.life?.process else { return false }
-        return process.isAlive && (try? ProcessStatus(pid: process.pid).isFirstOfNamespace) == true
+        return try explaining("cannot look at the program of \(record.name)") { () throws(KernelError) in
+            try process.isFirstOfNamespace()
+        }
     }
 
     /// Has the container looked after again if that is due: its program adopted, or started again as its restart
@@ -23,8 +27,9 @@ enum Adoption {
     static func offer(
         _ container: borrowing ContainerFolder, _ lock: consuming ContainerLock
     ) throws(Problem) -> ContainerLock? {
+        // One whose record cannot be read has nothing to be looked after by, and its own words.
         guard var record = try? container.written() else { return lock }
-        if isDue(record) {
+        if try isDue(record) {
             guard let kept = try handOver(container, lock, record, .adopt) else { return nil }
             lock = kept
             record = try container.written()
@@ -55,7 +60,7 @@ enum Adoption {
                     return lock
                 }
                 let latest = try container.written()
-                if isDue(latest) {
+                if try isDue(latest) {
                     _ = try Recovery.mend(
                         container, latest, holding: lock, because: "it could not be adopted: \(problem.why)")
                 }

@@ -92,27 +92,35 @@ public struct ContainerFolder: ~Copyable {
         let file = try folder.open("lock", [.readWrite, .noFollow, .nonblocking])
         guard try file.takeLock(wait: false) else { return nil }
         // Removed by its last owner while this one waited: the folder is only a descriptor by now.
-        guard (try? folder.status(of: "lock"))?.inode == (try file.status()).inode, isInStore else {
+        let named = try unlessMissing { () throws(KernelError) -> FileStatus in try folder.status(of: "lock") }
+        guard let named, named.inode == (try file.status()).inode, try stands() else {
             throw KernelError("open", "lock", number: Errno.missing)
         }
         return ContainerLock(file: file)
     }
 
     /// Whether the folder still stands in the store under the container's id.
-    var isInStore: Bool {
-        guard let there = try? Descriptor.status(ofPath: "\(storage.containers)/\(id)"),
-            let here = try? folder.status()
-        else { return false }
-        return there.inode == here.inode && there.device == here.device
+    private func stands() throws(KernelError) -> Bool {
+        let there = try unlessMissing { () throws(KernelError) -> FileStatus in
+            try Descriptor.status(ofPath: "\(storage.containers)/\(id)")
+        }
+        let here = try folder.status()
+        return there?.inode == here.inode && there?.device == here.device
     }
+
+    /// The same; what could not be looked at may stand there.
+    var isInStore: Bool { (try? stands()) ?? true }
 
     /// The folder of the supervisor's socket; gone at a reboot.
     var runtimePath: String { "\(storage.supervised)/\(id)" }
 
     /// Calls the supervisor; nil: none listens.
-    func callSupervisor() -> SocketConnection? {
-        guard let place = try? Descriptor.open(runtimePath, [.read, .folder, .noFollow]) else { return nil }
-        return try? SocketConnection(to: Control.socketName, in: place)
+    func callSupervisor() -> SocketConnection? { try? reachSupervisor() }
+
+    /// As ``callSupervisor()``, with why it cannot be reached.
+    func reachSupervisor() throws(KernelError) -> SocketConnection {
+        let place = try Descriptor.open(runtimePath, [.read, .folder, .noFollow])
+        return try SocketConnection(to: Control.socketName, in: place)
     }
 
     /// What the last start had in force, as JSON; nil: it never started.

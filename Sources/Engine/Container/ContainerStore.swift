@@ -27,7 +27,8 @@ public struct ContainerStore: Sendable {
         var name = configuration.run.name ?? ContainerName.invented(for: id)
         let lock = try shareStore()
         // Of some thousand invented names two are alike.
-        for _ in 0..<100 where configuration.run.name == nil && Descriptor.exists("\(storage.names)/\(name)") {
+        for _ in 0..<100
+        where configuration.run.name == nil && !Descriptor.isMissing("\(storage.names)/\(name)") {
             id = ContainerID.make()
             name = ContainerName.invented(for: id)
         }
@@ -63,7 +64,7 @@ public struct ContainerStore: Sendable {
     /// Opens the folder of all containers, made where it is missing, for somebody who changes what is in it.
     private func shareStore() throws(Problem) -> StoreLock {
         let folder = try explaining("cannot use the store \(storage.containers)") { () throws(KernelError) in
-            if Descriptor.exists(storage.containers) { return try makeFolders(storage.containers) }
+            if try Descriptor.exists(storage.containers) { return try makeFolders(storage.containers) }
             let made = try makeFolders(storage.containers)
             _ = try makeFolders(storage.names)
             // A container on the disk is lost without the folders above it.
@@ -104,12 +105,11 @@ public struct ContainerStore: Sendable {
 
     /// Every container, oldest first, each as `look` sees it.
     func all(_ look: (borrowing ContainerFolder) throws(Problem) -> ContainerRecord) throws(Problem) -> [Entry] {
-        guard Descriptor.exists(storage.containers) else { return [] }
         var entries: [Entry] = []
         for id in try ids() {
             do { entries.append(.container(try look(try open(id: id)))) } catch {
                 // Gone since the folder was read is not broken.
-                if Descriptor.exists("\(storage.containers)/\(id)") {
+                if !Descriptor.isMissing("\(storage.containers)/\(id)") {
                     entries.append(.broken(id: id, why: error.why))
                 }
             }
@@ -118,7 +118,7 @@ public struct ContainerStore: Sendable {
     }
 
     public func ids() throws(Problem) -> [String] {
-        guard Descriptor.exists(storage.containers) else { return [] }
+        if Descriptor.isMissing(storage.containers) { return [] }
         let what = "cannot read the store \(storage.containers)"
         let folder = try explaining(what) { () throws(KernelError) in
             try Descriptor.open(storage.containers, [.read, .folder])
@@ -141,6 +141,14 @@ public struct ContainerStore: Sendable {
         return ContainerFolder(id: id, storage: storage, folder: folder)
     }
 
+    /// As ``open(id:)``; nil: there is none.
+    private func openIfThere(_ id: String) throws(Problem) -> ContainerFolder? {
+        do throws(Problem) { return try open(id: id) } catch {
+            if Descriptor.isMissing("\(storage.containers)/\(id)") { return nil }
+            throw error
+        }
+    }
+
     /// A container that was found, with its record where that had to be read for it.
     struct Found: ~Copyable {
         let folder: ContainerFolder
@@ -158,9 +166,9 @@ public struct ContainerStore: Sendable {
         guard !reference.isEmpty else {
             throw Problem("no container", "the name is empty", hint: "codex32 list shows the names")
         }
-        if let found = named(reference) { return found }
+        if let found = try named(reference) { return found }
         // A whole id needs no look at the others, of which there may be thousands.
-        if ContainerID.isValid(reference), let folder = try? open(id: reference) {
+        if ContainerID.isValid(reference), let folder = try openIfThere(reference) {
             return Found(folder: folder, record: nil)
         }
         let ids = try ids()
@@ -175,10 +183,12 @@ public struct ContainerStore: Sendable {
     }
 
     /// The container that has this name; nil: none has.
-    func named(_ name: String) -> Found? {
-        guard ContainerName.isValid(name), let id = NameClaim.claimant(of: name, storage: storage),
-            let folder = try? open(id: id)
-        else { return nil }
+    func named(_ name: String) throws(Problem) -> Found? {
+        guard ContainerName.isValid(name) else { return nil }
+        let id = try explaining("cannot look for \(name)") { () throws(KernelError) in
+            try NameClaim.claimant(of: name, storage: storage)
+        }
+        guard let id, let folder = try openIfThere(id) else { return nil }
         let record = try? folder.written()
         // See ``NameClaim/owner(of:storage:)``.
         guard record == nil || record?.name == name else { return nil }

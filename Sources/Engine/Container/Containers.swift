@@ -27,7 +27,8 @@ public struct Containers: Sendable {
     func view(
         _ container: borrowing ContainerFolder, seen record: ContainerRecord
     ) throws(Problem) -> ContainerRecord {
-        guard Recovery.isNeeded(record) || container.startNote() != nil else { return record }
+        let isNoted = try container.startNote() != nil
+        guard Recovery.isNeeded(record) || isNoted else { return record }
         // Owned by its supervisor, or by another command that is at this very work.
         if container.isOwned() {
             if record.supervisor?.isAlive == true { return record }
@@ -252,7 +253,7 @@ public struct Containers: Sendable {
         // Another may rename it at the same time: then this one's word for it is no longer its name.
         let container: ContainerFolder
         var known: String?
-        if let named = store.named(reference) {
+        if let named = try store.named(reference) {
             container = named.folder
             known = reference
         } else {
@@ -299,10 +300,7 @@ public struct Containers: Sendable {
             _ = consume owned
             return keptVolumes(of: container.id)
         }
-        do throws(Problem) { try removeByForce(container, volumes: volumes) } catch {
-            // With --rm it went by itself as soon as it had ended.
-            if container.isInStore { throw error }
-        }
+        try removeByForce(container, volumes: volumes)
         return keptVolumes(of: container.id)
     }
 
@@ -317,13 +315,17 @@ public struct Containers: Sendable {
         }
         while true {
             let members: [JSON.Member] = [.init("signal", .number(Signal.kill)), .init("timeout", .integer(1))]
-            switch try request(container, "stop", members, adopts: false) {
+            let reply: Reply
+            do throws(Problem) { reply = try request(container, "stop", members, adopts: false) } catch {
+                // With --rm it went by itself as soon as it had ended.
+                guard container.isInStore else { return }
+                throw error
+            }
+            switch consume reply {
             case .answer: continue
             case .mine(let lock):
                 if let written = try? container.written() {
-                    // One whose state cannot be put in order goes all the same.
-                    let record = (try? Recovery.mend(container, written, holding: lock)) ?? written
-                    try Removal.remove(container, record, volumes: volumes)
+                    try Removal.remove(container, try ended(container, written, lock), volumes: volumes)
                 } else {
                     try Recovery.endBroken(container)
                     try Removal.erase(container, name: nil, volumes: volumes)
@@ -331,6 +333,18 @@ public struct Containers: Sendable {
                 _ = consume lock
                 return
             }
+        }
+    }
+
+    /// The record of a container that is to go, with nothing of it running. One that cannot be written down as ended goes
+    /// all the same; one whose program may run does not, for then nobody would know of that.
+    private func ended(
+        _ container: borrowing ContainerFolder, _ written: ContainerRecord, _ lock: borrowing ContainerLock
+    ) throws(Problem) -> ContainerRecord {
+        do throws(Problem) { return try Recovery.mend(container, written, holding: lock) } catch {
+            let noted = try container.notedProcess()
+            guard written.state.life?.process.hasEnded != false, noted?.hasEnded != false else { throw error }
+            return written
         }
     }
 

@@ -31,7 +31,10 @@ struct NameClaim: ~Copyable {
             }
             // Between open and lock its last owner may have taken the file away.
             guard (try? names.status(of: name).inode) == (try? file.status().inode) else { continue }
-            if let owner = NameClaim.owner(of: name, storage: storage), owner != id {
+            let owner = try explaining(what) { () throws(KernelError) in
+                try NameClaim.owner(of: name, storage: storage)
+            }
+            if let owner, owner != id {
                 throw Problem(
                     what, "the container \(owner) has it",
                     hint: "choose another, or take that one away: codex32 remove \(name)")
@@ -46,23 +49,35 @@ struct NameClaim: ~Copyable {
     }
 
     /// The id in a name's file, whatever its container's record says; nil: there is none.
-    static func claimant(of name: String, storage: Storage) -> String? {
-        guard let names = try? Descriptor.open(storage.names, [.read, .folder]),
-            let id = try? names.contents(of: name, limit: 64), ContainerID.isValid(id)
-        else { return nil }
+    ///
+    /// - Throws: what kept it from being looked at. A name that could not be looked at may be somebody's.
+    static func claimant(of name: String, storage: Storage) throws(KernelError) -> String? {
+        let id = try unlessMissing { () throws(KernelError) -> String in
+            try Descriptor.open(storage.names, [.read, .folder]).contents(of: name, limit: 64)
+        }
+        guard let id, ContainerID.isValid(id) else { return nil }
         return id
     }
 
     /// The id of the container that has a name; nil: nobody has it.
-    static func owner(of name: String, storage: Storage) -> String? {
-        guard let id = claimant(of: name, storage: storage),
-            let folder = try? Descriptor.open("\(storage.containers)/\(id)", [.read, .folder, .noFollow])
-        else { return nil }
+    ///
+    /// - Throws: as ``claimant(of:storage:)``.
+    static func owner(of name: String, storage: Storage) throws(KernelError) -> String? {
+        guard let id = try claimant(of: name, storage: storage) else { return nil }
+        let folder = try unlessMissing { () throws(KernelError) -> Descriptor in
+            try Descriptor.open("\(storage.containers)/\(id)", [.read, .folder, .noFollow])
+        }
+        guard let folder else { return nil }
         // Killed between the steps of a rename, the container has the other name. One whose record cannot be read
         // keeps what it has until it is removed.
         let container = ContainerFolder(id: id, storage: storage, folder: folder)
         if let record = try? container.written(), record.name != name { return nil }
         return id
+    }
+
+    /// Whether nobody has a name for certain.
+    static func isFree(_ name: String, storage: Storage) -> Bool {
+        do { return try owner(of: name, storage: storage) == nil } catch { return false }
     }
 
     /// Writes the claim down, for the disk: a container must not come back from a power loss without its name.
@@ -79,35 +94,57 @@ struct NameClaim: ~Copyable {
     deinit { if !lasts { try? names.remove(name) } }
 
     /// Takes a container's name away, if it is still its own. One that is locked is about to become another's.
-    static func remove(_ name: String, of id: String, storage: Storage) {
-        guard let names = try? Descriptor.open(storage.names, [.read, .folder]) else { return }
-        remove(name, in: names) { $0 == id }
+    static func remove(_ name: String, of id: String, storage: Storage) throws(Problem) {
+        try explaining("cannot take the name \(name) away") { () throws(KernelError) in
+            let names = try unlessMissing { () throws(KernelError) -> Descriptor in
+                try Descriptor.open(storage.names, [.read, .folder])
+            }
+            if let names { try remove(name, in: names) { $0 == id } }
+        }
     }
 
     /// Removes the names that no container bears: those of killed commands.
-    static func sweep(_ storage: Storage) {
-        guard let names = try? Descriptor.open(storage.names, [.read, .folder]), let all = try? names.entries() else {
-            return
-        }
-        for name in all where owner(of: name, storage: storage) == nil {
-            // Again with the lock: it may have found an owner since.
-            remove(name, in: names) { _ in owner(of: name, storage: storage) == nil }
+    static func sweep(_ storage: Storage) throws(Problem) {
+        try explaining("cannot sweep the names in \(storage.names)") { () throws(KernelError) in
+            let names = try unlessMissing { () throws(KernelError) -> Descriptor in
+                try Descriptor.open(storage.names, [.read, .folder])
+            }
+            guard let names else { return }
+            for name in try names.entries() where isFree(name, storage: storage) {
+                // Again with the lock: it may have found an owner since.
+                try remove(name, in: names) { _ in isFree(name, storage: storage) }
+            }
         }
     }
 
-    private static func remove(_ name: String, in names: borrowing Descriptor, if isMeant: (String) -> Bool) {
-        guard let file = try? names.open(name, [.readWrite, .noFollow, .nonblocking]) else { return }
+    private static func remove(
+        _ name: String, in names: borrowing Descriptor, if isMeant: (String) -> Bool
+    ) throws(KernelError) {
+        let file: Descriptor
+        do { file = try names.open(name, [.readWrite, .noFollow, .nonblocking]) } catch {
+            if error.isAbsence { return }
+            throw error
+        }
         // With its lock: another may be about to take the name over, and mostly gives it back at once.
         for _ in 0..<200 {
-            guard (try? file.lock(wait: false)) == true else {
+            guard try file.lock(wait: false) else {
                 Clock.sleep(milliseconds: 5)
                 continue
             }
-            guard (try? names.status(of: name).inode) == (try? file.status().inode),
-                let id = try? file.readAll(limit: 64), isMeant(String(decoding: id, as: UTF8.self))
-            else { return }
-            try? names.remove(name)
-            return
+            let there = try names.inode(of: name)
+            let (here, id) = (try file.status().inode, try file.readAll(limit: 64))
+            guard there == here, isMeant(String(decoding: id, as: UTF8.self)) else { return }
+            return try names.remove(name)
+        }
+    }
+}
+
+extension Descriptor {
+    /// The inode that has a name in this folder; nil: none has.
+    fileprivate borrowing func inode(of name: String) throws(KernelError) -> UInt64? {
+        do { return try status(of: name).inode } catch {
+            if error.isAbsence { return nil }
+            throw error
         }
     }
 }

@@ -39,7 +39,9 @@ enum Recovery {
 
     /// What is true of a container whose record ``isNeeded(_:)`` may be out of date. Changes nothing.
     static func truth(_ record: ContainerRecord) -> ContainerRecord {
-        guard isNeeded(record), record.supervisor?.isAlive != true, !Adoption.isDue(record) else { return record }
+        guard isNeeded(record), record.supervisor?.hasEnded != false, (try? Adoption.isDue(record)) == false else {
+            return record
+        }
         return ended(record, record.isAdoptable ? OrphanPolicy.unseen : nil)
     }
 
@@ -83,13 +85,20 @@ enum Recovery {
         _ container: borrowing ContainerFolder, _ record: ContainerRecord, holding lock: borrowing ContainerLock,
         because why: String? = nil
     ) throws(Problem) -> ContainerRecord {
-        let note = container.startNote()
+        let note = try container.startNote()
         guard isNeeded(record) || note != nil else { return record }
+        let process = try container.notedProcess()
+        // Without it the record would be told to be another boot's, and nothing of it to be ended.
+        guard ProcessIdentity.currentBoot != nil else {
+            throw Problem(
+                "cannot put \(record.name) in order", "/proc/sys/kernel/random/boot_id cannot be read",
+                hint: "mount -t proc proc /proc")
+        }
         var why = record.isAdoptable && record.state.isActive ? why ?? OrphanPolicy.ended : nil
         if why != nil, record.state.life?.process.isAlive != true { why = OrphanPolicy.unseen }
         // Opened before the program's end takes its pipes away.
         let rest = isOfThisBoot(record) ? OutputRest(container, record) : nil
-        for process in [record.state.life?.process, container.notedProcess()] {
+        for process in [record.state.life?.process, process] {
             if let process { try end(process, of: record.name) }
         }
         rest?.write()
@@ -118,16 +127,21 @@ enum Recovery {
 
     /// Ends what may run of a container whose record cannot be read. The caller holds its lock.
     static func endBroken(_ container: borrowing ContainerFolder) throws(Problem) {
-        if let process = container.notedProcess() { try end(process, of: container.id) }
+        if let process = try container.notedProcess() { try end(process, of: container.id) }
         if let place = try? CgroupPlace.find() { Cgroup.clear(container.id, in: place.path) }
     }
 
     /// Ends a program that outlived its supervisor, with all that is in its pid namespace.
     private static func end(_ process: ProcessIdentity, of name: String) throws(Problem) {
-        guard let pidfd = process.open() else { return }
-        // A record is a file: one that names another process, start time and all, ends nobody.
-        guard (try? ProcessStatus(pid: process.pid).isFirstOfNamespace) == true else { return }
-        try? pidfd.signal(Signal.kill)
+        let held = try explaining("cannot put \(name) in order") { () throws(KernelError) -> Descriptor? in
+            // A record is a file: one that names another process, start time and all, ends nobody.
+            guard let pidfd = try process.held(), try process.isFirstOfNamespace() else { return nil }
+            do throws(KernelError) { try pidfd.signal(Signal.kill) } catch {
+                if error.number != Errno.noProcess { throw error }
+            }
+            return pidfd
+        }
+        guard let pidfd = held else { return }
         guard pidfd.waitReadable(milliseconds: 10_000) else {
             throw Problem(
                 "cannot put \(name) in order", "its process \(process.pid) does not end after SIGKILL",
@@ -154,7 +168,7 @@ enum Recovery {
                 if (try? container.written()) != nil { failure = failure ?? error }
             }
         }
-        findings += leftovers(storage)
+        do throws(Problem) { findings += try leftovers(storage) } catch { failure = failure ?? error }
         let unswept = Sweep.run(storage, except: "")
         failure = failure ?? unswept
         if let failure { throw failure }
@@ -163,12 +177,12 @@ enum Recovery {
 
     private static func check(_ container: borrowing ContainerFolder) throws(Problem) -> [Finding] {
         let seen = try container.written()
-        let hasName = NameClaim.owner(of: seen.name, storage: container.storage) != nil
+        let hasName = !NameClaim.isFree(seen.name, storage: container.storage)
         let goes = seen.removesItself && seen.state.kind == .exited
         // A runtime folder is a supervisor's, and then the lock is not to be had.
         let layer = LayerStore(id: seen.id, storage: container.storage)
         let isLeft =
-            isNeeded(seen) || container.hasTemporary || layer.isHalfMade || Descriptor.exists(container.runtimePath)
+            isNeeded(seen) || container.hasTemporary || layer.isHalfMade || !Descriptor.isMissing(container.runtimePath)
         guard isLeft || !hasName || goes, let lock = try container.tryLock() else {
             return []
         }
@@ -177,9 +191,10 @@ enum Recovery {
         let finding = { (what: String) in Finding(id: before.id, name: before.name, what: what) }
         if layer.isHalfMade { try layer.removeHalf() }
         if container.clearTemporary() { findings.append(finding("had temporary files of a killed command")) }
-        let isMended = isNeeded(before) || container.startNote() != nil
+        let isNoted = try container.startNote() != nil
+        let isMended = isNeeded(before) || isNoted
         if !isMended { clearRuntime(container) }
-        let adopts = Adoption.isDue(before)
+        let adopts = try Adoption.isDue(before)
         guard let lock = try Adoption.offer(container, lock) else {
             let runsOn = adopts && (try? container.written())?.state.kind != .restarting
             let becomes = runsOn ? "is adopted" : "is started again, as its policy says"
@@ -196,7 +211,7 @@ enum Recovery {
             try Removal.remove(container, record, volumes: true)
             return findings + [finding("was to be removed at its end, and is gone")]
         }
-        if !hasName, NameClaim.owner(of: record.name, storage: container.storage) == nil {
+        if !hasName, NameClaim.isFree(record.name, storage: container.storage) {
             var claim = try NameClaim(record.name, id: record.id, storage: container.storage)
             try explaining("cannot use the name \(record.name)") { () throws(KernelError) in try claim.write() }
             claim.keep()
@@ -209,16 +224,17 @@ enum Recovery {
     private static let patience: Int64 = 60
 
     /// Clears away what belongs to no container.
-    private static func leftovers(_ storage: Storage) -> [Finding] {
+    private static func leftovers(_ storage: Storage) throws(Problem) -> [Finding] {
         // Nobody makes or removes a container while this is held; where somebody does, there will be another time.
         // Foreground runs leave layers also where no container was ever made.
-        let hasLayers = Descriptor.exists(storage.layers)
+        let hasLayers = !Descriptor.isMissing(storage.layers)
         let open = { () throws(KernelError) in
             hasLayers ? try makeFolders(storage.containers) : try Descriptor.open(storage.containers, [.read, .folder])
         }
-        guard let folder = try? open(),
-            let lock = StoreLock(alone: folder), let names = try? lock.containers.entries()
-        else { return [] }
+        let what = "cannot put the store \(storage.data) in order"
+        let folder = try explaining(what) { () throws(KernelError) in try unlessMissing(open) }
+        guard let folder, let lock = StoreLock(alone: folder) else { return [] }
+        let names = try explaining(what) { () throws(KernelError) in try lock.containers.entries() }
         var findings: [Finding] = []
         for name in names where name.hasPrefix(".") {
             if let (id, volumes) = Removal.buried(name) {
@@ -228,7 +244,7 @@ enum Recovery {
                 findings.append(Finding(id: "", name: name, what: "was half made, and is gone"))
             }
         }
-        NameClaim.sweep(storage)
+        try NameClaim.sweep(storage)
         let whole = Set(names)
         findings += layers(storage, whole)
         if let places = try? Descriptor.open(storage.supervised, [.read, .folder]), let ids = try? places.entries() {

@@ -26,7 +26,11 @@ enum Removal {
         do throws(Problem) {
             // On the disk first: a power loss must not bring it back with half of its layer.
             try explaining("") { () throws(KernelError) in try lock.containers.sync() }
-            if let name { NameClaim.remove(name, of: id, storage: storage) } else { NameClaim.sweep(storage) }
+            if let name {
+                try NameClaim.remove(name, of: id, storage: storage)
+            } else {
+                try NameClaim.sweep(storage)
+            }
             try clear(id, volumes: volumes, in: lock, storage)
         } catch {
             throw Problem(

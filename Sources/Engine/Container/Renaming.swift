@@ -49,6 +49,7 @@ struct Renaming: ~Copyable {
 
     private mutating func finish() {
         claim.keep()
-        NameClaim.remove(old, of: id, storage: storage)
+        // What stays of it counts for nothing: the record does not bear it.
+        try? NameClaim.remove(old, of: id, storage: storage)
     }
 }

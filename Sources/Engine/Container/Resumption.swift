@@ -49,7 +49,7 @@ extension Supervisor {
         guard case .restarting(_, let at) = record.state else {
             throw Problem("cannot start \(record.name) again", "it is \(record.state.kind.rawValue)")
         }
-        record.supervisor = ProcessIdentity(of: Machine.pid)
+        record.supervisor = try ownIdentity()
         try place.value.write(record, holding: lock.value)
         failures = record.restarts
         try explaining("cannot start \(record.name) again") { () throws(KernelError) in

@@ -28,10 +28,20 @@ extension ContainerFolder {
         }
     }
 
-    /// The note of the last start whose runtime folder was not cleared away; nil: there is none that can be read.
-    func startNote() -> StartNote? {
-        guard let place = try? Descriptor.open(runtimePath, [.read, .folder, .noFollow]),
-            let text = try? place.contents(of: ContainerFolder.startNoteName, limit: 16384),
+    /// A file beside the supervisor's socket; nil: there is none.
+    ///
+    /// - Throws: what kept it from being read: it may tell of something that nobody owns.
+    func noted(_ name: String, limit: Int) throws(Problem) -> String? {
+        try explaining("cannot read what is noted in \(runtimePath)") { () throws(KernelError) in
+            try unlessMissing { () throws(KernelError) -> String in
+                try Descriptor.open(runtimePath, [.read, .folder, .noFollow]).contents(of: name, limit: limit)
+            }
+        }
+    }
+
+    /// The note of the last start whose runtime folder was not cleared away; nil: there is none, or it is torn.
+    func startNote() throws(Problem) -> StartNote? {
+        guard let text = try noted(ContainerFolder.startNoteName, limit: 16384),
             let json = try? JSONReader.read(Array(text.utf8)), let object = try? JSONObject(json, at: "start"),
             let supervisor = try? object.object("supervisor").map(ProcessIdentity.decode)
         else { return nil }

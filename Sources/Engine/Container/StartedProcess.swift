@@ -11,17 +11,16 @@ extension ContainerFolder {
 
     /// Called by the supervisor, while the process waits.
     func note(_ pid: Int32) throws(Problem) {
-        guard let identity = ProcessIdentity(of: pid) else { return }
         try explaining("cannot write down the process in \(runtimePath)") { () throws(KernelError) in
+            guard let identity = try ProcessIdentity.find(pid) else { return }
             try makeFolders(runtimePath).replace(
                 ContainerFolder.noteName, with: identity.document.text() + "\n", durable: false)
         }
     }
 
-    /// The process of the last start; nil: there is no note of one.
-    func notedProcess() -> ProcessIdentity? {
-        guard let place = try? Descriptor.open(runtimePath, [.read, .folder, .noFollow]),
-            let text = try? place.contents(of: ContainerFolder.noteName, limit: 4096),
+    /// The process of the last start; nil: there is no note of one, or it is torn.
+    func notedProcess() throws(Problem) -> ProcessIdentity? {
+        guard let text = try noted(ContainerFolder.noteName, limit: 4096),
             let json = try? JSONReader.read(Array(text.utf8)), let object = try? JSONObject(json, at: "process")
         else { return nil }
         return try? ProcessIdentity.decode(object)

@@ -87,7 +87,7 @@ public struct Event: Sendable {
 extension EventJournal {
     /// The events behind a number (0: all that are kept), oldest first. A torn line is passed over.
     public func read(after sequence: Int64 = -1) throws(Problem) -> [Event] {
-        guard Descriptor.exists(storage.journal) else { return [] }
+        if Descriptor.isMissing(storage.journal) { return [] }
         return try explaining("cannot read the events in \(storage.journal)") { () throws(KernelError) in
             let folder = try Descriptor.open(storage.journal, [.read, .folder])
             var events: [Event] = []

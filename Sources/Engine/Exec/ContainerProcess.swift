@@ -12,12 +12,13 @@ struct ContainerProcess: ~Copyable {
     ///
     /// - Throws: when it has ended, or is not to be looked into by this user.
     static func open(_ record: ContainerRecord) throws(Problem) -> ContainerProcess {
-        guard let identity = record.state.life?.process, let first = ContainerProcess(identity) else {
-            throw gone(record.name)
-        }
-        if first.isOpen { return first }
+        guard let identity = record.state.life?.process else { throw gone(record.name) }
+        let what = "cannot enter \(record.name)"
+        let held = try explaining(what) { () throws(KernelError) in try hold(identity) }
+        guard let first = held else { throw gone(record.name) }
+        if try explaining(what, { () throws(KernelError) in try first.isOpen() }) { return first }
         guard let program = first.openChild(of: identity.pid) else {
-            guard identity.isAlive else { throw gone(record.name) }
+            guard !identity.hasEnded else { throw gone(record.name) }
             throw Problem(
                 "cannot enter \(record.name)", "its first process is closed to this user",
                 hint: "try again when its program has begun, or run codex32 as root")
@@ -29,21 +30,42 @@ struct ContainerProcess: ~Copyable {
         Problem("cannot enter \(name)", "its program has just ended", hint: "codex32 start \(name)")
     }
 
-    init?(_ identity: ProcessIdentity) {
-        guard let pidfd = identity.open(),
-            let folder = try? Descriptor.open("/proc/\(identity.pid)", [.read, .folder]),
-            // Alive after the folder was opened, so the folder is this very process's.
-            !pidfd.waitReadable(milliseconds: 0)
-        else { return nil }
+    /// Nil: it is gone, for certain.
+    static func hold(_ identity: ProcessIdentity) throws(KernelError) -> ContainerProcess? {
+        guard let pidfd = try identity.held() else { return nil }
+        let folder = try unlessMissing { () throws(KernelError) -> Descriptor in
+            try Descriptor.open("/proc/\(identity.pid)", [.read, .folder])
+        }
+        // Alive after the folder was opened, so the folder is this very process's.
+        guard let folder, !pidfd.waitReadable(milliseconds: 0) else { return nil }
+        return ContainerProcess(pidfd: pidfd, folder: folder)
+    }
+
+    private init(pidfd: consuming Descriptor, folder: consuming Descriptor) {
         self.pidfd = pidfd
         self.folder = folder
     }
 
-    /// Whether its namespaces may be joined: the kernel asks for the same right to look at them (ptrace(2)).
-    private var isOpen: Bool { inode(.user) != nil }
+    /// Nil also where it could not be looked at.
+    init?(_ identity: ProcessIdentity) {
+        guard let held = (try? ContainerProcess.hold(identity)) ?? nil else { return nil }
+        self = held
+    }
 
-    private borrowing func inode(_ namespace: Namespace) -> UInt64? {
-        (try? folder.status(of: "ns/\(namespace.file)", followLinks: true))?.inode
+    /// Whether its namespaces may be joined: the kernel asks for the same right to look at them (ptrace(2)).
+    private borrowing func isOpen() throws(KernelError) -> Bool {
+        do { return try inode(.user) != nil } catch {
+            if error.number == Errno.denied || error.number == Errno.permission { return false }
+            throw error
+        }
+    }
+
+    /// Nil: a kernel without such namespaces, or a process that has ended.
+    private borrowing func inode(_ namespace: Namespace) throws(KernelError) -> UInt64? {
+        let seen = try unlessMissing { () throws(KernelError) -> FileStatus in
+            try folder.status(of: "ns/\(namespace.file)", followLinks: true)
+        }
+        return seen?.inode
     }
 
     /// A child that is in the same user namespace, as far as that can be seen: one with the same maps.
@@ -53,7 +75,7 @@ struct ContainerProcess: ~Copyable {
         else { return nil }
         for word in text.split(separator: " ").prefix(64) {
             guard let number = Int32(word), let identity = ProcessIdentity(of: number),
-                let child = ContainerProcess(identity), child.isOpen,
+                let child = ContainerProcess(identity), (try? child.isOpen()) == true,
                 let status = try? child.folder.contents(of: "status"),
                 ProcessStatus(text: status).number("PPid") == Int(pid),
                 (try? child.folder.contents(of: "uid_map")) == map
@@ -65,27 +87,32 @@ struct ContainerProcess: ~Copyable {
 
     /// What there is to join.
     borrowing func target(_ record: ContainerRecord, outlives: Bool) throws(Problem) -> JoinTarget {
-        let others = otherNamespaces
+        let others: CaseSet<Namespace>
+        let isOpen: Bool
+        do throws(KernelError) { (others, isOpen) = (try otherNamespaces(), try self.isOpen()) } catch {
+            throw Problem("cannot look at the namespaces of \(record.name)", error)
+        }
         // One that ended meanwhile shows none any more, as if they were this process's own.
         guard isOpen else { throw ContainerProcess.gone(record.name) }
         let identity = others.contains(.user) ? try identityMap(record.name) : nil
         return JoinTarget(
-            namespaces: others, identity: identity, inherited: inherited(record), outlives: outlives)
+            namespaces: others, identity: identity, inherited: try inherited(record), outlives: outlives)
     }
 
     /// Their inodes, as far as the caller may know them.
     var namespaces: [Namespace: UInt64] {
         var inodes: [Namespace: UInt64] = [:]
-        for namespace in Namespace.allCases { inodes[namespace] = inode(namespace) }
+        for namespace in Namespace.allCases { inodes[namespace] = (try? inode(namespace)) ?? nil }
         return inodes
     }
 
     /// Those that are not this process's own already.
-    var otherNamespaces: CaseSet<Namespace> {
+    ///
+    /// - Throws: what kept one from being looked at. Left out, whatever is run in it would be in the caller's.
+    borrowing func otherNamespaces() throws(KernelError) -> CaseSet<Namespace> {
         var others: CaseSet<Namespace> = []
         for namespace in Namespace.allCases {
-            // Nil: a kernel without it.
-            guard let inode = inode(namespace) else { continue }
+            guard let inode = try inode(namespace) else { continue }
             if inode != Namespace.current(namespace) { others.insert(namespace) }
         }
         return others
@@ -109,13 +136,17 @@ struct ContainerProcess: ~Copyable {
 
     /// The limits that the container's program began with are its supervisor's, which never changes them.
     /// Those of the caller of `exec` may be others.
-    private borrowing func inherited(_ record: ContainerRecord) -> [ResourceLimit] {
-        guard let supervisor = record.supervisor,
-            let there = try? Descriptor.contents(of: "/proc/\(supervisor.pid)/limits"),
-            let here = try? Descriptor.contents(of: "/proc/self/limits"),
-            // Nearly always the same: taking it apart costs more than all else here.
-            there != here, supervisor.isAlive
-        else { return [] }
+    private borrowing func inherited(_ record: ContainerRecord) throws(Problem) -> [ResourceLimit] {
+        guard let supervisor = record.supervisor else { return [] }
+        let (known, here) = try explaining("cannot read the limits of \(record.name)") {
+            () throws(KernelError) -> (String?, String) in
+            let there = try unlessMissing { () throws(KernelError) -> String in
+                try Descriptor.contents(of: "/proc/\(supervisor.pid)/limits")
+            }
+            return (there, try Descriptor.contents(of: "/proc/self/limits"))
+        }
+        // Nearly always the same: taking it apart costs more than all else here.
+        guard let there = known, there != here, supervisor.isAlive else { return [] }
         let own = ContainerProcess.limits(here)
         return ContainerProcess.limits(there).compactMap { limit in
             guard let now = own.first(where: { $0.resource == limit.resource }), now != limit else { return nil }

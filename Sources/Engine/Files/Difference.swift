@@ -18,7 +18,7 @@ extension Containers {
         }
         // A read-only root has no layer, and one that was never started has none yet.
         let path = "\(storage.layers)/\(container.id)/upper"
-        guard Descriptor.exists(path) else { return [] }
+        if Descriptor.isMissing(path) { return [] }
         let what = "cannot compare \(record.name)"
         let upper = Owned(
             try explaining(what) { () throws(KernelError) in try Descriptor.open(path, [.read, .folder, .noFollow]) })

@@ -19,7 +19,10 @@ enum BundleCgroup {
         let asked =
             spec.cgroupsPath.map { "linux.cgroupsPath \($0)" }
             ?? spec.resources.names.first.map { "linux.resources.\($0)" }
-        guard Descriptor.exists("\(root)/cgroup.controllers") else {
+        let isUnified = try explaining("cannot make a cgroup") { () throws(KernelError) in
+            try Descriptor.exists("\(root)/cgroup.controllers")
+        }
+        guard isUnified else {
             guard let asked else { return nil }
             throw Problem(
                 "cannot use \(asked)", "this machine mounts its cgroup controllers the v1 way, or none",

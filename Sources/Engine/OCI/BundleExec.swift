@@ -92,7 +92,14 @@ private enum BundleExec {
     static func target(
         _ process: borrowing ContainerProcess, _ id: String, outlives: Bool
     ) throws(Problem) -> JoinTarget {
-        let others = process.otherNamespaces
+        let others: CaseSet<Namespace>
+        do { others = try process.otherNamespaces() } catch {
+            // Not to be looked at is said below, in words.
+            guard error.number == Errno.denied || error.number == Errno.permission else {
+                throw Problem("cannot enter \(id)", error)
+            }
+            others = []
+        }
         // Its namespaces may not be looked at, or it has none of its own: neither can be a container's.
         guard others.contains(.mount) else {
             throw Problem(
@@ -200,7 +207,7 @@ extension ContainerProcess {
     /// The cgroup that it is in, opened, for what is born beside it; nil: it is this process's own, or the machine has
     /// no cgroup v2.
     borrowing func ownCgroup(_ id: String) throws(Problem) -> Descriptor? {
-        guard Descriptor.exists("/sys/fs/cgroup/cgroup.controllers") else { return nil }
+        if Descriptor.isMissing("/sys/fs/cgroup/cgroup.controllers") { return nil }
         let (theirs, ours) = try explaining("cannot read the cgroup of \(id)") {
             () throws(KernelError) -> (String, String) in
             (try folder.contents(of: "cgroup"), try Descriptor.contents(of: "/proc/self/cgroup"))

@@ -20,7 +20,8 @@ extension BundleRuntime {
         plan.landlockABI = state.tightening?.landlockABI
         var notices: [Notice] = []
         if state.tightening != nil {
-            if !process.otherNamespaces.contains(.user) {
+            let others = try explaining(what) { () throws(KernelError) in try process.otherNamespaces() }
+            if !others.contains(.user) {
                 notices.append(
                     Notice(.userNamespace, "the bundle asks for none", hint: "podman run --userns=auto", waived: false))
             }

@@ -89,7 +89,7 @@ public struct BundleRuntime: Sendable {
 
     /// All of them; one whose state cannot be read is left out, as it may be going away.
     public func list() throws(Problem) -> [JSON] {
-        guard Descriptor.exists(root) else { return [] }
+        if Descriptor.isMissing(root) { return [] }
         let names = try explaining("cannot read \(root)") { () throws(KernelError) in
             try Descriptor.open(root, [.read, .folder]).entries()
         }

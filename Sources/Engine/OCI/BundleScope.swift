@@ -7,7 +7,7 @@ enum BundleScope {
     /// What `linux.cgroupsPath` names, in the form that runtimes have for systemd: SLICE:PREFIX:NAME, which is
     /// PREFIX-NAME.scope in SLICE. Without one it is codex32-ID.scope in the system's or the user's slice.
     static func unit(_ spec: SpecLinux, id: String) throws(Problem) -> ScopeUnit {
-        guard Descriptor.exists("/sys/fs/cgroup/cgroup.controllers") else {
+        guard !Descriptor.isMissing("/sys/fs/cgroup/cgroup.controllers") else {
             throw Problem(
                 "cannot use --systemd-cgroup", "this machine mounts its cgroup controllers the v1 way, or none",
                 hint: "boot with systemd.unified_cgroup_hierarchy=1")

@@ -103,7 +103,7 @@ struct Attachment: ~Copyable {
     }
 
     private func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End? {
-        let packet = (try? connection.receive()) ?? []
+        let packet = try nextPacket()
         guard let kind = packet.first else {
             // The supervisor may have ended, or been killed; otherwise it has let this client go.
             for _ in 0..<200 where container.isOwned() && container.callSupervisor() == nil {
@@ -121,14 +121,39 @@ struct Attachment: ~Copyable {
                 hint: "codex32 logs \(record.name) has all of it")
         }
         switch kind {
-        case Control.Frame.output: StandardStream.output.write(packet[1...])
-        case Control.Frame.error: StandardStream.error.write(packet[1...])
+        case Control.Frame.output: try show(packet[1...], on: .output)
+        case Control.Frame.error: try show(packet[1...], on: .error)
         case Control.Frame.ended:
             let answer = try Control.answer(Array(packet[1...]))
             return .program(status: Containers.status(answer) ?? 125)
         default: break
         }
         return nil
+    }
+
+    /// Nothing that the program wrote is left out without a word.
+    private func show(_ bytes: ArraySlice<UInt8>, on stream: StandardStream) throws(Problem) {
+        do throws(KernelError) { try stream.tell(bytes) } catch {
+            // A reader that is gone wants no more.
+            guard error.number != Errno.brokenPipe else { return }
+            throw Problem(
+                "cannot pass on what the program writes", error, hint: "it runs on, and codex32 logs has all of it")
+        }
+    }
+
+    /// What the supervisor says next; empty: it is gone.
+    private func nextPacket() throws(Problem) -> [UInt8] {
+        for attempt in 1... {
+            do throws(KernelError) { return try connection.receive() } catch {
+                if error.number == Errno.connectionReset { return [] }
+                // What could not be received is still there.
+                guard attempt == 4 else { continue }
+                throw Problem(
+                    "cannot hear the supervisor", error,
+                    hint: "the program runs on, and codex32 logs has what it writes")
+            }
+        }
+        return []
     }
 
     /// Whether a supervisor has died: its socket closes a moment before that shows.
@@ -170,11 +195,12 @@ extension Containers {
         }
         var report = try beginStart(container, waitsForClient: true)
         guard let first = report.next() else {
-            throw Problem("cannot start the container", "its supervisor ended at once")
+            throw report.silence("cannot start the container", "its supervisor ended at once")
         }
         if let problem = first["problem"] { throw Problem(problem) }
-        guard let connection = container.callSupervisor() else {
-            throw Problem("cannot start the container", "its supervisor does not listen")
+        // Where that fails it sees that this command is gone, and starts nothing.
+        let connection = try explaining("cannot start the container: cannot reach its supervisor") {
+            () throws(KernelError) in try container.reachSupervisor()
         }
         var attachment = try Attachment(connection, input: input, signals: true, detachKeys: detachKeys)
         try report.wait(warn: Containers.warner(warn))

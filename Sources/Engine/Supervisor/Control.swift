@@ -46,12 +46,14 @@ enum Control {
         _ connection: borrowing SocketConnection, _ verb: String, _ members: [JSON.Member] = []
     ) throws(Problem) -> JSON {
         let request = JSON.object([.init("verb", .string(verb))] + members)
-        do { try connection.send(Array(request.text().utf8)) } catch {
-            if error.number == Errno.brokenPipe { throw gone }
+        let bytes: [UInt8]
+        do throws(KernelError) {
+            try connection.send(Array(request.text().utf8))
+            bytes = try connection.receive()
+        } catch {
+            // Reset: it ended with this request, or another's, unread.
+            if [Errno.brokenPipe, Errno.connectionReset].contains(error.number) { throw gone }
             throw Problem("cannot reach the supervisor", error)
-        }
-        let bytes = try explaining("cannot reach the supervisor") { () throws(KernelError) in
-            try connection.receive()
         }
         return try answer(bytes)
     }

@@ -89,7 +89,7 @@ final class Program {
     ///   - born: told the process's number while that waits, likewise.
     static func start(
         _ configuration: RunConfiguration, id: String, layer: LayerStore, size: TerminalSize?,
-        spool: (() throws(Problem) -> OutputSpool)?, receipt: (JSON) -> Void,
+        spool: (() throws(Problem) -> OutputSpool)?, receipt: (JSON) throws(Problem) -> Void,
         prepared: (String?) throws(Problem) -> Void, born: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Program {
         var configuration = configuration
@@ -115,7 +115,7 @@ final class Program {
 
     private static func launch(
         _ plan: inout LaunchPlan, id: String, _ configuration: RunConfiguration, cgroup: consuming Cgroup?,
-        size: TerminalSize?, spool: (() throws(Problem) -> OutputSpool)?, receipt: (JSON) -> Void,
+        size: TerminalSize?, spool: (() throws(Problem) -> OutputSpool)?, receipt: (JSON) throws(Problem) -> Void,
         born: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Program {
         let streams: DetachedStreams
@@ -135,12 +135,21 @@ final class Program {
             Run.clear(cgroup)
             throw error
         }
-        receipt(started.receipt?.document(pid: started.child.pid, notices: plan.notices) ?? .null)
-        // One that has ended already: its start time cannot be read any more, and nobody needs it.
         let pid = started.child.pid
-        let identity =
-            ProcessIdentity(of: pid)
-            ?? ProcessIdentity(pid: pid, startTime: 0, boot: ProcessIdentity.currentBoot ?? "unknown")
+        let identity: ProcessIdentity
+        do throws(Problem) {
+            try receipt(started.receipt?.document(pid: pid, notices: plan.notices) ?? .null)
+            let found = try explaining("cannot watch the program") { () throws(KernelError) in
+                try ProcessIdentity.find(pid)
+            }
+            // One that has ended already: its start time cannot be read any more, and nobody needs it.
+            identity = found ?? ProcessIdentity(pid: pid, startTime: 0, boot: ProcessIdentity.currentBoot ?? "unknown")
+        } catch {
+            // Not to be found again, or without what says what is in force, it does not go on.
+            started.child.kill()
+            Run.clear(cgroup)
+            throw error
+        }
         let program = Program(
             started, cgroup: cgroup, identity: identity, outputs: streams.outputs, input: streams.input,
             notices: plan.notices)
@@ -155,9 +164,14 @@ final class Program {
     }
 
     /// Ends it whatever it does.
-    func kill() {
+    func kill() { try? end() }
+
+    /// As ``kill()``. One that has ended is no error.
+    func end() throws(KernelError) {
         wasKilled = true
-        try? child.signal(Signal.kill)
+        do { try child.signal(Signal.kill) } catch {
+            guard error.isAbsence else { throw error }
+        }
     }
 }
 

@@ -139,11 +139,19 @@ final class Supervisor {
 
     /// Looks after the container until nothing is left to do.
     func run() throws(Problem) {
-        do throws(KernelError) {
-            while !isDone {
+        var failures = 0
+        while !isDone {
+            do throws(KernelError) {
                 for event in try events.wait() where !isDone { try handle(event) }
+                failures = 0
+            } catch {
+                // The program's life hangs on this loop: what the kernel could not do now it may do in a moment, and what
+                // was to be done is still there to be seen.
+                failures += 1
+                guard failures < 100 else { throw Problem("cannot watch \(record.name)", error) }
+                Clock.sleep(milliseconds: 10)
             }
-        } catch { throw Problem("cannot watch \(record.name)", error) }
+        }
     }
 
     private func handle(_ event: EventQueue.Event) throws(KernelError) {
@@ -163,8 +171,9 @@ final class Supervisor {
             end(.wallTime)
         case Token.cpu: try checkCPU()
         case Token.stop:
+            // Disarmed when it is done: what failed is tried again.
+            try program?.end()
             try stop.set(nanoseconds: 0)
-            program?.kill()
         case Token.again:
             try again.set(nanoseconds: 0)
             startAgain()
@@ -186,5 +195,8 @@ final class Supervisor {
 
     /// Writes the record. A disk that takes no more must not end the program: the next write may succeed,
     /// and what the store says meanwhile is mended by whoever finds it without a supervisor.
-    func save() { try? place.value.write(record, holding: lock.value) }
+    func save() {
+        // What failed for want of memory, or was interrupted, need not fail again; for a last word there is no next write.
+        for _ in 0..<3 where (try? place.value.write(record, holding: lock.value)) != nil { return }
+    }
 }

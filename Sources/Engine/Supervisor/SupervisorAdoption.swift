@@ -57,7 +57,7 @@ extension Supervisor {
     /// - Throws: when this process cannot do it now; nothing of the container is changed then, and another may.
     func adopt(_ adopted: Program) throws(Problem) {
         let before = record.supervisor
-        record.supervisor = ProcessIdentity(of: Machine.pid)
+        record.supervisor = try ownIdentity()
         do throws(Problem) { try place.value.write(record, holding: lock.value) } catch {
             record.supervisor = before
             throw error

@@ -11,14 +11,17 @@ extension Supervisor {
         let started = try Program.start(
             limits, id: record.id, layer: layer, size: attachedSize ?? TerminalSize(rows: 24, columns: 80),
             spool: spoolMaker,
-            receipt: { receipt in
-                try? place.value.folder.replace(
-                    "receipt.json", with: receipt.text(pretty: true) + "\n", durable: false)
+            receipt: { receipt throws(Problem) in
+                // An older one in its place would tell of another start.
+                try explaining("cannot write what is in force of \(record.name)") { () throws(KernelError) in
+                    try place.value.folder.replace(
+                        "receipt.json", with: receipt.text(pretty: true) + "\n", durable: false)
+                }
             },
             prepared: { cgroup throws(Problem) in
                 record.cgroup = cgroup
-                record.supervisor = ProcessIdentity(of: Machine.pid)
-                guard let own = record.supervisor else { return }
+                let own = try ownIdentity()
+                record.supervisor = own
                 try place.value.note(StartNote(cgroup: cgroup, supervisor: own))
             }, born: { pid throws(Problem) in try place.value.note(pid) })
         program = started
@@ -38,6 +41,16 @@ extension Supervisor {
             stopBeforeStart = nil
             beginStop(signal: stop.signal, timeout: stop.timeout, byPerson: true)
         }
+    }
+
+    /// Without it in the record nobody could tell that this process looks after the container.
+    func ownIdentity() throws(Problem) -> ProcessIdentity {
+        guard let own = ProcessIdentity(of: Machine.pid) else {
+            throw Problem(
+                "cannot supervise \(record.name)", "/proc/\(Machine.pid)/stat or the boot's id cannot be read",
+                hint: "mount -t proc proc /proc")
+        }
+        return own
     }
 
     private func announce(_ started: Program) throws(Problem) {
@@ -91,7 +104,8 @@ extension Supervisor {
         program.send(signal, reaper: limits.request.reaper)
         guard at < killAt ?? Int64.max else { return }
         killAt = at
-        try? stop.set(nanoseconds: max(timeout, 1))
+        // Without the timer nobody would end a program that does not mind its signal.
+        do { try stop.set(nanoseconds: max(timeout, 1)) } catch { program.kill() }
     }
 
     /// Begins to stop the container. The end comes as an event.

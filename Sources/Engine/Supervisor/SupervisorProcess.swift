@@ -71,7 +71,7 @@ public enum SupervisorProcess {
         }
         let lock = ContainerLock(file: Descriptor(owning: lockNumber))
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
-        let tell = { (line: JSON) in _ = try? report?.value.write(line.text() + "\n") }
+        let tell = { (line: JSON) in if let report { StartReport.say(line, on: report.value) } }
         // What keeps a program from being adopted, or started again, now, and will tomorrow: then it is not to run on by
         // itself, or to be waited for.
         var isForGood = mode.goesOn
@@ -158,42 +158,5 @@ extension Supervisor {
             }
             guard Clock.monotonic < limit else { throw gone }
         }
-    }
-}
-
-/// What the supervisor tells the command that waits for the start.
-struct StartReport: ~Copyable {
-    private let pipe: Descriptor
-    private var pending: [UInt8] = []
-
-    init(pipe: consuming Descriptor) { self.pipe = pipe }
-
-    /// The next line; nil: the supervisor has nothing more to say.
-    mutating func next() -> JSON? {
-        while true {
-            if let end = pending.firstIndex(of: 10) {
-                let line = Array(pending[..<end])
-                pending.removeFirst(end + 1)
-                return try? JSONReader.read(line)
-            }
-            guard let bytes = try? pipe.readPrefix(4096), !bytes.isEmpty, pending.count < 1 << 20 else { return nil }
-            pending += bytes
-        }
-    }
-
-    /// Waits for the start, or for why there is none. Notices go to `warn`.
-    mutating func wait(warn: (String, String, String?, Bool) -> Void) throws(Problem) {
-        while let line = next() {
-            if let problem = line["problem"] { throw Problem(problem) }
-            if line["started"] != nil { return }
-            if case .string(let item)? = line["notice"], case .string(let why)? = line["why"] {
-                var hint: String?
-                if case .string(let text)? = line["hint"] { hint = text }
-                warn(item, why, hint, line["waived"] == .bool(true))
-            }
-        }
-        throw Problem(
-            "cannot start the container", "its supervisor ended before it had started the program",
-            hint: "codex32 list -a shows what is there")
     }
 }

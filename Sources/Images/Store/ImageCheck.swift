@@ -21,7 +21,7 @@ extension ImageStore {
         for (index, layer) in image.manifest.layers.enumerated() {
             check("\(folder)/blobs/\(layer.digest.hex)", "layer \(index + 1) (\(layer.digest))", layer.digest)
         }
-        for (index, chain) in image.chain.enumerated() where !Descriptor.exists(layerPath(chain)) {
+        for (index, chain) in image.chain.enumerated() where Descriptor.isMissing(layerPath(chain)) {
             wrong.append("layer \(index + 1) is not unpacked")
         }
         return wrong

@@ -180,7 +180,7 @@ public struct ImageStore: Sendable {
 
     /// All images, in the order of their digests.
     public func all() throws(Problem) -> [Digest] {
-        guard Descriptor.exists("\(folder)/manifests") else { return [] }
+        if Descriptor.isMissing("\(folder)/manifests") { return [] }
         return try explaining("cannot list the images in \(folder)") { () throws(KernelError) in
             try Descriptor.open("\(folder)/manifests", [.read, .folder]).entries()
         }.compactMap { Digest(hex: $0) }.sorted { $0.hex < $1.hex }
@@ -188,7 +188,7 @@ public struct ImageStore: Sendable {
 
     /// All names, in their order, with what they mean.
     public func names() throws(Problem) -> [(name: ImageName, digest: Digest)] {
-        guard Descriptor.exists("\(folder)/names") else { return [] }
+        if Descriptor.isMissing("\(folder)/names") { return [] }
         let files = try explaining("cannot list the images in \(folder)") { () throws(KernelError) in
             try Descriptor.open("\(folder)/names", [.read, .folder]).entries()
         }
@@ -263,7 +263,7 @@ public struct ImageStore: Sendable {
             let file = try Descriptor.open(path, [.read, .noFollow])
             try file.lockShared()
             // A sweep may have had the lock before us.
-            guard Descriptor.exists(path) else { throw KernelError("open", path, number: Errno.missing) }
+            guard try Descriptor.exists(path) else { throw KernelError("open", path, number: Errno.missing) }
             return file
         }
         return Held(file)

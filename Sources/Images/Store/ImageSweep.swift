@@ -52,7 +52,7 @@ extension ImageStore {
     /// Takes away all images that have no name and are in no use, and all layers and blobs that no image has. It
     /// waits for what is being loaded.
     public func prune(inUse: () throws(Problem) -> [Digest: String]) throws(Problem) -> Swept {
-        guard Descriptor.exists(folder) else { return Swept() }
+        if Descriptor.isMissing(folder) { return Swept() }
         let lock = try alone()
         defer { withExtendedLifetime(lock) {} }
         clear(parts: true)

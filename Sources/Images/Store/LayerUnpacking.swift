@@ -18,8 +18,12 @@ extension ImageStore {
     func unpack(
         _ image: Stored, _ limits: Limits, progress: (String) -> Void, notice: @escaping (String) -> Void
     ) throws(Problem) {
-        for (index, chain) in image.chain.enumerated() where !Descriptor.exists(layerPath(chain)) {
+        for (index, chain) in image.chain.enumerated() {
             let what = "cannot unpack layer \(index + 1) of \(image.chain.count)"
+            let isThere = { () throws(Problem) in
+                try explaining(what) { () throws(KernelError) in try Descriptor.exists(layerPath(chain)) }
+            }
+            if try isThere() { continue }
             let place = try explaining(what) { () throws(KernelError) in
                 Owned(try Descriptor.open("\(folder)/ingest", [.read, .folder]))
             }
@@ -33,7 +37,7 @@ extension ImageStore {
                     _ = try lock.descriptor.lock(wait: true)
                 }
             }
-            if Descriptor.exists(layerPath(chain)) { continue }
+            if try isThere() { continue }
             progress("unpacking layer \(index + 1) of \(image.chain.count)")
             // A killed one's.
             try place.descriptor.removeContainerTree(name)

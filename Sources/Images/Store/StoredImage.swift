@@ -17,7 +17,7 @@ extension ImageReference {
         guard case .path = plain, text.first != "/", text.first != "." else { return plain }
         let store = ImageStore(data: data)
         if let digest = try store.find(text) { return .stored(StoredImage(name: text, digest: digest)) }
-        guard !Descriptor.exists(text), ImageName(text) != nil, try !store.names().isEmpty else { return plain }
+        guard Descriptor.isMissing(text), ImageName(text) != nil, try !store.names().isEmpty else { return plain }
         throw Problem(
             "no image \(text)", "the store has none of that name, and no such file is here", hint: try store.hint(text))
     }

@@ -50,8 +50,17 @@ enum CreateVerb {
         let containers = Containers(try Storage.current(option: draft.storage))
         let configuration = try draft.containerConfiguration(arguments: arguments)
         if draft.dryRun { return try PlanPage.print(configuration.run, draft.format) }
-        StandardStream.output.print(try containers.create(configuration).id + "\n")
+        try tell(try containers.create(configuration).id, of: containers)
         return 0
+    }
+
+    /// Prints the id of a container that was just made. One whose id nobody was told is not left behind.
+    static func tell(_ id: String, of containers: Containers) throws(Problem) {
+        do { try StandardStream.output.tell(Array("\(id)\n".utf8)[...]) } catch {
+            _ = try? containers.remove(id, force: true, volumes: true)
+            throw Problem(
+                "cannot print the container's id", error, hint: "it was taken away again: nobody could have found it")
+        }
     }
 }
 

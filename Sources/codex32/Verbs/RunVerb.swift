@@ -42,7 +42,7 @@ enum RunVerb {
             _ = try? containers.remove(record.id, force: true, volumes: true)
             throw error
         }
-        StandardStream.output.print(record.id + "\n")
+        try CreateVerb.tell(record.id, of: containers)
         return 0
     }
 }
