@@ -18,11 +18,11 @@ STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 # How many run at once of the host tests that do not mind each other.
 WORKERS := $(shell echo $$(($$(nproc) > 1 ? 2 : 1)))
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind \
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz \
   Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build binary registry demo test test-unit test-host test-faults test-vm vm-packages test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
+.PHONY: help setup build binary registry demo test test-unit test-host test-faults test-vm vm-packages test-fuzz fuzz test-coverage test-sanitizers bench bench-attack start-order format lint install container-list clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ registry: binary ## build codex32-registry too: the first time some minutes, for
 demo: binary ## run the sample bot at standard and strict, as root and as an ordinary user
 	@Tests/Demo/demo $(BINARY)
 
-test: ## install what is missing and run every tier: lint, unit, host, VM
+test: ## install what is missing and run every tier: lint, unit, host, fuzzing, VM
 	@Tests/Tools/setup build test
 	@Tests/Tools/tiers
 
@@ -72,6 +72,12 @@ test-vm: binary vm-packages ## the real binary under a kernel with cgroup v2, in
 vm-packages:
 	@Tests/Tools/setup build test
 	@Tests/Tools/unpack .build/vm-packages containerd docker.io tini
+
+test-fuzz: setup ## four minutes of fuzzing what reads others' bytes, a minute for each of eight targets
+	@Tests/Tools/fuzz 240
+
+fuzz: setup ## the same for an hour, or for SECONDS=n; it goes on where the last one stopped
+	@Tests/Tools/fuzz $(if $(filter command line,$(origin SECONDS)),$(SECONDS),3600)
 
 test-coverage: setup ## line coverage of the unit tests, by file
 	swift test --enable-code-coverage

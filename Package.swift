@@ -52,3 +52,17 @@ let package = Package(
             name: "UnitTests", dependencies: ["Engine", "Attacks", "codex32"], path: "Tests/Unit", swiftSettings: rules),
     ]
 )
+
+// For `make fuzz` and `make test-fuzz` alone, built with -sanitize=fuzzer (Tests/Tools/fuzz): the command becomes a
+// room like the others, so that the readers of its options can be called too, and one program calls them all.
+if Context.environment["CODEX32_FUZZ"] != nil {
+    package.products = [.executable(name: "codex32-fuzz", targets: ["codex32-fuzz"])]
+    package.targets.removeAll { $0.isTest || $0.name == "codex32" }
+    package.targets += [
+        .target(
+            name: "codex32", dependencies: ["Engine", "Attacks"], exclude: ["Main.swift"], swiftSettings: rules),
+        .executableTarget(
+            name: "codex32-fuzz", dependencies: ["codex32"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            swiftSettings: rules + [.unsafeFlags(["-parse-as-library"])]),
+    ]
+}

@@ -53,14 +53,14 @@ enum ScriptImage {
     /// "#!interpreter [argument]", as the kernel reads it: one argument at most (execve(2)).
     static func parse(_ head: [UInt8]) -> [String]? {
         guard head.starts(with: [0x23, 0x21]) else { return nil }
-        let line = String(decoding: head.dropFirst(2).prefix { $0 != 10 }, as: UTF8.self)
-        let trimmed = line.drop { $0 == " " || $0 == "\t" }
-        guard let program = trimmed.split(whereSeparator: { $0 == " " || $0 == "\t" || $0 == "\r" }).first else {
-            return nil
-        }
-        let rest = trimmed.dropFirst(program.count).drop { $0 == " " || $0 == "\t" }
-        var argument = rest
-        while let last = argument.last, last == " " || last == "\t" || last == "\r" { argument.removeLast() }
-        return argument.isEmpty ? [String(program)] : [String(program), String(argument)]
+        let isBlank = { (byte: UInt8) in byte == 0x20 || byte == 0x09 }
+        // By bytes, as the kernel does it; a carriage return at the end is an editor's of another system.
+        var line = head.dropFirst(2).prefix { $0 != 0x0a }.drop(while: isBlank)
+        while let last = line.last, isBlank(last) || last == 0x0d { line.removeLast() }
+        let program = line.prefix { !isBlank($0) }
+        guard !program.isEmpty else { return nil }
+        let argument = line.dropFirst(program.count).drop(while: isBlank)
+        let words = [program] + (argument.isEmpty ? [] : [argument])
+        return words.map { String(decoding: $0, as: UTF8.self) }
     }
 }

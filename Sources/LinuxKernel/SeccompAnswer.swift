@@ -21,7 +21,8 @@ public struct SystemCallData: Hashable, Sendable {
     public var name: String {
         var bytes = [CChar](repeating: 0, count: 64)
         guard codex_seccomp_name(architecture, number, &bytes, bytes.count) == 0 else {
-            let index = Int(number - SystemCallNumber.firstRecent)
+            // In 64 bits: a program may ask for a call of any number.
+            let index = Int(number) - Int(SystemCallNumber.firstRecent)
             if SystemCallNumber.recent.indices.contains(index) { return SystemCallNumber.recent[index] }
             return "call \(number)"
         }

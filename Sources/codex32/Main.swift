@@ -5,8 +5,6 @@ internal import LinuxKernel
 /// The program: which command, and how its failure is told.
 @main
 enum Main {
-    static let version = "0.1.0"
-
     static func main() {
         StandardStream.fillGaps()
         var words = Machine.arguments

@@ -2,7 +2,7 @@
 enum ManPage {
     static var text: String {
         var text = """
-            .TH CODEX32 1 "" "codex32 \(Main.version)" "User Commands"
+            .TH CODEX32 1 "" "codex32 \(VersionCommand.version)" "User Commands"
             .SH NAME
             codex32 \\- run programs in sandboxes, with no daemon
             .SH SYNOPSIS

@@ -56,8 +56,12 @@ enum Value {
         var denominator: UInt64 = 1
         for _ in 0..<fraction.utf8.count { denominator *= 10 }
         let (product, overflow) = whole.multipliedReportingOverflow(by: scale)
-        guard !overflow else { throw wrong(option, text, "a smaller number") }
-        return product + (UInt64(fraction) ?? 0) * scale / denominator
+        // In 128 bits: nine digits times the nanoseconds of a day are more than 64 hold. Less than one, it leaves less
+        // than `scale`.
+        let part = denominator.dividingFullWidth((UInt64(fraction) ?? 0).multipliedFullWidth(by: scale)).quotient
+        let (value, sumOverflow) = product.addingReportingOverflow(part)
+        guard !overflow, !sumOverflow else { throw wrong(option, text, "a smaller number") }
+        return value
     }
 
     /// Nanoseconds from "90", "1.5", "500ms", "30s", "5m", "2h", "1d"; a bare number is seconds.

@@ -3,6 +3,8 @@ internal import OCISpec
 
 /// `codex32 version`.
 enum VersionCommand {
+    static let version = "0.1.0"
+
     struct Draft: VerbDraft {
         var format = "text"
         var help = false
@@ -36,10 +38,10 @@ enum VersionCommand {
         let text =
             draft.format == "json"
             ? JSON.members([
-                "version": .string(Main.version), "kernel": .string(Machine.kernelRelease),
+                "version": .string(version), "kernel": .string(Machine.kernelRelease),
                 "architecture": .string(Machine.architecture), "libseccomp": .string(seccomp),
             ]).text(pretty: true) + "\n"
-            : "codex32 \(Main.version) (libseccomp \(seccomp), Linux \(Machine.kernelRelease), \(Machine.architecture))\n"
+            : "codex32 \(version) (libseccomp \(seccomp), Linux \(Machine.kernelRelease), \(Machine.architecture))\n"
         StandardStream.output.print(text)
         return 0
     }

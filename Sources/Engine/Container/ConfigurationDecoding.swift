@@ -23,14 +23,14 @@ extension ContainerConfiguration {
         if top.value("entrypoint") != nil { run.entrypoint = try top.strings("entrypoint") }
         run.workingFolder = try top.string("workingFolder")
         run.readOnly = try top.bool("readOnly")
-        run.wallTime = try top.integer("wallTime")
-        run.cpuTime = try top.integer("cpuTime")
+        run.wallTime = try top.nanoseconds("wallTime")
+        run.cpuTime = try top.nanoseconds("cpuTime")
         run.outputLimit = try top.unsigned("outputLimit")
         run.interactive = try top.bool("interactive") ?? false
         let signal = try top.integer("stopSignal") ?? Int64(Signal.terminate)
         guard (1...64).contains(signal) else { throw DocumentError("configuration.stopSignal", "is no signal") }
         run.stopSignal = Int32(signal)
-        run.stopTimeout = try top.integer("stopTimeout") ?? run.stopTimeout
+        run.stopTimeout = try top.nanoseconds("stopTimeout") ?? run.stopTimeout
         run.request = try SandboxRequest(top)
         run.ownVolumes = try top.strings("ownVolumes")
         if let cpuTime = run.cpuTime { run.request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
@@ -45,6 +45,16 @@ extension ContainerConfiguration {
         orphan = try OrphanPolicy(top, run)
         if let object = try top.object("log") { log = try LogPolicy(object) }
         if let object = try top.object("health") { health = try HealthCheck(object) }
+    }
+}
+
+extension JSONObject {
+    /// A time that is waited for: as much as an option takes (``Value/duration(_:option:)``), so that sums with a
+    /// clock's reading fit.
+    fileprivate func nanoseconds(_ name: String) throws(DocumentError) -> Int64? {
+        guard let value = try integer(name) else { return nil }
+        guard (0..<1 << 62).contains(value) else { throw DocumentError("\(place).\(name)", "is no time") }
+        return value
     }
 }
 
@@ -65,11 +75,11 @@ extension LogPolicy {
 extension HealthCheck {
     init(_ object: JSONObject) throws(DocumentError) {
         self.init(command: try object.strings("command"))
-        interval = try object.integer("interval") ?? interval
-        timeout = try object.integer("timeout") ?? timeout
-        startPeriod = try object.integer("startPeriod") ?? startPeriod
+        interval = try object.nanoseconds("interval") ?? interval
+        timeout = try object.nanoseconds("timeout") ?? timeout
+        startPeriod = try object.nanoseconds("startPeriod") ?? startPeriod
         retries = try object.unsigned("retries") ?? retries
-        guard !command.isEmpty, interval > 0, timeout > 0, startPeriod >= 0, retries > 0 else {
+        guard !command.isEmpty, interval > 0, timeout > 0, retries > 0 else {
             throw DocumentError(object.place, "is out of bounds")
         }
     }

@@ -66,7 +66,8 @@ public struct EventJournal: Sendable {
 
     static func base(_ bytes: [UInt8]) -> Int64 {
         guard let end = bytes.firstIndex(of: 10), let json = try? JSONReader.read(Array(bytes[..<end])),
-            case .integer(let base)? = json["base"], base >= 0
+            // Offsets are added to it. No journal has grown so far: somebody else wrote that.
+            case .integer(let base)? = json["base"], (0..<1 << 62).contains(base)
         else { return 0 }
         return base
     }

@@ -66,6 +66,7 @@ struct BundleState: Equatable {
         id = try top.required("id")
         bundle = try top.required("bundle")
         createdAt = try top.integer("createdAt") ?? 0
+        guard createdAt >= 0 else { throw DocumentError("createdAt", "is no time") }
         cgroup = try top.string("cgroup")
         devices = try top.string("devices")
         hasPoststop = try top.bool("poststop") ?? false

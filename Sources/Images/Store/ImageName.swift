@@ -25,6 +25,8 @@ public struct ImageName: Hashable, Sendable, CustomStringConvertible {
             }
             guard ImageName.isWord(word) else { return nil }
         }
+        // With its tag, as it is written down: what was taken once must be read back.
+        guard repository.utf8.count + 1 + tag.utf8.count <= 200 else { return nil }
         guard let first = tag.utf8.first, tag.utf8.count <= 128, first != 0x2e, first != 0x2d,
             tag.utf8.allSatisfy({ ImageName.isLetter($0) || (0x41...0x5a).contains($0) || ImageName.isSign($0) })
         else { return nil }

@@ -136,7 +136,7 @@ enum RuntimeVerb {
                 return 0
             }
             guard let verb, !global.version else {
-                StandardStream.output.print("codex32-oci version \(Main.version)\nspec: 1.3.0\n")
+                StandardStream.output.print("codex32-oci version \(VersionCommand.version)\nspec: 1.3.0\n")
                 return 0
             }
             // Podman asks by `checkpoint --help` whether there is one: the answer is a failure.

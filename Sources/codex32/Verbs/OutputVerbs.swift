@@ -196,7 +196,9 @@ struct EventFilter: Sendable {
 enum Moment {
     static func parse(_ text: String, _ option: String) throws(Problem) -> Int64 {
         if let moment = Timestamp.nanoseconds(text) { return moment }
-        if text.utf8.count >= 10, let seconds = Int64(text), seconds < 1 << 33 { return seconds * 1_000_000_000 }
+        if text.utf8.count >= 10, let seconds = Int64(text), (0..<1 << 33).contains(seconds) {
+            return seconds * 1_000_000_000
+        }
         do { return Clock.realtime - (try Value.duration(text, option: option)) } catch {
             throw Value.wrong(option, text, "a moment such as 2026-01-02T03:04:05Z, or how long ago: 10m")
         }
