@@ -36,6 +36,11 @@ const char *target(const char *name);
 // Reads the beginning of a file as found bytes, or tells what kept it from it.
 enum attack_outcome read_file(struct attack *attack, const char *path);
 
+// How much is enough, as ATTACK_BOUND says, and the outcome of having come by so much. `call` is the one that failed last,
+// and errno is of it.
+long attack_bound(void);
+enum attack_outcome attack_counted(struct attack *attack, long count, const char *what, const char *call);
+
 struct attack_program {
     const char *name;
     enum attack_outcome (*run)(struct attack *);
@@ -43,8 +48,7 @@ struct attack_program {
 
 // One table for each family, ended by a program without a name.
 extern const struct attack_program attack_namespaces[], attack_files[], attack_kernel[], attack_processes[],
-    attack_sockets[], attack_doors[], attack_exhaustion[],
-    attack_races[];
+    attack_sockets[], attack_doors[], attack_exhaustion[], attack_quotas[], attack_races[];
 
 int attack_victim(void);
 int attack_exchange(const char *one, const char *other);

@@ -17,7 +17,7 @@
 
 static const struct attack_program *const families[] = {
     attack_namespaces, attack_files, attack_kernel, attack_processes, attack_sockets, attack_doors, attack_exhaustion,
-    attack_races,
+    attack_quotas, attack_races,
 };
 
 const char *codex_attack_name(int index) {
@@ -92,6 +92,18 @@ enum attack_outcome read_file(struct attack *attack, const char *path) {
     return length < 0 ? stopped(attack, "read") : found(attack, text, (size_t)length);
 }
 
+long attack_bound(void) {
+    long value = strtol(target("ATTACK_BOUND"), NULL, 10);
+    return value > 0 ? value : 1;
+}
+
+enum attack_outcome attack_counted(struct attack *attack, long count, const char *what, const char *call) {
+    int error = errno;
+    if (count >= attack_bound()) return succeeded(attack, "%ld %s", count, what);
+    const char *name = strerrorname_np(error);
+    return stopped_by(attack, "%s: %s after %ld %s", call, name ? name : "end", count, what);
+}
+
 // --- running them -----------------------------------------------------------------------------------------------
 
 static const char *const outcomes[] = {"stopped", "succeeded", "read", "impossible"};
@@ -154,9 +166,20 @@ static int become(int count, char **words) {
     return 126;
 }
 
+// Does nothing until its input ends: nobody has a reason to end it.
+static int bystand(void) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    puts("ready");
+    fflush(stdout);
+    char byte;
+    while (read(0, &byte, 1) > 0) {}
+    return 0;
+}
+
 int codex_attack_main(int count, char **words) {
     if (count >= 3 && strcmp(words[2], "try") == 0) return try_all(count - 3, words + 3);
     if (count == 3 && strcmp(words[2], "victim") == 0) return attack_victim();
+    if (count == 3 && strcmp(words[2], "bystand") == 0) return bystand();
     if (count == 5 && strcmp(words[2], "exchange") == 0) return attack_exchange(words[3], words[4]);
     if (count >= 3 && strcmp(words[2], "as") == 0) return become(count - 3, words + 3);
     fputs("codex32: attack-program: this is a part of codex32 selftest\n", stderr);

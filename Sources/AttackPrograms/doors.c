@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
@@ -27,7 +28,33 @@ static enum attack_outcome x32_door(struct attack *attack) {
     if (errno == ENOSYS && getenv("ATTACK_CONTROL")) return impossible(attack, "this kernel has no calls of x32");
     return stopped(attack, "unshare");
 }
+// The one page of code whose address every program knows. Its time(2) is a call as any other where the kernel asks the
+// filter for it too; by its old way (vsyscall=native) it was not.
+static enum attack_outcome vsyscall_door(struct attack *attack) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return stopped(attack, "pipe2");
+    long told = 0;
+    pid_t child = fork();
+    if (child < 0) return stopped(attack, "fork");
+    if (child == 0) {
+        long (*volatile seconds)(long *) = (long (*)(long *))0xffffffffff600400;
+        told = seconds(NULL);
+        _exit(write(ends[1], &told, sizeof told) != sizeof told);
+    }
+    close(ends[1]);
+    ssize_t length = read(ends[0], &told, sizeof told);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {}
+    if (length != sizeof told) {
+        // The page is not there (vsyscall=none), for nobody.
+        if (getenv("ATTACK_CONTROL")) return impossible(attack, "this kernel has no vsyscall page");
+        return stopped_by(attack, "it ended at the vsyscall page");
+    }
+    if (told > 0) return succeeded(attack, "time, by the vsyscall page");
+    errno = (int)-told;
+    return stopped(attack, "time");
+}
 #else
+static enum attack_outcome vsyscall_door(struct attack *attack) { return impossible(attack, "a door of x86_64 only"); }
 static enum attack_outcome i386_door(struct attack *attack) { return impossible(attack, "a door of x86_64 only"); }
 static enum attack_outcome x32_door(struct attack *attack) { return impossible(attack, "a door of x86_64 only"); }
 #endif
@@ -58,6 +85,6 @@ static enum attack_outcome tioclinux(struct attack *attack) {
 }
 
 const struct attack_program attack_doors[] = {
-    {"i386-calls", i386_door}, {"x32-calls", x32_door}, {"tiocsti", tiocsti}, {"tiocsti-wide", tiocsti_wide},
+    {"i386-calls", i386_door}, {"x32-calls", x32_door}, {"vsyscall", vsyscall_door}, {"tiocsti", tiocsti}, {"tiocsti-wide", tiocsti_wide},
     {"tioclinux", tioclinux}, {NULL, NULL},
 };

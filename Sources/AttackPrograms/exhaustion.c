@@ -16,24 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-// How much is enough, as ATTACK_BOUND says.
-static long bound(void) {
-    long value = strtol(target("ATTACK_BOUND"), NULL, 10);
-    return value > 0 ? value : 1;
-}
-
-static enum attack_outcome counted(struct attack *attack, long count, const char *what, const char *call) {
-    int error = errno;
-    if (count >= bound()) return succeeded(attack, "%ld %s", count, what);
-    const char *name = strerrorname_np(error);
-    return stopped_by(attack, "%s: %s after %ld %s", call, name ? name : "end", count, what);
-}
-
 static enum attack_outcome fork_many(struct attack *attack) {
     pid_t own = getpid();
     long count = 0;
     setpgid(0, 0);
-    for (; count < bound(); count++) {
+    for (; count < attack_bound(); count++) {
         pid_t child = fork();
         if (child < 0) break;
         if (child == 0) {
@@ -47,17 +34,17 @@ static enum attack_outcome fork_many(struct attack *attack) {
     kill(0, SIGTERM);
     while (wait(NULL) > 0) {}
     errno = error;
-    return counted(attack, count, "processes", "fork");
+    return attack_counted(attack, count, "processes", "fork");
 }
 
 static enum attack_outcome memory(struct attack *attack) { // in MiB, and touched
     long count = 0;
-    for (; count < bound(); count++) {
+    for (; count < attack_bound(); count++) {
         char *piece = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (piece == MAP_FAILED) break;
         memset(piece, 1, 1 << 20);
     }
-    return counted(attack, count, "MiB of memory", "mmap");
+    return attack_counted(attack, count, "MiB of memory", "mmap");
 }
 
 static enum attack_outcome fill(struct attack *attack, const char *folder) { // in MiB
@@ -69,10 +56,10 @@ static enum attack_outcome fill(struct attack *attack, const char *folder) { // 
     unlink(path);
     long count = 0;
     errno = 0;
-    for (; count < bound(); count++)
+    for (; count < attack_bound(); count++)
         if (write(file, bytes, sizeof bytes) != (ssize_t)sizeof bytes) break;
-    if (count < bound() && errno == 0) errno = ENOSPC; // a part of it went in
-    return counted(attack, count, "MiB written", "write");
+    if (count < attack_bound() && errno == 0) errno = ENOSPC; // a part of it went in
+    return attack_counted(attack, count, "MiB written", "write");
 }
 
 static enum attack_outcome fill_tmp(struct attack *attack) { return fill(attack, getenv("ATTACK_CONTROL") ? target("ATTACK_PLACE") : "/tmp"); }
@@ -85,7 +72,7 @@ static enum attack_outcome inodes(struct attack *attack) {
     snprintf(folder, sizeof folder, "%s/inodes-%d", getenv("ATTACK_CONTROL") ? target("ATTACK_PLACE") : "/tmp", getpid());
     if (mkdir(folder, 0700) < 0) return stopped(attack, "mkdir");
     long count = 0;
-    for (; count < bound(); count++) {
+    for (; count < attack_bound(); count++) {
         snprintf(path, sizeof path, "%s/%ld", folder, count);
         int file = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         if (file < 0) break;
@@ -98,27 +85,27 @@ static enum attack_outcome inodes(struct attack *attack) {
     }
     rmdir(folder);
     errno = error;
-    return counted(attack, count, "files", "open");
+    return attack_counted(attack, count, "files", "open");
 }
 
 static enum attack_outcome descriptors(struct attack *attack) {
     long count = 0;
-    while (count < bound() && open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0) count++;
-    return counted(attack, count, "descriptors", "open");
+    while (count < attack_bound() && open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0) count++;
+    return attack_counted(attack, count, "descriptors", "open");
 }
 
 static enum attack_outcome timers(struct attack *attack) {
     long count = 0;
     timer_t timer;
-    while (count < bound() && timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0) count++;
-    return counted(attack, count, "timers", "timer_create");
+    while (count < attack_bound() && timer_create(CLOCK_MONOTONIC, NULL, &timer) == 0) count++;
+    return attack_counted(attack, count, "timers", "timer_create");
 }
 
 static enum attack_outcome message_queues(struct attack *attack) {
     long count = 0;
     struct mq_attr attributes = {.mq_maxmsg = 10, .mq_msgsize = 8192};
     char name[64];
-    for (; count < bound(); count++) {
+    for (; count < attack_bound(); count++) {
         snprintf(name, sizeof name, "/codex32-selftest-%d-%ld", getpid(), count);
         if (mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attributes) < 0) break;
     }
@@ -128,16 +115,16 @@ static enum attack_outcome message_queues(struct attack *attack) {
         mq_unlink(name);
     }
     errno = error;
-    return counted(attack, count, "message queues", "mq_open");
+    return attack_counted(attack, count, "message queues", "mq_open");
 }
 
 static enum attack_outcome locked_memory(struct attack *attack) { // in MiB
     long count = 0;
-    for (; count < bound(); count++) {
+    for (; count < attack_bound(); count++) {
         void *piece = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (piece == MAP_FAILED || mlock(piece, 1 << 20) < 0) break;
     }
-    return counted(attack, count, "MiB of locked memory", "mlock");
+    return attack_counted(attack, count, "MiB of locked memory", "mlock");
 }
 
 // Standard output itself: whoever started it counts what comes out. In KiB.
@@ -146,9 +133,9 @@ static enum attack_outcome flood(struct attack *attack) {
     memset(bytes, 'x', sizeof bytes);
     bytes[sizeof bytes - 1] = '\n';
     long count = 0;
-    for (; count < bound(); count++)
+    for (; count < attack_bound(); count++)
         if (write(1, bytes, sizeof bytes) < 0) break;
-    return counted(attack, count, "KiB of output", "write");
+    return attack_counted(attack, count, "KiB of output", "write");
 }
 
 // A daemon: no parent, no session, no terminal, deaf to every signal that can be ignored. Whoever started it looks

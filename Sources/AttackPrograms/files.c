@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 // The sentinel's path behind each prefix, as long as none can be read.
@@ -334,6 +335,36 @@ static enum attack_outcome run_from_tmp(struct attack *attack) {
     return stopped(attack, "execve");
 }
 
+// A program that brings capabilities of its own, for somebody to find outside (CVE-2021-3493 let everybody make one).
+static enum attack_outcome plant_capabilities(struct attack *attack) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/capable-%d", target("ATTACK_VOLUME"), getpid());
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
+    if (file < 0) return stopped(attack, "open");
+    // struct vfs_cap_data, version 2, effective: CAP_SYS_ADMIN.
+    const unsigned int bytes[] = {0x02000001, 1U << 21, 0, 0, 0};
+    int result = fsetxattr(file, "security.capability", bytes, sizeof bytes, 0), error = errno;
+    unlink(path);
+    close(file);
+    errno = error;
+    if (result == 0) return succeeded(attack, "a program of a volume's has CAP_SYS_ADMIN");
+    if (is_absent(error) && getenv("ATTACK_CONTROL")) return impossible(attack, "the volume's file system keeps no such attributes");
+    return stopped(attack, "fsetxattr");
+}
+
+// What overlayfs keeps for itself on files: whoever can write it decides what an overlay shows.
+static enum attack_outcome overlay_marks(struct attack *attack) {
+    char path[512];
+    snprintf(path, sizeof path, "%s/marked-%d", target("ATTACK_VOLUME"), getpid());
+    if (mkdir(path, 0700) < 0) return stopped(attack, "mkdir");
+    int result = setxattr(path, "trusted.overlay.redirect", "/", 1, 0), error = errno;
+    rmdir(path);
+    errno = error;
+    if (result == 0) return succeeded(attack, "a folder that an overlay takes for another");
+    if (is_absent(error) && getenv("ATTACK_CONTROL")) return impossible(attack, "the volume's file system keeps no such attributes");
+    return stopped(attack, "setxattr");
+}
+
 // Watching all of the machine's opens, and holding them up.
 static enum attack_outcome fanotify(struct attack *attack) {
     long number = syscall(SYS_fanotify_init, 4 /* FAN_CLASS_CONTENT */, O_RDONLY);
@@ -347,5 +378,6 @@ const struct attack_program attack_files[] = {
     {"setuid-program", setuid_program}, {"plant-setuid", plant_setuid}, {"effective-user", effective_user}, {"make-device", make_device},
     {"machine-devices", machine_devices}, {"core-pattern", core_pattern}, {"modprobe", modprobe}, {"binfmt-misc", binfmt_misc},
     {"uevent-helper", uevent_helper}, {"sysrq", sysrq}, {"kernel-settings", kernel_settings}, {"own-program", own_program},
-    {"write-root", write_root}, {"run-from-tmp", run_from_tmp}, {"fanotify", fanotify}, {NULL, NULL},
+    {"write-root", write_root}, {"run-from-tmp", run_from_tmp}, {"fanotify", fanotify},
+    {"plant-capabilities", plant_capabilities}, {"overlay-marks", overlay_marks}, {NULL, NULL},
 };

@@ -197,11 +197,30 @@ static enum attack_outcome firmware(struct attack *attack) {
     return stopped(attack, "open");
 }
 
+// ATTACK_MOUNT is a place where the machine has something mounted, and no sandbox has.
+static enum attack_outcome mount_table(struct attack *attack) {
+    const char *wanted = target("ATTACK_MOUNT");
+    if (!*wanted) return impossible(attack, "the machine has no mount that a sandbox could not have too");
+    FILE *table = fopen("/proc/self/mountinfo", "re");
+    if (!table) return stopped(attack, "open");
+    char line[4096], place[4096];
+    int mounts = 0, is_there = 0;
+    while (fgets(line, sizeof line, table)) {
+        if (sscanf(line, "%*s %*s %*s %*s %4095s", place) != 1) continue;
+        mounts++;
+        is_there |= strcmp(place, wanted) == 0;
+    }
+    fclose(table);
+    if (is_there) return succeeded(attack, "what the machine has mounted, as at %s", wanted);
+    return stopped_by(attack, "of the %d mounts in sight none is the machine's", mounts);
+}
+
 const struct attack_program attack_kernel[] = {
     {"reboot", reboot_machine}, {"kexec", kexec}, {"load-module", load_module}, {"load-module-file", load_module_file},
     {"swap", swap}, {"accounting", accounting}, {"set-clock", set_clock}, {"port-access", port_access}, {"bpf", load_bpf},
     {"perf-event", perf_event}, {"io-uring", io_uring}, {"userfaultfd", userfault}, {"keyring", keyring_id}, {"add-key", add_key},
     {"personality", weak_personality}, {"seccomp-listener", listener}, {"realtime", realtime}, {"high-priority", high_priority},
     {"raise-limit", raise_limit}, {"never-killed", never_killed}, {"kernel-log", kernel_log}, {"kernel-addresses", kernel_addresses},
-    {"kernel-memory", kernel_memory}, {"host-name", host_name}, {"timer-list", timer_list}, {"firmware", firmware}, {NULL, NULL},
+    {"kernel-memory", kernel_memory}, {"host-name", host_name}, {"timer-list", timer_list}, {"firmware", firmware},
+    {"mount-table", mount_table}, {NULL, NULL},
 };

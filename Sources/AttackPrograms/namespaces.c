@@ -170,10 +170,82 @@ static enum attack_outcome change_hostname(struct attack *attack) {
     return succeeded(attack, "another host name");
 }
 
+// Whoever makes a user namespace is its root once that is written down.
+static void become_root_of_own(unsigned uid, unsigned gid) {
+    const char *const files[] = {"/proc/self/setgroups", "/proc/self/uid_map", "/proc/self/gid_map"};
+    for (size_t i = 0; i < 3; i++) {
+        char line[64] = "deny";
+        if (i > 0) snprintf(line, sizeof line, "0 %u 1", i == 1 ? uid : gid);
+        int file = open(files[i], O_WRONLY | O_CLOEXEC);
+        if (file < 0) continue;
+        (void)!write(file, line, strlen(line));
+        close(file);
+    }
+}
+
+// In namespaces of one's own anybody may mount one since Linux 5.11: files that are copied up take rights with them.
+static enum attack_outcome overlay_confusion(struct attack *attack) {
+    unsigned uid = geteuid(), gid = getegid();
+    if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return stopped(attack, "unshare");
+    become_root_of_own(uid, gid);
+    // Its own place: no volume lies below /dev, inside or outside.
+    if (mount("none", "/dev", "tmpfs", 0, "size=64k") < 0) return stopped(attack, "mount");
+    if (mkdir("/dev/upper", 0700) < 0 || mkdir("/dev/work", 0700) < 0 || mkdir("/dev/both", 0700) < 0)
+        return stopped(attack, "mkdir");
+    char options[1200];
+    snprintf(options, sizeof options, "lowerdir=%s,upperdir=/dev/upper,workdir=/dev/work", target("ATTACK_VOLUME"));
+    if (mount("overlay", "/dev/both", "overlay", 0, options) < 0) {
+        if (getenv("ATTACK_CONTROL") && is_absent(errno)) return impossible(attack, "this kernel has no overlay");
+        return stopped(attack, "mount");
+    }
+    return succeeded(attack, "an overlay over a volume");
+}
+
+// A user namespace whose root is this process's user; its only process waits for its end. -1: there is none.
+static pid_t mapped_namespace(void) {
+    pid_t child = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) for (;;) pause();
+    if (child < 0) return -1;
+    static const char *const maps[] = {"uid_map", "gid_map"};
+    for (size_t i = 0; i < sizeof maps / sizeof *maps; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "/proc/%d/%s", child, maps[i]);
+        int map = open(path, O_WRONLY | O_CLOEXEC);
+        if (map >= 0) (void)!write(map, "0 0 1", 5);
+    }
+    return child;
+}
+
+// A mount through which other users' files are one's own.
+static enum attack_outcome map_confusion(struct attack *attack) {
+    pid_t child = mapped_namespace();
+    char path[64] = "/proc/self/ns/user";
+    if (child > 0) snprintf(path, sizeof path, "/proc/%d/ns/user", child);
+    int namespace = open(path, O_RDONLY | O_CLOEXEC);
+    struct { unsigned long long set, clear, propagation, user_namespace; } change = {
+        .set = 0x100000 /* MOUNT_ATTR_IDMAP */, .user_namespace = (unsigned long long)namespace};
+    const char *call = "open_tree";
+    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, target("ATTACK_VOLUME"), 1 /* OPEN_TREE_CLONE */), result = tree;
+    if (tree >= 0) {
+        call = "mount_setattr";
+        result = (int)syscall(SYS_mount_setattr, tree, "", AT_EMPTY_PATH, &change, sizeof change);
+    }
+    int error = errno;
+    if (child > 0) {
+        kill(child, SIGKILL);
+        waitpid(child, NULL, 0);
+    }
+    errno = error;
+    if (result >= 0) return succeeded(attack, "a volume whose files have owners of its own choice");
+    if (getenv("ATTACK_CONTROL") && error == EINVAL) return impossible(attack, "the volume's file system knows no id-mapped mounts");
+    return stopped(attack, call);
+}
+
 const struct attack_program attack_namespaces[] = {
     {"unshare-user", unshare_user}, {"clone-user", clone_user}, {"clone3-user", clone3_user},
     {"nested-mount", nested_mount}, {"release-agent", release_agent}, {"release-agent-direct", release_agent_direct},
     {"cgroup-write", cgroup_write}, {"join-namespace", join_namespace}, {"mount", mount_here}, {"fsopen", mount_by_descriptor},
     {"open-tree", clone_mount}, {"unmask", unmask}, {"remount-writable", remount_writable}, {"pivot-root", pivot},
-    {"chroot-escape", chroot_out}, {"set-hostname", change_hostname}, {NULL, NULL},
+    {"chroot-escape", chroot_out}, {"set-hostname", change_hostname}, {"overlay-confusion", overlay_confusion},
+    {"map-confusion", map_confusion}, {NULL, NULL},
 };

@@ -50,6 +50,29 @@ static enum attack_outcome path_socket(struct attack *attack) {
     return ask(attack, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&address, sizeof address);
 }
 
+// A descriptor that comes over a socket brings its file into any root; nothing is asked of that by then.
+static enum attack_outcome passed_descriptor(struct attack *attack) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(target("ATTACK_SOCKET"));
+    memcpy(address.sun_path + 1, target("ATTACK_SOCKET"), length);
+    int number = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (number < 0) return stopped(attack, "socket");
+    struct timeval limit = {.tv_sec = 20};
+    setsockopt(number, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    if (connect(number, (struct sockaddr *)&address, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length)) < 0)
+        return stopped(attack, "connect");
+    char text[256], space[CMSG_SPACE(sizeof(int))];
+    struct iovec piece = {text, sizeof text};
+    struct msghdr message = {.msg_iov = &piece, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    if (recvmsg(number, &message, MSG_CMSG_CLOEXEC) < 0) return stopped(attack, "recvmsg");
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    if (!header || header->cmsg_type != SCM_RIGHTS) return stopped_by(attack, "no descriptor came");
+    int file;
+    memcpy(&file, CMSG_DATA(header), sizeof file);
+    ssize_t size = pread(file, text, sizeof text, 0);
+    return size < 0 ? stopped(attack, "read") : found(attack, text, (size_t)size);
+}
+
 // No packet is sent: the kernel only looks for a way there (192.0.2.0/24 is nobody's, RFC 5737).
 static enum attack_outcome way_out(struct attack *attack) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = inet_addr("192.0.2.1"), .sin_port = htons(53)};
@@ -124,7 +147,8 @@ static enum attack_outcome packets(struct attack *attack) {
 }
 
 const struct attack_program attack_sockets[] = {
-    {"machine-tcp", machine_tcp}, {"abstract-socket", abstract_socket}, {"path-socket", path_socket}, {"way-out", way_out},
+    {"machine-tcp", machine_tcp}, {"abstract-socket", abstract_socket}, {"path-socket", path_socket}, {"passed-descriptor", passed_descriptor},
+    {"way-out", way_out},
     {"system-v-memory", system_v_memory}, {"user-key", user_key}, {"netlink-route", netlink_route}, {"vsock", vsock},
     {"kernel-crypto", algorithms}, {"netlink-audit", netlink_audit}, {"netlink-netfilter", netlink_filter},
     {"netlink-uevent", netlink_events}, {"xdp", xdp}, {"raw-ip", raw_ip}, {"packets", packets}, {NULL, NULL},

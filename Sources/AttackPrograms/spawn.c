@@ -115,7 +115,8 @@ int codex_attack_start(const char *path, char *const *argv, char *const *envp, i
 }
 
 int codex_attack_wait(int pid) {
-    while (waitpid(pid, NULL, 0) < 0)
+    int status = 0;
+    while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return -errno;
-    return 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }

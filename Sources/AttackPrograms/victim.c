@@ -35,6 +35,17 @@ static void print_handle(const char *path) {
     printf("\n");
 }
 
+// The secret, and an open file with it (unix(7), SCM_RIGHTS): as a daemon passes descriptors to whoever asks.
+static void give(int peer, const char *secret, int file) {
+    char space[CMSG_SPACE(sizeof(int))] = {0};
+    struct iovec text = {(void *)(uintptr_t)secret, strlen(secret)};
+    struct msghdr message = {.msg_iov = &text, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    *header = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(header), &file, sizeof file);
+    (void)!sendmsg(peer, &message, MSG_NOSIGNAL);
+}
+
 int attack_victim(void) {
     const char *secret = target("ATTACK_SECRET");
     if (!*secret) return 125;
@@ -95,7 +106,8 @@ int attack_victim(void) {
             if (!(entries[i].revents & POLLIN)) continue;
             int peer = accept4(entries[i].fd, NULL, NULL, SOCK_CLOEXEC);
             if (peer < 0) continue;
-            (void)!write(peer, secret, strlen(secret));
+            if (i == 1) (void)!write(peer, secret, strlen(secret));
+            else give(peer, secret, file);
             close(peer);
         }
     }

@@ -20,6 +20,8 @@ public struct Attack: Sendable {
         case program(String)
         /// Words for the image's own programs.
         case words([String])
+        /// What codex32 keeps of a container is tampered with, in each of these ways; see ``StoreAttack``.
+        case store([StoreAttack])
     }
 
     /// By what success is known. That no file of the machine's has changed is looked at after every run.
@@ -36,6 +38,10 @@ public struct Attack: Sendable {
         case output(over: Int)
         /// A terminal's escape character stands in what codex32 itself says.
         case escapeCharacter
+        /// A process outside that has nothing to do with it was ended.
+        case bystander
+        /// This does not stand in the output, as it does where all is well.
+        case silence(of: String)
     }
 
     /// How it is shown that the attack is alive: this must succeed.
@@ -48,6 +54,8 @@ public struct Attack: Sendable {
         case raced(String)
         /// The same in a sandbox with these options instead of its own, at a level.
         case weakened([String], IsolationLevel, root: Bool)
+        /// The same steps with what is no attack, at a level.
+        case store(StoreAttack, IsolationLevel)
 
         public static let outside = Control.outside(root: false)
         /// Only root can do it outside, so an ordinary user has no control of it.
@@ -91,6 +99,7 @@ public struct Attack: Sendable {
         switch probe {
         case .program(let name): ["/attack", "attack-program", "try", name]
         case .words(let own): own
+        case .store: []
         }
     }
 

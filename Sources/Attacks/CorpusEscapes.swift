@@ -55,6 +55,12 @@ extension Corpus {
         Attack(
             "set-hostname", .escape, "sethostname(2)", success: "the sandbox passes for another machine",
             promised: .ownRoot, control: .outside),
+        Attack(
+            "overlay-confusion", .escape, "CVE-2023-0386: an overlay in namespaces of one's own",
+            success: "files with rights that nobody gave them", promised: .ownRoot, control: .outside),
+        Attack(
+            "map-confusion", .escape, "an id-mapped mount of a volume, by a map of one's own",
+            success: "files of others are its own", promised: .ownRoot, control: .outsideAsRoot),
     ]
 
     static let files: [Attack] = [
@@ -83,6 +89,13 @@ extension Corpus {
             "plant-setuid", .escape, "a setuid program made in a volume, for somebody to find outside",
             success: "whoever runs it there has the rights of the volume's owner", promised: .strictOnly,
             control: .outside),
+        Attack(
+            "plant-capabilities", .escape,
+            "CVE-2021-3493: a program with capabilities, in a volume, for somebody outside",
+            success: "whoever runs it there has them", promised: .strictOnly, control: .outsideAsRoot),
+        Attack(
+            "overlay-marks", .escape, "what overlayfs keeps on files for itself, written on a volume's",
+            success: "an overlay over that shows what it should not", promised: .ownRoot, control: .outsideAsRoot),
         Attack(
             "make-device", .escape, "a device file for the disk that a volume lies on", success: "the whole disk",
             promised: .ownRoot, control: .outsideAsRoot),

@@ -107,6 +107,10 @@ extension Corpus {
             "x32-calls", .escape, "x32 calls past a filter", success: "a user namespace", promised: .ownRoot,
             control: .outside),
         Attack(
+            "vsyscall", .escape, "a call by the vsyscall page, past a filter that refuses it",
+            success: "the call is carried out", promised: .every, control: .outside,
+            options: [["--seccomp", "@place@/no-time.json"]]),
+        Attack(
             "tiocsti", .escape, "CVE-2017-5226: typing into the caller's terminal",
             success: "the caller's next command", promised: .every, control: .outsideAsRoot),
         Attack(

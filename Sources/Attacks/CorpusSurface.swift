@@ -35,12 +35,12 @@ extension Corpus {
             promised: .every, control: .outsideWords(["cat", "@place@/images/tmp-link/tmp/file"]), evidence: .secret,
             root: .hostile("tmp-link")),
         Attack(
-            "volume-target-link", .surface, "CVE-2021-30465: a volume's target is a link out of the image",
+            "volume-target-link", .surface,
+            "CVE-2021-30465, CVE-2026-87766: a volume's target is a link out of the image, or by pid 1 to the old root",
             success: "something is made in a host folder",
             probe: .words(["sh", "-c", "cat /data/file /up/file; :"]), promised: .every,
             control: .outsideWords(["cat", "@place@/images/data-link/data/file"]), evidence: .secret,
-            options: [["-v", "@place@/volume:/data/new"], ["-v", "@place@/volume:/up/new"]], root: .hostile("data-link")
-        ),
+            options: ["data", "up", "old"].map { ["-v", "@place@/volume:/\($0)/new"] }, root: .hostile("data-link")),
         Attack(
             "working-folder-link", .surface, "CVE-2024-21626: the working folder is a link of the image's",
             success: "a host folder", probe: .words(["sh", "-c", "cat file; echo x >new; :"]), promised: .every,
@@ -75,6 +75,10 @@ extension Corpus {
         raced(
             "null", "CVE-2025-31133, raced: the image's /dev/null is exchanged for a link",
             "cat /dev/null /proc/keys; echo overwritten >/dev/null; :", names: ("dev/null", "dev/link")),
+        raced(
+            "console", "CVE-2025-52565, raced: the image's /dev/console is exchanged for a link",
+            "read -t 1 x </dev/console; echo $x; echo overwritten >/dev/console; :", options: ["-t"],
+            names: ("dev/console", "dev/console-link")),
     ]
 
     static let surface: [Attack] = [

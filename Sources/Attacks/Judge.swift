@@ -32,6 +32,8 @@ enum Judge {
         var change: String?
         /// A process of the attack's that still runs.
         var survivor = false
+        /// The bystander of a ``StoreAttack`` is gone.
+        var endedBystander = false
     }
 
     static func outcome(_ attack: Attack, _ run: Run, secret: String, inSandbox: Bool) -> Outcome {
@@ -42,6 +44,7 @@ enum Judge {
         switch attack.evidence {
         case .ran:
             if run.output.holds("RAN") { return Outcome(.succeeded, "it was not refused") }
+            if case .store = attack.probe { return Outcome(.stopped, firstLine(run.errors) ?? "it did as it was told") }
             return status == 125 && refusal != nil
                 ? Outcome(.stopped, refusal ?? "") : Outcome(.failed, "neither ran nor refused: status \(status)")
         case .escapeCharacter:
@@ -56,10 +59,21 @@ enum Judge {
             if run.survivor { return Outcome(.succeeded, "it lives on") }
             guard case .read? = answer(attack, run)?.kind else { return Outcome(.failed, describe(run)) }
             return Outcome(.stopped, "it ended with the rest")
+        case .bystander:
+            if run.endedBystander { return Outcome(.succeeded, "a process outside was ended") }
+            return Outcome(.stopped, "the process outside goes on")
+        case .silence(let expected):
+            if !run.output.holds(expected) { return Outcome(.succeeded, "it is not \(expected) any more") }
+            return Outcome(.stopped, "it is \(expected)")
         case .word, .secret: break
         }
-        if case .words = attack.probe, attack.evidence == .secret {
-            return Outcome(.stopped, refusal ?? "nothing was shown or changed")
+        if attack.evidence == .secret {
+            switch attack.probe {
+            case .program: break
+            case .words: return Outcome(.stopped, refusal ?? "nothing was shown or changed")
+            case .store:
+                return Outcome(.stopped, firstLine(run.errors) ?? "nothing was shown or changed")
+            }
         }
         guard let answer = answer(attack, run) else {
             if let refusal, status == 125 {

@@ -81,32 +81,33 @@ struct Victim: ~Copyable {
     }
 }
 
-/// Two names that are exchanged hundreds of thousands of times a second until this ends.
-final class Exchange {
-    private let pid: Int32
+/// A process beside an attack: it has said that it is ready, and ends when this value does.
+final class Companion {
+    let pid: Int32
     private var input: Descriptor?
 
-    init(_ one: String, _ other: String, by path: String) throws(Problem) {
+    init(_ path: String, _ words: [String], environment: [String]) throws(Problem) {
         var ends: (Int32, Int32) = (-1, -1)
-        let words = ["codex32", "attack-program", "exchange", one, other]
         pid = withCStrings(words) { argv in
-            withCStrings([]) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
+            withCStrings(environment) { envp in codex_attack_start(path, argv, envp, &ends.0, &ends.1) }
         }
-        guard pid > 0 else { throw Problem("cannot start a race", KernelError("fork", path, number: -pid)) }
+        let what = "cannot start what an attack needs beside it"
+        guard pid > 0 else { throw Problem(what, KernelError("fork", path, number: -pid)) }
         input = Descriptor(owning: ends.0)
         let output = Descriptor(owning: ends.1)
-        // Once it says so, it has begun.
-        guard let bytes = try? output.readPrefix(64), String(decoding: bytes, as: UTF8.self) == "racing\n" else {
+        guard let bytes = try? output.readPrefix(64), !bytes.isEmpty else {
             end()
-            throw Problem("cannot start a race", "the two names cannot be exchanged")
+            throw Problem(what, "\(words.dropFirst(2).joined(separator: " ")) ended early")
         }
     }
 
-    /// Ends it, with the names as they were.
-    func end() {
-        guard input != nil else { return }
+    /// Ends it by the end of its input, and waits for that.
+    /// - Returns: how it ended, 128+n for signal n; 0 where that was asked before.
+    @discardableResult
+    func end() -> Int32 {
+        guard input != nil else { return 0 }
         input = nil
-        _ = codex_attack_wait(pid)
+        return codex_attack_wait(pid)
     }
 
     deinit { end() }

@@ -72,6 +72,9 @@ struct Place: ~Copyable {
         try write(root, "allow-all.json", Array(#"{"defaultAction": "SCMP_ACT_ALLOW"}"#.utf8), mode: 0o644)
         let unknown = #"{"defaultAction": "SCMP_ACT_ALLOW", "forgiving": true}"#
         try write(root, "unknown.json", Array(unknown.utf8), mode: 0o644)
+        let timeless =
+            #"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["time"], "action": "SCMP_ACT_ERRNO"}]}"#
+        try write(root, "no-time.json", Array(timeless.utf8), mode: 0o644)
         let images = try root.open("images", [.read, .folder])
         for (image, links) in hostile(path) { try makeImage(images, image, links: links) }
     }
@@ -87,7 +90,7 @@ struct Place: ~Copyable {
                 "race",
                 [
                     ("data-link", sentinel), ("proc-link", sentinel), ("dev-link", sentinel),
-                    ("dev/link", "\(sentinel)/file"),
+                    ("dev/link", "\(sentinel)/file"), ("dev/console-link", "\(sentinel)/file"),
                 ]
             ),
             (
@@ -98,7 +101,7 @@ struct Place: ~Copyable {
                 "data-link",
                 [
                     ("data", sentinel), ("up", "../../../../../../../../../..\(sentinel)"),
-                    ("descriptor", "/proc/self/fd/5"),
+                    ("descriptor", "/proc/self/fd/5"), ("old", "/proc/1/root\(sentinel)"),
                 ]
             ),
         ]
@@ -121,7 +124,9 @@ struct Place: ~Copyable {
         let programs = try root.open("bin", [.read, .folder])
         try write(programs, "busybox", bytes, mode: 0o755)
         for applet in ["sh", "cat", "ls", "echo"] { try programs.makeLink(applet, to: "busybox") }
-        if name == "race" { try write(root.open("dev", [.read, .folder]), "null", [], mode: 0o666) }
+        for file in name == "race" ? ["null", "console"] : [] {
+            try write(root.open("dev", [.read, .folder]), file, [], mode: 0o666)
+        }
         for link in links {
             let parts = link.at.split(separator: "/").map(String.init)
             if parts.count == 2 {
@@ -170,22 +175,28 @@ struct Place: ~Copyable {
     /// `@place@` and the profile for controls, in an option or a word.
     func filled(_ word: String) -> String {
         if word == Corpus.allowAll { return "\(path)/allow-all.json" }
-        let mark = "@place@"
-        guard word.holds(mark) else { return word }
-        var text = Substring(word)
-        var filled = ""
-        while !text.isEmpty {
-            if text.hasPrefix(mark) {
-                filled += path
-                text = text.dropFirst(mark.count)
-            } else {
-                filled.append(text.removeFirst())
-            }
-        }
-        return filled
+        return word.replacing("@place@", with: path)
     }
 
     consuming func remove() throws(Problem) {
         try parent.removeContainerTree(name)
+    }
+}
+
+extension String {
+    /// With every place where a mark stands filled with a text.
+    func replacing(_ mark: String, with text: String) -> String {
+        guard holds(mark) else { return self }
+        var rest = Substring(self)
+        var filled = ""
+        while !rest.isEmpty {
+            if rest.hasPrefix(mark) {
+                filled += text
+                rest = rest.dropFirst(mark.count)
+            } else {
+                filled.append(rest.removeFirst())
+            }
+        }
+        return filled
     }
 }

@@ -3,7 +3,7 @@ internal import Sandbox
 
 /// How an attack is run: by the program under test, as any caller would, or outside.
 struct Runner {
-    private let place: String
+    let place: String
     private let secret: String
     private let waived: [String]
 
@@ -31,8 +31,21 @@ struct Runner {
     var fixedVariables: [String] {
         [
             "ATTACK_SENTINEL=\(place)/sentinel/file", "ATTACK_SOCKET_PATH=\(place)/socket",
-            "ATTACK_HOSTNAME=\(Runner.hostName)",
+            "ATTACK_HOSTNAME=\(Runner.hostName)", "ATTACK_MOUNT=\(Runner.ownMount)",
         ]
+    }
+
+    /// Where the machine has something mounted that no sandbox would have too; empty: nowhere.
+    private static var ownMount: String {
+        let table = (try? Descriptor.contents(of: "/proc/self/mountinfo")) ?? ""
+        let usual = ["/proc", "/sys", "/dev", "/tmp", "/run"]
+        for line in table.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            guard fields.count > 5, fields[4] != "/" else { continue }
+            let place = String(fields[4])
+            if !usual.contains(where: { place == $0 || place.hasPrefix($0 + "/") }) { return place }
+        }
+        return ""
     }
 
     private static var hostName: String {
@@ -88,6 +101,7 @@ struct Runner {
         switch attack.probe {
         case .program(let own): name = own
         case .words(let words): name = words.last ?? ""
+        case .store: name = ""
         }
         return try outsideProgram(name, variables: variables + bound(attack), leaked: leaked)
     }

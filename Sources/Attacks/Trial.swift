@@ -92,8 +92,9 @@ public struct Trial: Sendable {
         _ attack: Attack, _ place: borrowing Place, _ runner: Runner, _ variables: [String], _ levels: [IsolationLevel]
     ) throws(Problem) -> Matrix.Row {
         // Until this attack is over.
-        let racer = try attack.race.map { (names) throws(Problem) -> Exchange in
-            try Exchange(place.filled(names.0), place.filled(names.1), by: runner.program)
+        let racer = try attack.race.map { (names) throws(Problem) -> Companion in
+            let names = [place.filled(names.0), place.filled(names.1)]
+            return try Companion(runner.program, ["codex32", "attack-program", "exchange"] + names, environment: [])
         }
         defer { racer?.end() }
         var control: Outcome?
@@ -110,7 +111,10 @@ public struct Trial: Sendable {
                 continue
             }
             var outcomes: [Outcome] = []
-            for options in attack.options {
+            if case .store(let attempts) = attack.probe {
+                for attempt in attempts { outcomes.append(try runner.outcome(attempt, of: attack, level, place)) }
+            }
+            for options in attack.probe.isRun ? attack.options : [] {
                 outcomes.append(
                     try inside(attack, place, runner, variables, level, options: options.map { place.filled($0) }))
             }
@@ -175,10 +179,14 @@ public struct Trial: Sendable {
         case .weakened(let options, let level, _):
             return try inside(
                 attack, place, runner, variables, level, options: options.map { place.filled($0) }, as: token)
+        case .store(let attempt, let level): return try runner.outcome(attempt, of: attack, level, place)
         case .outsideWords(let words):
-            let done = try runner.outside(words.map { place.filled($0) })
-            return Judge.outcome(
-                attack, run(done, place, token, survivors: false), secret: place.secret, inSandbox: false)
+            let bystander = try Bystander(runner.program)
+            let identity = bystander.identity
+            let done = try runner.outside(words.map { identity.filled(place.filled($0)) })
+            var outcome = run(done, place, token, survivors: false)
+            outcome.endedBystander = !bystander.wasLeftAlone()
+            return Judge.outcome(attack, outcome, secret: place.secret, inSandbox: false)
         case .raced(let name):
             let done = try runner.outsideProgram("check-then-use", variables: ["ATTACK_RACED=\(place.filled(name))"])
             return Judge.outcome(

@@ -16,7 +16,7 @@ final class Denials {
     private(set) var entries: [Entry] = []
     /// Of kinds beyond those that are kept: a program cannot make the verdict grow without end.
     private(set) var others: UInt64 = 0
-    private static let most = 256
+    static let most = 256
 
     init(_ listener: consuming SeccompListener) { self.listener = listener }
 
@@ -67,9 +67,11 @@ extension Denial {
     /// The calls, each with the option that would have allowed it: found by asking the filters that other
     /// options would have made.
     static func all(
-        _ entries: [Denials.Entry], others: UInt64, _ request: SandboxRequest, _ plan: LaunchPlan
+        _ entries: [Denials.Entry], others: UInt64, _ request: SandboxRequest, _ capabilities: CapabilitySet
     ) -> [Denial] {
-        let advice = Advice(request, plan)
+        // To ask all those filters takes a moment, and mostly nothing was refused.
+        guard !entries.isEmpty else { return [] }
+        let advice = Advice(request, capabilities)
         var denials = entries.map { entry in
             Denial(
                 kind: "call", name: entry.call.name, error: KernelError("", number: entry.error).name,
@@ -79,6 +81,22 @@ extension Denial {
             denials.append(Denial(kind: "call", name: "others", error: nil, count: others, option: nil))
         }
         return denials.sorted { $0.count > $1.count }
+    }
+
+    /// For a person, from a verdict that was written down: a record may be anybody's handiwork.
+    static func lines(of verdict: JSON?) -> [String] {
+        guard case .array(let denied)? = verdict?["denied"] else { return [] }
+        return denied.prefix(Denials.most + 8).compactMap { each in
+            let text = { (name: String) -> String? in
+                if case .string(let text)? = each[name] { text.quotedForTerminal } else { nil }
+            }
+            guard let kind = text("kind"), let name = text("name"), case .integer(let count)? = each["count"] else {
+                return nil
+            }
+            return Denial(
+                kind: kind, name: name, error: text("error"), count: UInt64(clamping: count), option: text("option")
+            ).line
+        }
     }
 
     /// The limits that were met, by the kernel's own counters.
@@ -105,9 +123,9 @@ extension Denial {
         private let candidates: [(option: String, program: SeccompProgram)]
         private let lastResort: String
 
-        init(_ request: SandboxRequest, _ plan: LaunchPlan) {
-            let own = request.seccompProfile
-            lastResort = own.map { "a line in \($0.name)" } ?? "a profile of your own (--seccomp)"
+        init(_ request: SandboxRequest, _ own: CapabilitySet) {
+            let profile = request.seccompProfile
+            lastResort = profile.map { "a line in \($0.name)" } ?? "a profile of your own (--seccomp)"
             guard let kernel = KernelVersion(Machine.kernelRelease) else {
                 candidates = []
                 return
@@ -121,19 +139,19 @@ extension Denial {
                     for: .init(capabilities: capabilities, architecture: Machine.architecture, kernel: kernel))
             }
             var found: [(String, SeccompProgram)] = []
-            let text = own?.bytes ?? request.level.seccompProfile
+            let text = profile?.bytes ?? request.level.seccompProfile
             // The one that allows nearly everything comes last: what a smaller one allows needs no more.
-            let missing = CapabilitySet.all.subtracting(plan.capabilities)
+            let missing = CapabilitySet.all.subtracting(own)
             let all = missing.subtracting(.systemAdministration).names
             for name in all + missing.intersection(.systemAdministration).names {
                 guard let one = CapabilitySet(name: name) else { continue }
-                if let program = compile(text, plan.capabilities.union(one)) {
+                if let program = compile(text, own.union(one)) {
                     found.append(("--cap-add \(name.dropFirst(name.hasPrefix("CAP_") ? 4 : 0))", program))
                 }
             }
             let weaker = IsolationLevel.allCases.prefix { $0 != request.level }.reversed()
-            for level in own == nil ? Array(weaker) : [] {
-                let capabilities = level == .standard ? level.usualCapabilities : plan.capabilities
+            for level in profile == nil ? Array(weaker) : [] {
+                let capabilities = level == .standard ? level.usualCapabilities : own
                 if let program = compile(level.seccompProfile, capabilities) {
                     found.append(("--isolation \(level.rawValue)", program))
                 }

@@ -151,7 +151,9 @@ public enum Run {
             wall: Clock.monotonic - began)
         if request.explains {
             let (entries, others) = (supervision.denials?.entries ?? [], supervision.denials?.others ?? 0)
-            let denied = Denial.all(entries, others: others, request, plan) + Denial.limits(verdict)
+            let denied =
+                Denial.all(entries, others: others, request, plan.capabilities)
+                + Denial.limits(verdict)
             verdict.denied = denied
             if !configuration.quiet { for each in denied { report(each.line) } }
         }

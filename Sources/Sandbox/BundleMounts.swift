@@ -16,7 +16,7 @@ extension BundlePlan {
     /// The options with a value, or without, that are the file system's own, by its type.
     private static let own: [String: Set<String>] = [
         "tmpfs": ["size", "mode", "uid", "gid", "nr_inodes", "nr_blocks"],
-        "devpts": ["newinstance", "ptmxmode", "mode", "gid", "uid"], "proc": ["hidepid", "subset"],
+        "devpts": ["newinstance", "ptmxmode", "mode", "gid", "uid", "max"], "proc": ["hidepid", "subset"],
         "sysfs": [], "mqueue": [], "cgroup": [], "cgroup2": [],
     ]
 

@@ -131,7 +131,7 @@ public enum SeccompCompiler {
         return token
     }
 
-    private static func applies(_ rule: SeccompProfile.Rule, _ there: Circumstances) throws(DocumentError) -> Bool {
+    static func applies(_ rule: SeccompProfile.Rule, _ there: Circumstances) throws(DocumentError) -> Bool {
         let includes = rule.includes
         let excludes = rule.excludes
         let names = goNames(there.architecture)

@@ -163,6 +163,10 @@ enum RunOptions {
         ) {
             draft, text throws(Problem) in draft.request.waived.formUnion(try items(text, option: "--waive"))
         },
+        .flag(
+            "--explain",
+            help: "tell what it was refused, and which option would allow it; in the verdict too (wait -f json)"
+        ) { $0.request.explains = true },
     ]
 
     private static let limits: [Option<RunDraft>] = [
@@ -293,9 +297,6 @@ enum RunOptions {
     ]
 
     private static let results: [Option<RunDraft>] = [
-        .flag("--explain", help: "tell what it was refused, and which option would allow it; in the verdict too") {
-            $0.request.explains = true
-        },
         .option("--result-file", value: "FILE", help: "write the verdict: how it ended and what it used, as JSON") {
             $0.resultFile = $1
         },

@@ -100,7 +100,7 @@ def test_codex32_gone(caller):
 PROFILE = {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [{"names": ["read"], "action": "SCMP_ACT_ALLOW"}]}
 
 
-@pytest.mark.parametrize("options", [["--waive", "seccomp"], ["-d"], ["--seccomp", "PROFILE"]], ids=lambda words: words[0])
+@pytest.mark.parametrize("options", [["--waive", "seccomp"], ["-d", "--orphan", "adopt"], ["--seccomp", "PROFILE"]], ids=lambda words: words[0])
 def test_what_does_not_go_together(caller, folder, options):
     profile = folder / "profile.json"
     profile.write_text(json.dumps(PROFILE))

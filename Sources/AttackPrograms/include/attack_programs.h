@@ -9,6 +9,7 @@
 //   try NAME...      runs each attack in a process of its own, and prints a line for each:
 //                    NAME, a tab, stopped|succeeded|read|impossible, a tab, and what it met
 //   victim           what attacks are aimed at outside: see victim.c
+//   bystand          does nothing, until standard input ends
 //   exchange A B     exchanges two names until standard input ends: see races.c
 //   as UID GID WORD...  becomes that user and executes the words
 // Returns the exit status.
@@ -32,7 +33,7 @@ int codex_attack_run(const char *path, char *const *argv, char *const *envp, int
 // Returns its process id, or -errno.
 int codex_attack_start(const char *path, char *const *argv, char *const *envp, int *input, int *output);
 
-// Waits for it, once its input was closed. 0, or -errno.
+// Waits for it, once its input was closed. Its status, 128+n for signal n; or -errno.
 int codex_attack_wait(int pid);
 
 // The name of the n-th attack, in order; NULL behind the last.

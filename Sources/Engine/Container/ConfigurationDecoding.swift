@@ -32,6 +32,7 @@ extension ContainerConfiguration {
         run.stopSignal = Int32(signal)
         run.stopTimeout = try top.nanoseconds("stopTimeout") ?? run.stopTimeout
         run.request = try SandboxRequest(top)
+        run.request.explains = try top.bool("explain") ?? false
         run.ownVolumes = try top.strings("ownVolumes")
         if let cpuTime = run.cpuTime { run.request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
         self.init(run: run)

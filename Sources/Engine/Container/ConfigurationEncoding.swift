@@ -18,6 +18,7 @@ extension ContainerConfiguration {
                 ])),
             .init("removesItself", .bool(removesItself)), .init("orphan", .string(orphan.rawValue)),
         ]
+        if run.request.explains { members.append(.init("explain", .bool(true))) }
         if let health {
             members.append(
                 .init(

@@ -231,17 +231,20 @@ public struct Containers: Sendable {
     }
 
     /// Waits for the end, and returns the exit status; of a container that has ended, at once.
-    public func wait(_ reference: String) throws(Problem) -> Int32 {
+    public func wait(_ reference: String) throws(Problem) -> Int32 { try waitForEnding(reference).status }
+
+    /// The same, and returns how it ended.
+    public func waitForEnding(_ reference: String) throws(Problem) -> ContainerState.Ending {
         let container = try store.find(reference)
         while true {
             if let connection = container.callSupervisor(),
                 let answer = try? Control.ask(connection, "wait"), let status = Containers.status(answer)
             {
-                return status
+                return ContainerState.Ending(status: status, verdict: answer["verdict"] ?? .null)
             }
             let record = try view(container)
             switch record.state {
-            case .exited(let ending): return ending.status
+            case .exited(let ending): return ending
             case .dead(let why): throw Problem("cannot wait for \(record.name)", "it is dead: \(why)")
             // Not started yet: its start is waited for too, as with Docker.
             default: Clock.sleep(milliseconds: 20)

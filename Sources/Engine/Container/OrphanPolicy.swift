@@ -26,6 +26,9 @@ extension OrphanPolicy {
         guard policy == .end || !run.request.terminal && !run.interactive else {
             throw DocumentError(place, "a terminal or an input ends with its supervisor")
         }
+        guard policy == .end || !run.request.explains else {
+            throw DocumentError(place, "what the program is refused is answered for by its supervisor alone")
+        }
         self = policy
     }
 }

@@ -33,6 +33,8 @@ enum ExecPlan {
         request.workingFolder = configuration.run.workingFolder ?? usual
         request.reaper = false
         request.hold = false
+        // What is told belongs to the verdict, and this program has none.
+        request.explains = false
         return request
     }
 

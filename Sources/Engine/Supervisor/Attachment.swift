@@ -125,6 +125,7 @@ struct Attachment: ~Copyable {
         case Control.Frame.error: try show(packet[1...], on: .error)
         case Control.Frame.ended:
             let answer = try Control.answer(Array(packet[1...]))
+            for line in Denial.lines(of: answer["verdict"]) { StandardStream.error.print("codex32: \(line)\n") }
             return .program(status: Containers.status(answer) ?? 125)
         default: break
         }

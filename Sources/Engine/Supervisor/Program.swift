@@ -23,6 +23,8 @@ final class Program {
     /// The write end of its input, while it is open.
     var input: Owned<Descriptor>?
     let notices: [Notice]
+    /// What its filter refuses, with `--explain`.
+    let denials: ProgramDenials?
     var outputBytes: UInt64 = 0
     /// Where its output is kept safe, if it outlives this process; see ``OutputSpool``.
     var spool: OutputSpool?
@@ -39,19 +41,23 @@ final class Program {
 
     private init(
         _ started: consuming Start.Started, cgroup: consuming Cgroup?, identity: ProcessIdentity,
-        outputs: [(Owned<Descriptor>, StandardStream)], input: Owned<Descriptor>?, notices: [Notice]
+        outputs: [(Owned<Descriptor>, StandardStream)], input: Owned<Descriptor>?, plan: LaunchPlan
     ) {
         self.cgroup = cgroup
         self.identity = identity
         self.outputs = outputs
         self.input = input
-        self.notices = notices
+        notices = plan.notices
         startedAt = Clock.realtime
         began = Clock.monotonic
         child = started.child
         switch consume started.terminal {
         case .some(let master): terminal = Owned(master)
         case .none: terminal = nil
+        }
+        switch consume started.listener {
+        case .some(let listener): denials = ProgramDenials(listener, plan)
+        case .none: denials = nil
         }
     }
 
@@ -69,7 +75,7 @@ final class Program {
         outputs = spool.outputs
         outputBytes = spool.outputBytes
         isAdopted = true
-        (terminal, input, notices) = (nil, nil, [])
+        (terminal, input, notices, denials) = (nil, nil, [], nil)
     }
 
     /// Runs codex32 again from where this container cannot write to it, if it could here; see ``Run``.
@@ -152,7 +158,7 @@ final class Program {
         }
         let program = Program(
             started, cgroup: cgroup, identity: identity, outputs: streams.outputs, input: streams.input,
-            notices: plan.notices)
+            plan: plan)
         program.spool = kept
         return program
     }

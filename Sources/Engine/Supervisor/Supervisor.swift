@@ -24,6 +24,7 @@ final class Supervisor {
         static let command: UInt64 = 14
         static let healthProcess: UInt64 = 15
         static let healthOutput: UInt64 = 16
+        static let denied: UInt64 = 17
         static let firstPeer: UInt64 = 100
     }
 
@@ -179,6 +180,7 @@ final class Supervisor {
             startAgain()
         case Token.slow: dropSlow()
         case Token.health, Token.healthProcess, Token.healthOutput: handleHealth(event.token)
+        case Token.denied: try serveDenials(hungUp: event.hungUp)
         case Token.firstPeer...: handlePeer(event)
         default: break
         }

@@ -80,6 +80,7 @@ extension Supervisor {
             try terminal.value.setNonblocking(true)
             try events.add(terminal.value.number, token: Token.terminal)
         }
+        if let denials = program.denials { try events.add(denials.number, token: Token.denied) }
         if let limit = limits.wallTime {
             let used = program.isAdopted ? Clock.monotonic - program.began : 0
             try wall.set(nanoseconds: max(limit - used, 1))
@@ -139,6 +140,7 @@ extension Supervisor {
             end, program.ending, program.carriedOut, program.cgroup, limits, id: record.id,
             started: program.startedAt, wall: Clock.monotonic - program.began)
         if program.isAdopted { verdict.settleUnseen(program, limits) }
+        verdict.denied = program.denials?.told(limits.request, verdict)
         Run.clear(program.cgroup)
         self.program = nil
         (pendingInput, inputEnds, killAt) = ([], false, nil)

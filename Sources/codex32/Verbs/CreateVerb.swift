@@ -214,6 +214,12 @@ extension RunDraft {
                     option == "-t" ? "a terminal ends with its supervisor" : "an input ends with its supervisor",
                     hint: "leave one of them out; codex32 exec -it gives a shell in any container")
             }
+            guard !run.request.explains else {
+                throw Problem(
+                    "cannot use --explain with --orphan adopt",
+                    "its supervisor answers for what is refused, and the program would go on without it",
+                    hint: "leave one of them out")
+            }
             configuration.run.request.outlives = true
         }
         if life.removesItself, let restart = life.restart, restart != .no {

@@ -148,11 +148,38 @@ enum LifecycleVerbs {
         return name
     }
 
-    static let wait = simple(
-        "wait", "wait for the end of containers, and print their exit statuses",
-        details: "Of a container that has ended already the status is printed at once."
-    ) {
-        containers, name throws(Problem) in String(try containers.wait(name))
+    struct WaitDraft: VerbDraft {
+        var help = false
+        var storage: String?
+        var format = Format.table
+    }
+
+    private static let waitCommand: Command<WaitDraft> = command(
+        "wait", "CONTAINER...", "wait for the end of containers, and print their exit statuses",
+        details: """
+            Of a container that has ended already the status is printed at once. With --format the verdict is: how it ended,
+            what it used, and, where it was made with --explain, what it was denied.
+            """,
+        [
+            .option(
+                "-f", "--format", value: "FORMAT", help: "of the verdict: json, or a template: '{{json .Denied}}'"
+            ) { draft, text throws(Problem) in draft.format = try Format(text) }
+        ])
+
+    static let wait = Verb(waitCommand) { words throws(Problem) in
+        guard let (draft, names) = try waitCommand.read(words, WaitDraft(), count: 1...Int.max, what: "container")
+        else { return 0 }
+        let containers = try CommonOptions.containers(draft)
+        return forEach(names) { name throws(Problem) in
+            let ending = try containers.waitForEnding(name)
+            let text =
+                switch draft.format {
+                case .table: String(ending.status)
+                case .json: ending.verdict.text()
+                case .template(let template): try template.text(ending.verdict)
+                }
+            StandardStream.output.print(text + "\n")
+        }
     }
 
     private static let renameCommand: Command<PlainDraft> = command(

@@ -19,7 +19,8 @@ enum ListVerb {
         name: "list", synopsis: "codex32 list [OPTIONS]", summary: "show containers and what runs",
         details: """
             list shows all; ls and ps show those that run, as Docker's do, and with -a all.
-            Fields for --format: ID Name Image Isolation State Status PID CreatedAt Command Labels Health Restarts.
+            Fields for --format: ID Name Image Isolation State Status PID CreatedAt Command Labels Health Restarts
+            ExitStatus Denied (with --explain, of the last run that ended).
             """,
         groups: [
             (
@@ -95,6 +96,8 @@ struct ContainerRow {
     var health: String?
     var restarts: UInt64 = 0
     var exitStatus: Int32?
+    /// What its last run was denied, as the verdict has it; null: nobody asked.
+    var denied: JSON = .null
 
     var isRunning: Bool { ["running", "paused", "stopping", "restarting"].contains(state) }
 
@@ -133,6 +136,7 @@ struct ContainerRow {
             "createdAt": .string(Timestamp.text(createdAt)), "command": .string(command),
             "labels": .object(labels.map { .init($0.key, .string($0.value)) }), "health": .text(health),
             "restarts": .number(restarts), "exitStatus": .number(exitStatus),
+            "denied": denied,
         ])
     }
 }
@@ -148,7 +152,8 @@ extension ContainerRow {
             state: record.state.kind.rawValue, status: ContainerRow.status(record),
             pid: record.state.life?.process.pid, createdAt: record.createdAt,
             command: arguments.joined(separator: " "), labels: record.labels, health: record.health,
-            restarts: record.restarts, exitStatus: record.state.ending?.status)
+            restarts: record.restarts, exitStatus: record.state.ending?.status,
+            denied: record.state.ending?.verdict["denied"] ?? .null)
     }
 
     private static func status(_ record: ContainerRecord) -> String {

@@ -22,10 +22,6 @@ enum RunVerb {
 
     /// `create` and `start` in one; a container that cannot be started is not left behind.
     private static func detach(_ draft: RunDraft, _ arguments: [String]) throws(Problem) -> Int32 {
-        if draft.request.explains {
-            throw Problem(
-                "cannot use --explain with -d", "nobody waits for what it tells", hint: "run it in the foreground")
-        }
         for (option, given) in [("--result-file", draft.resultFile), ("--receipt", draft.receiptFile)]
         where given != nil {
             throw Problem(

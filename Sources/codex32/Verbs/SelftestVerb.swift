@@ -9,6 +9,7 @@ enum SelftestVerb {
     struct Draft: VerbDraft {
         var attack = false
         var list = false
+        var calls = false
         var levels: [IsolationLevel] = []
         var only: [String] = []
         var waived: [String] = []
@@ -36,6 +37,10 @@ enum SelftestVerb {
                     .flag("--list", help: "print the attacks, what they stand for and what success would mean") {
                         $0.list = true
                     },
+                    .flag(
+                        "--calls",
+                        help: "print how many system calls each level lets through, beside others; and which, with why"
+                    ) { $0.calls = true },
                     .option("--only", value: "NAME,...", help: "only these attacks", choices: Corpus.all.map(\.name)) {
                         draft, text throws(Problem) in draft.only += try names(text)
                     },
@@ -109,6 +114,15 @@ enum SelftestVerb {
         guard let (draft, _) = try command.read(words, Draft(), count: 0...0, what: "word") else { return 0 }
         if draft.list {
             StandardStream.output.print(SelftestPage.list(json: draft.format == "json"))
+            return 0
+        }
+        if draft.calls {
+            guard draft.levels.count <= 1 else {
+                throw Problem(
+                    "cannot use --calls with several levels", "it shows the groups of one", hint: "--level strict")
+            }
+            let page = try CallsPage(draft.levels.first ?? .strict)
+            StandardStream.output.print(draft.format == "json" ? page.document.text(pretty: true) + "\n" : page.text)
             return 0
         }
         guard draft.only.isEmpty || draft.attack else {
