@@ -18,7 +18,7 @@ enum RunOptions {
     ) { number in
         switch number - sandboxGroupCount {
         case ..<0: sandboxGroup(number)
-        case 0: ("Results", results)
+        case 0: ("Results", resultFiles)
         case 1: ("In the background", background)
         case 2: planGroup
         default: nil
@@ -131,6 +131,13 @@ enum RunOptions {
                 () throws(KernelError) in try Descriptor.open(path, [.read]).readAll(limit: 4 << 20)
             }
             draft.request.seccompProfile = (path, bytes)
+        },
+        .option(
+            "--profile", value: "FILE", help: "no more than codex32 learn saw it need: calls, volumes, limits, level"
+        ) {
+            draft, path throws(Problem) in
+            guard !path.isEmpty else { throw Value.wrong("--profile", path, "a file that codex32 learn wrote") }
+            draft.profile = path
         },
         .option("--device", value: "/dev/NAME", help: "show a device of the machine") { draft, text throws(Problem) in
             draft.request.devices.append(try MountValue.device(text))
@@ -296,7 +303,7 @@ enum RunOptions {
         .flag("-q", "--quiet", help: "no warnings and no progress") { $0.quiet = true },
     ]
 
-    private static let results: [Option<RunDraft>] = [
+    static let resultFiles: [Option<RunDraft>] = [
         .option("--result-file", value: "FILE", help: "write the verdict: how it ended and what it used, as JSON") {
             $0.resultFile = $1
         },
