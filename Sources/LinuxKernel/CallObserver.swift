@@ -96,8 +96,8 @@ public enum ObservedProcess {
         }
     }
 
-    /// Whether a thread of this number is there.
-    public static func isThere(_ pid: Int32) -> Bool { Descriptor.exists("/proc/\(pid)") }
+    /// Whether a thread of this number is there, as far as can be seen.
+    public static func isThere(_ pid: Int32) -> Bool { (try? Descriptor.exists("/proc/\(pid)")) != false }
 }
 
 extension Descriptor {
