@@ -5,8 +5,9 @@
 // (see early.c) needs nothing of that, so it is made here and has its namespaces while the parent is asking.
 //
 // What the C library's functions stand on is provided first, for the child, which never has more: a thread's own memory
-// with errno in it, and the plain variants of those functions of which there are several (IRELATIVE). The parent
-// goes on to the C library's own beginning, which puts its own in both places. Only a static program of fixed
+// with errno in it, the plain variants of those functions of which there are several (IRELATIVE), and from which size
+// on a copy goes round the caches. The parent goes on to the C library's own beginning, which puts its own in all of
+// these places. Only a static program of fixed
 // addresses enters here (the linker's option -e); another begins as usual, and bears its early child a moment later.
 #define _GNU_SOURCE
 #include "codex_launch.h"
@@ -57,6 +58,11 @@ extern const Elf64_Ehdr __ehdr_start __attribute__((weak, visibility("hidden")))
 extern const Elf64_Rela __rela_iplt_start[] __attribute__((weak, visibility("hidden")));
 extern const Elf64_Rela __rela_iplt_end[] __attribute__((weak, visibility("hidden")));
 
+#if defined(__x86_64__)
+// glibc's (sysdeps/x86/cacheinfo.h), 0 until it has asked the processor: then memcpy takes everything for that large.
+extern long __x86_shared_non_temporal_threshold __attribute__((weak, visibility("hidden")));
+#endif
+
 // What the C library keeps for a thread, all zero, beside the program's thread-local variables: on x86_64 these lie
 // below the thread pointer and its own above, on aarch64 the other way round ("ELF Handling For Thread-Local Storage",
 // variants II and I).
@@ -94,6 +100,11 @@ static int provide_thread(const Elf64_Phdr *segment) {
 __attribute__((used)) void codex_entry_begin(uintptr_t *block) {
     const Elf64_Ehdr *header = &__ehdr_start;
     if (!header || header->e_type != ET_EXEC) return;
+#if defined(__x86_64__)
+    // Another C library, of which that is not known: it begins first.
+    if (!&__x86_shared_non_temporal_threshold) return;
+    __x86_shared_non_temporal_threshold = 3 << 18;
+#endif
     const Elf64_Phdr *segments = (const Elf64_Phdr *)((const unsigned char *)header + header->e_phoff);
     int provided = 0;
     for (int i = 0; i < header->e_phnum && !provided; i++)

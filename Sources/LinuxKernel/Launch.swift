@@ -99,7 +99,7 @@ public struct Child: ~Copyable {
         var room = try LaunchRoom(size: LaunchRoom.usual)
         room.write(input, slots: slots, given: [], standardSlots: (-1, -1, -1))
         if !room.fits {
-            room = try LaunchRoom(size: room.used)
+            room = try LaunchRoom(size: room.used + 1)
             room.write(input, slots: slots, given: [], standardSlots: (-1, -1, -1))
         }
         var birth = codex_birth(input.namespaces, reaper: input.steps.contains(.reaper))
