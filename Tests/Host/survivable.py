@@ -24,6 +24,8 @@ RULES = [
     ("client|supervisor", "(newfstatat|readlinkat|openat2)", "(STORE/templates/busybox)?/?(dev|proc|sys|tmp)", ".*",
      "a root whose folders could not be looked at gets them from an overlay"),
     ("client|supervisor", "newfstatat|openat|read", "STORE/cache/seccomp-ID.bpf", ".*", "a filter that is not kept is compiled"),
+    (".*", "mount_setattr", ".*", ".*", "a file system without id-mapped mounts (EPERM): told where the program could write there"),
+    ("client", "newfstatat", "/proc/self/ns/.*", "exec", "a namespace that may be another's is joined"),
     ("child", "newfstatat|openat", "proc/self/ns|cgroup|ipc|mnt|net|pid|time|user|uts", ".*", "the receipt says that it was not read"),
     ("child", "keyctl", ".*", ".*", "a kernel without keyrings has none to keep apart (ENOSYS)"),
     ("supervisor", "newfstatat", "/proc/self/ns/.*", ".*", "the receipt does not say whether a namespace is the machine's"),
@@ -37,6 +39,8 @@ RULES = [
     ("supervisor", "accept4|getsockopt|recvfrom|sendto", "socket", ".*", "a command that it lost calls again"),
     ("client", "sendto|recvfrom", "socket", "stop|remove -f|start -a", "what was said is still there, or is asked again"),
     (".*", "newfstatat", "STORE/(layers|run/supervised)", ".*", "what could not be looked at is taken to be there"),
+    ("client", "openat|fcntl|read", "(STORE/containers/ID/)?lock|/proc/N/stat", "exec",
+     "a supervisor that could not be looked at is there, as the record says"),
     # What is not needed for what was asked.
     (".*", "openat|newfstatat|pread64|write", "STORE/events(/journal)?|journal", ".*", "the journal keeps a container from nothing"),
     ("client", "openat", "STORE/volumes", "remove.*", "only tells of volumes that are kept"),
