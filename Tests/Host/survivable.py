@@ -30,6 +30,10 @@ RULES = [
     ("child", "keyctl", ".*", ".*", "a kernel without keyrings has none to keep apart (ENOSYS)"),
     ("supervisor", "newfstatat", "/proc/self/ns/.*", ".*", "the receipt does not say whether a namespace is the machine's"),
     ("supervisor", "openat|read", "/proc/N/status", "run -d|start.*", "the receipt says that it was not read: a program may have ended"),
+    ("supervisor", "openat|read", "/proc/N/status", "stop|remove -f", "asks how the program takes its signal: SIGKILL follows it"),
+    ("supervisor", "read", "pipe", ".*", "what could not be read of the program's output is read again"),
+    ("supervisor", "fcntl", "STORE/containers/ID/lock", ".*", "a lock that is not given up goes with the process, which ends now"),
+    ("client", "newfstatat|getdents64|lseek", "STORE/(containers/.ID.gone|layers/ID)(/.*)?", "remove.*", "what is being removed is looked at again"),
     ("child", "recvfrom", "socket", ".*", "asks whether its parent went before it was watched: for that it need not be answered"),
     # What is looked at again, or in another way.
     ("client|supervisor", "openat|read", "(STORE/containers/ID/)?container.json", ".*", "found by its name, it is read again by the verb"),
