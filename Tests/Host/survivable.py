@@ -42,7 +42,7 @@ RULES = [
     ("client", "socket|connect", ".*", "stop|remove -f", "a supervisor that cannot be reached is called again"),
     ("supervisor", "accept4|getsockopt|recvfrom|sendto", "socket", ".*", "a command that it lost calls again"),
     ("client", "sendto|recvfrom", "socket", "stop|remove -f|start -a", "what was said is still there, or is asked again"),
-    (".*", "newfstatat", "STORE/(layers|run/supervised)", ".*", "what could not be looked at is taken to be there"),
+    (".*", "newfstatat", "STORE/(layers|run/supervised|containers/ID/lock)", ".*", "what could not be looked at is taken to be there"),
     ("client", "openat|fcntl|read", "(STORE/containers/ID/)?lock|/proc/N/stat", "exec",
      "a supervisor that could not be looked at is there, as the record says"),
     # What is not needed for what was asked.
