@@ -29,13 +29,18 @@ extension Supervisor {
     }
 
     /// Bytes that are ready in the buffer; 0: the end; nil: nothing now.
-    private func read(_ source: borrowing Descriptor) -> Int? {
-        do { return try source.read(into: buffer) } catch { return error.number == Errno.wouldBlock ? nil : 0 }
+    /// - Parameter attempts: of a pipe only its end is one. What failed otherwise is still there, and a program whose
+    ///   pipe is closed would die of it.
+    private func read(_ source: borrowing Descriptor, attempts: Int = 1) -> Int? {
+        for _ in 0..<attempts {
+            do { return try source.read(into: buffer) } catch { if error.number == Errno.wouldBlock { return nil } }
+        }
+        return 0
     }
 
     /// The same of a stream that may be kept safe from this process's end.
     private func read(_ output: (pipe: Owned<Descriptor>, stream: StandardStream)) -> Int? {
-        guard let spool = program?.spool else { return read(output.pipe.value) }
+        guard let spool = program?.spool else { return read(output.pipe.value, attempts: 4) }
         do { return try spool.take(output.stream, into: buffer) } catch {
             return error.number == Errno.wouldBlock ? nil : 0
         }
