@@ -18,7 +18,7 @@ STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 # How many run at once of the host tests that do not mind each other.
 WORKERS := $(shell echo $$(($$(nproc) > 1 ? 2 : 1)))
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz \
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz Tests/Tools/sanitizers \
   Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
@@ -85,9 +85,9 @@ test-coverage: setup ## line coverage of the unit tests, by file
 	@PATH="$$(dirname "$$(readlink -f "$$(command -v swift)")"):$$PATH" llvm-cov report "$$(find .build/debug/ -name '*.xctest' | head -1)" \
 	  -instr-profile=.build/debug/codecov/default.profdata -ignore-filename-regex='.build|Tests'
 
-test-sanitizers: setup ## the unit tests with the C target and Swift under AddressSanitizer, then UndefinedBehaviorSanitizer
-	swift test --sanitize=address --build-path .build/address $(STRICT)
-	swift test --sanitize=undefined --build-path .build/undefined $(STRICT)
+test-sanitizers: ## unit and host tests under AddressSanitizer, UndefinedBehaviorSanitizer (C) and, where there are threads, ThreadSanitizer
+	@Tests/Tools/setup build test
+	@Tests/Tools/sanitizers
 
 bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon, oci create to delete; writes bench*.json
 	@Tests/Tools/setup build test bench

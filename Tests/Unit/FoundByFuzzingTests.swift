@@ -89,4 +89,29 @@ import Testing
         let text = #"{"ociVersion":"1.0.0","id":"a","bundle":"/b","annotations":{},"createdAt":-1}"#
         #expect(throws: DocumentError("createdAt", "is no time")) { try BundleState(text) }
     }
+
+    @Test func aWorkspaceFromBeforeTheEpochIsNoWorkspace() throws {
+        let path = "/tmp/codex32-unit.\(Machine.randomHex(bytes: 8))"
+        defer { try? Descriptor.open("/tmp", [.read, .folder]).removeTree(String(path.dropFirst(5))) }
+        let storage = Storage(data: path, runtime: path)
+        for (id, started) in [("0123456789abcdef", 1), ("1123456789abcdef", Int64.min)] {
+            let record = #"{"schema":1,"source":"/s","started":\#(started)}"#
+            try makeFolders("\(path)/workspaces/\(id)").replace("record.json", with: record, durable: false)
+        }
+        #expect(Workspace.all(storage).map(\.started) == [1])
+    }
+
+    /// One more start would have been one too many.
+    @Test func aRecordsRestartsCanBeCounted() throws {
+        let text = { (restarts: UInt64) in
+            """
+            {"schema":1,"id":"0123456789abcdef","name":"a","createdAt":"2026-01-02T03:04:05Z","configuration":{},
+            "state":{"status":"created"},"restarts":\(restarts)}
+            """
+        }
+        #expect(try ContainerRecord(try JSONReader.read(Array(text(7).utf8))).restarts == 7)
+        #expect(throws: DocumentError("restarts", "is out of bounds")) {
+            try ContainerRecord(try JSONReader.read(Array(text(.max).utf8)))
+        }
+    }
 }

@@ -99,6 +99,8 @@ public struct ContainerRecord: Sendable {
         guard let state = try top.object("state") else { throw DocumentError("state", "is missing") }
         self.state = try ContainerState(state)
         restarts = try top.unsigned("restarts") ?? 0
+        // It is counted up; a policy counts no further than 31 bits.
+        guard restarts < 1 << 62 else { throw DocumentError("restarts", "is out of bounds") }
         wasStopped = try top.bool("wasStopped") ?? false
         supervisor = try top.object("supervisor").map(ProcessIdentity.decode)
         health = try top.string("health")

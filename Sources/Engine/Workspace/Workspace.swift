@@ -134,8 +134,10 @@ public final class Workspace {
         do throws(DocumentError) {
             let record = try JSONObject(try JSONReader.read(Array(text.utf8)), at: "record")
             guard try record.unsigned("schema") == 1 else { throw DocumentError("record.schema", "is not known") }
+            let started = try record.integer("started") ?? 0
+            guard started >= 0 else { throw DocumentError("record.started", "is no time") }
             return Workspace(
-                id: id, source: try record.required("source"), started: try record.integer("started") ?? 0,
+                id: id, source: try record.required("source"), started: started,
                 place: place, storage: storage, device: try record.unsigned("device") ?? 0,
                 inode: try record.unsigned("inode") ?? 0)
         } catch { throw Problem(what, error.description, hint: "codex32 workspace discard \(id)") }
