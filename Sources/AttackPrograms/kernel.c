@@ -8,6 +8,7 @@
 #include <linux/bpf.h>
 #include <linux/capability.h>
 #include <linux/perf_event.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -197,6 +198,25 @@ static enum attack_outcome firmware(struct attack *attack) {
     return stopped(attack, "open");
 }
 
+// What all programs have written, of whichever sandbox, is waited for: a child does that, for it may take long.
+static enum attack_outcome sync_all(struct attack *attack) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) return stopped(attack, "pipe2");
+    pid_t child = fork();
+    if (child < 0) return stopped(attack, "fork");
+    if (child == 0) {
+        int error = syscall(SYS_sync) < 0 ? errno : 0;
+        _exit(write(ends[1], &error, sizeof error) != sizeof error);
+    }
+    close(ends[1]);
+    struct pollfd answer = {ends[0], POLLIN, 0};
+    int error = 0;
+    // One that has not been refused by then is at work.
+    if (poll(&answer, 1, 20000) > 0 && read(ends[0], &error, sizeof error) != sizeof error) return stopped_by(attack, "it was ended");
+    errno = error;
+    return error ? stopped(attack, "sync") : succeeded(attack, "every file system of the machine is written");
+}
+
 // ATTACK_MOUNT is a place where the machine has something mounted, and no sandbox has.
 static enum attack_outcome mount_table(struct attack *attack) {
     const char *wanted = target("ATTACK_MOUNT");
@@ -222,5 +242,5 @@ const struct attack_program attack_kernel[] = {
     {"personality", weak_personality}, {"seccomp-listener", listener}, {"realtime", realtime}, {"high-priority", high_priority},
     {"raise-limit", raise_limit}, {"never-killed", never_killed}, {"kernel-log", kernel_log}, {"kernel-addresses", kernel_addresses},
     {"kernel-memory", kernel_memory}, {"host-name", host_name}, {"timer-list", timer_list}, {"firmware", firmware},
-    {"mount-table", mount_table}, {NULL, NULL},
+    {"mount-table", mount_table}, {"sync-all", sync_all}, {NULL, NULL},
 };

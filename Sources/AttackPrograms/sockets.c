@@ -50,6 +50,21 @@ static enum attack_outcome path_socket(struct attack *attack) {
     return ask(attack, socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), (struct sockaddr *)&address, sizeof address);
 }
 
+// What Chrome's sandbox did not refuse in time.
+static enum attack_outcome unix_out_of_band(struct attack *attack) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0) return stopped(attack, "socketpair");
+    if (send(ends[0], "x", 1, MSG_OOB) == 1) return succeeded(attack, "a byte out of band, by send");
+    int error = errno;
+    struct iovec piece = {"x", 1};
+    struct mmsghdr messages[1] = {{.msg_hdr = {.msg_iov = &piece, .msg_iovlen = 1}}};
+    if (sendmsg(ends[0], &messages[0].msg_hdr, MSG_OOB) == 1) return succeeded(attack, "a byte out of band, by sendmsg");
+    if (sendmmsg(ends[0], messages, 1, MSG_OOB) == 1) return succeeded(attack, "a byte out of band, by sendmmsg");
+    errno = error;
+    if (getenv("ATTACK_CONTROL") && is_absent(errno)) return impossible(attack, "this kernel's Unix sockets have no such bytes");
+    return stopped(attack, "send");
+}
+
 // A descriptor that comes over a socket brings its file into any root; nothing is asked of that by then.
 static enum attack_outcome passed_descriptor(struct attack *attack) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -147,7 +162,7 @@ static enum attack_outcome packets(struct attack *attack) {
 }
 
 const struct attack_program attack_sockets[] = {
-    {"machine-tcp", machine_tcp}, {"abstract-socket", abstract_socket}, {"path-socket", path_socket}, {"passed-descriptor", passed_descriptor},
+    {"machine-tcp", machine_tcp}, {"abstract-socket", abstract_socket}, {"path-socket", path_socket}, {"passed-descriptor", passed_descriptor}, {"unix-out-of-band", unix_out_of_band},
     {"way-out", way_out},
     {"system-v-memory", system_v_memory}, {"user-key", user_key}, {"netlink-route", netlink_route}, {"vsock", vsock},
     {"kernel-crypto", algorithms}, {"netlink-audit", netlink_audit}, {"netlink-netfilter", netlink_filter},

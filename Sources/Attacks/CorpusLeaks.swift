@@ -16,6 +16,10 @@ extension Corpus {
             "passed-descriptor", .escape, "a descriptor that is passed over a socket, as daemons do",
             success: "a host file by way of it", promised: .ownRoot, control: .outside, evidence: .secret),
         Attack(
+            "unix-out-of-band", .escape, "CVE-2025-38236: out-of-band data over a Unix socket",
+            success: "a part of the kernel that led out of a browser's sandbox", promised: .strictOnly,
+            control: .outside),
+        Attack(
             "way-out", .leak, "exfiltration: a route to other machines", success: "data leaves", promised: .ownRoot,
             control: .outside),
         Attack(
@@ -143,6 +147,9 @@ extension Corpus {
         Attack(
             "many-cgroups", .exhaustion, "cgroups without end", success: "kernel memory that no limit counts",
             promised: .ownRoot, control: .outsideAsRoot, bound: 20),
+        Attack(
+            "sync-all", .exhaustion, "sync(2), for which every file system of the machine writes",
+            success: "everybody's disks are busy, and no limit counts it", promised: .strictOnly, control: .outside),
         Attack(
             "huge-arguments", .exhaustion, "100 MB of arguments for a program", success: "the kernel copies them",
             promised: .every, control: .outside),

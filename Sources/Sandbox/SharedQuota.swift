@@ -5,7 +5,9 @@
 /// a single inotify instance, timer or queued signal. In its own namespace it gets a part only.
 enum SharedQuota {
     /// setrlimit(2): pending signals, which timers count as too (timer_create(2)), and bytes of POSIX message queues.
-    static let resourceLimits: [(resource: Int32, most: UInt64)] = [(11, 4096), (12, 204_800)]
+    /// And how far its priority may rise above others' (RLIMIT_NICE, RLIMIT_RTPRIO): what a caller may do for his music
+    /// is no right of a program that he runs in a sandbox. A real-time one has a processor to itself, whatever the cgroup says.
+    static let resourceLimits: [(resource: Int32, most: UInt64)] = [(11, 4096), (12, 204_800), (13, 0), (14, 0)]
 
     /// Below /proc: the limits of this user namespace (namespaces(7), /proc/sys/user). The kernel's usual
     /// 128 instances are the user's; 8,192 watches are what it gave before it counted memory.

@@ -132,9 +132,8 @@ class Caller:
             more.setdefault("stdin", subprocess.DEVNULL)
         else:
             more["input"] = input
-        return subprocess.run(
-            words, env=self.environment(env), cwd=self.home, capture_output=True, text=text, timeout=PATIENCE, **more
-        )
+        more.setdefault("timeout", PATIENCE)
+        return subprocess.run(words, env=self.environment(env), cwd=self.home, capture_output=True, text=text, **more)
 
     def run(self, *options, env=None, input=None, text=True, popen=None, **what):
         """Runs a program to its end."""

@@ -1,6 +1,6 @@
 """`codex32 selftest`: that the levels work here, and `--attack`: that they hold, with every attack shown to be alive.
 
-The matrix is made once for each caller and looked at by several tests: it runs some four hundred sandboxes.
+The matrix is made once for each caller and looked at by several tests: it runs some five hundred sandboxes.
 """
 
 import json
@@ -27,7 +27,8 @@ def matrices(callers):
         pytest.skip("busybox is not installed")
     made = {}
     for name in USERS:
-        done = selftest(callers[name], "--attack", "--format", "json")
+        # Some five hundred sandboxes, one after another: each of them has its own patience.
+        done = selftest(callers[name], "--attack", "--format", "json", timeout=6 * PATIENCE)
         assert done.returncode in (0, 1), done.stderr
         made[name] = done.returncode, json.loads(done.stdout)
     return made

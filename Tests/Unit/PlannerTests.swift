@@ -50,6 +50,17 @@ import Testing
         #expect(steps[steps.count - 4] == "no_new_privs")
     }
 
+    /// What a caller may do about priorities, as for audio, no sandbox inherits; what is asked for by name it has.
+    @Test(arguments: [IsolationLevel.standard, .strict], [true, false])
+    func prioritiesAreNotInherited(level: IsolationLevel, root: Bool) throws {
+        var asked = request(level)
+        #expect(try plan(asked, offer(root: root)).stepTexts.contains("rlimit rtprio at most 0"))
+        #expect(try plan(asked, offer(root: root)).stepTexts.contains("rlimit nice at most 0"))
+        asked.resourceLimits = [ResourceLimit(resource: 14, soft: 5, hard: 5)]
+        let texts = try plan(asked, offer(root: root)).stepTexts
+        #expect(texts.contains("rlimit rtprio 5:5") && !texts.contains("rlimit rtprio at most 0"))
+    }
+
     /// The set-up ends with codex32 up to the last steps, and a filter that knows no prctl(2) is no hindrance.
     @Test func aProgramOutlivesItsSupervisorFromItsLastStepsOn() throws {
         for reaper in [false, true] {
