@@ -47,7 +47,7 @@ int codex_spawn_detached(const char *path, char *const *argv, char *const *envp,
     sigprocmask(SIG_SETMASK, &before, NULL);
     if (middle < 0) return -error;
     int status;
-    // Where it cannot be waited for (ECHILD: the caller ignores SIGCHLD), what was started says itself that it runs.
+    // Where it cannot be waited for, it has been started all the same, and says itself that it runs.
     while (waitpid(middle, &status, 0) < 0)
         if (errno != EINTR) return 0;
     return WIFEXITED(status) ? -WEXITSTATUS(status) : -EAGAIN;
