@@ -51,6 +51,10 @@ private func readValue(_ text: String) {
     _ = try? Platform(asked: text)
     _ = try? Moment.parse(text, name)
     _ = CapabilitySet(name: text)
+    let quoted = text.quotedForTerminal
+    expect(!quoted.unicodeScalars.contains { $0.value < 0x20 || (0x7f..<0xa0).contains($0.value) }, "what is quoted")
+    expect(Columns.cut(text, 20).columns <= 20, "what was cut")
+    _ = Spelling.distance(text, "--memory-limit")
     let document = JSON.members(["Name": .string(text), "State": .members(["Pid": .integer(1)])])
     if let format = try? Template(text) { _ = try? format.text(document) }
     guard let keys = try? DetachKeys.parse(text), !keys.isEmpty else { return }
