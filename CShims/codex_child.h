@@ -54,6 +54,7 @@ int codex_step_landlock_enforce(struct codex_child_state *state, const struct co
 int codex_step_become_root(const struct codex_step *step);
 int codex_step_identity(const struct codex_step *step);
 int codex_step_seccomp(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_observe(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_lend_root(struct codex_child_state *state);
 int codex_step_hold(struct codex_child_state *state);
 int codex_step_init(struct codex_child_state *state);

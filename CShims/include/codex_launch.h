@@ -48,6 +48,7 @@ enum codex_step_kind {
     CODEX_STEP_CAPABILITIES,     // a: permitted and effective; b: inheritable and ambient
     CODEX_STEP_NO_NEW_PRIVS,
     CODEX_STEP_SECCOMP,          // text: struct sock_filter array; flags: SECCOMP_FILTER_FLAG_*
+    CODEX_STEP_OBSERVE,          // text: struct sock_filter array; a: what tells its own message from the program's calls
     CODEX_STEP_INIT,             // forks: this process stays as pid 1 and reaps, the new one goes on
     CODEX_STEP_JOIN,             // source: a pidfd; flags: CLONE_NEW* of its namespaces that become this process's
     CODEX_STEP_ENTER,            // a process in the pid namespace joined goes on; this one names it to the parent and ends
@@ -139,7 +140,7 @@ enum codex_message_kind {
     CODEX_MESSAGE_TERMINAL = 3,
     CODEX_MESSAGE_ENTERED = 4,
     CODEX_MESSAGE_ROOT = 5,
-    CODEX_MESSAGE_LISTENER = 7, // its filter's, at CODEX_STEP_SECCOMP with a listener; it does not wait
+    CODEX_MESSAGE_LISTENER = 7, // its filter's, at CODEX_STEP_SECCOMP with a listener, or CODEX_STEP_OBSERVE; it does not wait
     CODEX_MESSAGE_READY = 8,
     CODEX_MESSAGE_UNBORN = 6 // as FAILED, before the first step: no namespaces
 };

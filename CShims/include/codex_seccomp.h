@@ -50,6 +50,25 @@ const char *codex_error_name(int error);
 // The name of a call on an architecture: 0, or -errno where there is none.
 int codex_seccomp_name(uint32_t architecture, int number, char *name, size_t size);
 
+// A call that a program is about to make, and that waits until it is let go on (observe.c).
+struct codex_observed {
+    uint64_t id;
+    int32_t pid; // of the thread, as this process sees it; 0 where it cannot
+    int32_t number;
+    uint32_t architecture; // AUDIT_ARCH_*
+    uint64_t arguments[6];
+};
+// Reads the next from an observing filter's listener: 0, -ENOENT where the caller is gone, -errno.
+int codex_observe_next(int listener, struct codex_observed *observed);
+// Lets it go on. 0 or -errno.
+int codex_observe_continue(int listener, uint64_t id);
+// Waits until one of two can be read or is closed: 1, 2 or both, or -errno.
+int codex_observe_either(int first, int second);
+// Reads a process's memory, to the end of a text at the latest: how many bytes, or -errno.
+long codex_observe_read(int pid, uint64_t address, void *buffer, size_t size);
+// The mount that a descriptor's file is on, by the number that mountinfo has (Linux 5.8): 0 or -errno.
+int codex_observe_mount(int descriptor, uint64_t *mount);
+
 // The version of libseccomp, as major << 16 | minor << 8 | micro.
 uint32_t codex_seccomp_version(void);
 #endif

@@ -104,9 +104,13 @@ extension Denial {
     private struct Advice {
         private let candidates: [(option: String, program: SeccompProgram)]
         private let lastResort: String
+        private let learned: LearnedCalls?
+        /// What the learned profile's calls are left of.
+        private var whole: SeccompProgram?
 
         init(_ request: SandboxRequest, _ plan: LaunchPlan) {
             let own = request.seccompProfile
+            learned = request.learned
             lastResort = own.map { "a line in \($0.name)" } ?? "a profile of your own (--seccomp)"
             guard let kernel = KernelVersion(Machine.kernelRelease) else {
                 candidates = []
@@ -139,10 +143,16 @@ extension Denial {
                 }
             }
             candidates = found
+            if learned != nil { whole = compile(text, plan.capabilities) }
         }
 
         func option(for call: SystemCallData) -> String? {
-            candidates.first { $0.program.allows(call) }?.option ?? lastResort
+            let again = learned.map { "codex32 learn --append \($0.name)" }
+            if let again, whole?.allows(call) == true { return again }
+            let option = candidates.first { $0.program.allows(call) }?.option ?? lastResort
+            // Another filter alone does not give back what the profile leaves out.
+            guard let again, learned?.contains(call) == false else { return option }
+            return "\(option), with \(again),"
         }
     }
 }

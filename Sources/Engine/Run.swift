@@ -23,11 +23,18 @@ public enum Run {
     ///
     /// - Throws: what kept it from starting; nothing is left then.
     public static func run(_ configuration: RunConfiguration, report: (String) -> Void) throws(Problem) -> Int32 {
+        try run(configuration, observer: nil, report: report)
+    }
+
+    /// - Parameter observer: sees every call of the program's (`learn`).
+    static func run(
+        _ configuration: RunConfiguration, observer: RunObserver?, report: (String) -> Void
+    ) throws(Problem) -> Int32 {
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
         let outputs = try ResultFiles(configuration)
         let (id, started) = (ContainerID.make(), Clock.realtime)
-        do { return try carryOut(configuration, id: id, started: started, outputs, report) } catch {
+        do { return try carryOut(configuration, id: id, started: started, outputs, observer, report) } catch {
             // Whoever waits for the verdict learns of this end too; the reason itself goes to the caller.
             let verdict = Verdict.notStarted(
                 id: id, name: configuration.name, tried: started, isolation: configuration.request.level.rawValue)
@@ -42,7 +49,7 @@ public enum Run {
 
     private static func carryOut(
         _ configuration: RunConfiguration, id: String, started: Int64, _ outputs: borrowing ResultFiles,
-        _ report: (String) -> Void
+        _ observer: RunObserver?, _ report: (String) -> Void
     ) throws(Problem) -> Int32 {
         var configuration = configuration
         let imageHold = try configuration.image.hold(data: configuration.storage.data)
@@ -70,6 +77,7 @@ public enum Run {
         defer { settle(workspace, configuration.quiet, report) }
         configuration.request.workspace = try workspace?.mount(at: configuration.workspace?.target ?? "/workspace")
         var (request, image) = try Preparation.request(configuration) { if !configuration.quiet { report($0) } }
+        request.observer = observer?.filter
         request.hold = configuration.receiptFile != nil || !request.required.isEmpty
         let offer = try Offer.current(cgroup: needsCgroup(request))
         try protectProgram(request, offer)
@@ -108,7 +116,7 @@ public enum Run {
         let began = Clock.monotonic
         let running = try Start.launch(
             &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
-            receipt: request.hold, newborn: newborn
+            receipt: request.hold, newborn: newborn, observer: observer
         ) { pid throws(Problem) in
             // Now, while the child is busy, and long before the program says anything.
             if !configuration.quiet { warn(notices, report) }
@@ -139,6 +147,7 @@ public enum Run {
         Sweep.run(configuration.storage, except: id)
 
         try explain(&supervision, running.listener, plan)
+        supervision.observer = observer
         let end = try supervise(&supervision, running.child, running.terminal, streams.pipes, cgroup)
         _ = consume terminalState
         var verdict = judge(
@@ -150,6 +159,7 @@ public enum Run {
             verdict.denied = denied
             if !configuration.quiet { for each in denied { report(each.line) } }
         }
+        observer?.end(verdict, plan, wasAsked: supervision.wantsEnd)
         try outputs.write(verdict: verdict.document)
         return verdict.status
     }

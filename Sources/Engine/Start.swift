@@ -30,12 +30,13 @@ enum Start {
     }
 
     /// - Parameters:
+    ///   - observer: sees the program's calls, from the filter on.
     ///   - newborn: the plan's child, where that was made before the plan was.
     ///   - meanwhile: what the parent has to do of its own, with the child's pid, while the child
     ///     makes its mounts.
     static func launch(
         _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool,
-        newborn: Newborn? = nil, meanwhile: (Int32) throws(Problem) -> Void
+        newborn: Newborn? = nil, observer: RunObserver? = nil, meanwhile: (Int32) throws(Problem) -> Void
     ) throws(Problem) -> Started {
         let sources = try OpenedSources(plan)
         let input = LaunchInput(
@@ -47,7 +48,7 @@ enum Start {
             try meanwhile(child.pid)
             var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
             var listener: Descriptor?
-            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt, &listener)
+            let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt, &listener, observer)
             return Started(child: child, terminal: terminal, listener: listener, receipt: receipt)
         } catch {
             child.kill()
@@ -141,11 +142,14 @@ enum Start {
     /// Answers the child until it is the program. Returns the terminal's master.
     private static func converse(
         _ child: borrowing Child, _ plan: LaunchPlan, _ cgroup: borrowing Cgroup?, size: TerminalSize?,
-        _ receipt: inout Receipt?, _ listener: inout Descriptor?
+        _ receipt: inout Receipt?, _ listener: inout Descriptor?, _ observer: RunObserver?
     ) throws(Problem) -> Descriptor? {
         var terminal: Descriptor?
         while true {
-            let message = try explaining("cannot start the sandbox") { () throws(KernelError) in try child.receive() }
+            let message = try explaining("cannot start the sandbox") { () throws(KernelError) in
+                try observer?.waitForWord(of: child)
+                return try child.receive()
+            }
             switch consume message {
             case .finished: return terminal
             case .unborn(let error): throw unborn(error)
@@ -156,7 +160,7 @@ enum Start {
                 if let size { size.apply(to: master) } else { StandardStream.input.copySize(to: master) }
                 terminal = consume master
             case .listener(let told):
-                listener = consume told
+                if let observer { observer.listen(told) } else { listener = consume told }
                 continue
             case .entered: break  // Its own plan has no such step.
             case .root: break

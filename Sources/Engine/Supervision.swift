@@ -27,6 +27,8 @@ struct Supervision: ~Copyable {
 
     /// What the filter refuses, with `--explain`.
     var denials: Denials?
+    /// Everything that the program calls, with `learn`.
+    var observer: RunObserver?
     private let configuration: RunConfiguration
     private let plan: LaunchPlan
     private let events: EventQueue
@@ -42,7 +44,7 @@ struct Supervision: ~Copyable {
     private var output: Flow
     private var error: Flow
     /// Somebody wants an end of it: a reader that takes nothing is not waited for any more.
-    private var wantsEnd = false
+    private(set) var wantsEnd = false
     /// Why codex32 itself ended the program.
     private(set) var ending: Verdict.Reason?
     /// A signal that pid 1 would have ignored, and that was carried out for it.
@@ -115,6 +117,10 @@ struct Supervision: ~Copyable {
     }
 
     private func serveDenials(hungUp: Bool) throws(KernelError) {
+        if let observer {
+            if hungUp, let number = observer.descriptor { return events.remove(number) }
+            return try observer.serve()
+        }
         guard let number = denials?.listener.descriptor.number else { return }
         // Nobody is left who could be refused anything.
         if hungUp { return events.remove(number) }
@@ -134,7 +140,7 @@ struct Supervision: ~Copyable {
             try cpu.set(nanoseconds: 1)
             try events.add(cpu.descriptor.number, token: Token.cpu.rawValue)
         }
-        if let number = denials?.listener.descriptor.number {
+        if let number = observer?.descriptor ?? denials?.listener.descriptor.number {
             try events.add(number, token: Token.denied.rawValue)
         }
         try events.add(stop.descriptor.number, token: Token.stop.rawValue)

@@ -202,6 +202,13 @@ public struct Child: ~Copyable {
         }
     }
 
+    /// Waits for the child's next word, or for a call of its that is told on an observing filter's listener.
+    ///
+    /// - Returns: whether there is a word; ``receive()`` does not wait then.
+    public borrowing func hasWord(orCallOn listener: borrowing Descriptor) throws(KernelError) -> Bool {
+        try KernelError.check(codex_observe_either(control.number, listener.number), "poll") & 1 == 1
+    }
+
     /// The process that ``LaunchMessage/entered`` named takes the child's place: it is a child of this
     /// process too (CLONE_PARENT). The first one has done its part, and is reaped.
     public mutating func become(pid: Int32, _ pidfd: consuming Descriptor) throws(KernelError) {

@@ -169,6 +169,7 @@ extension LaunchRoom {
         case .seccompToldOf(let program):
             // SECCOMP_FILTER_FLAG_NEW_LISTENER. A filter that is as long as the other can be loaded too.
             return form(CODEX_STEP_SECCOMP, flags: 8, bytes: (program.notifying ?? program).bytes)
+        case .observe(let filter): return form(CODEX_STEP_OBSERVE, a: filter.token, bytes: filter.program.bytes)
         case .reaper: return form(CODEX_STEP_INIT)
         case .join(let process, let namespaces):
             return form(

@@ -129,6 +129,9 @@ public enum LaunchStep: Hashable, Sendable {
     case seccomp(SeccompProgram)
     /// The same, with what it refuses told to the parent (``LaunchMessage/listener``).
     case seccompToldOf(SeccompProgram)
+    /// Every call from here on is told to the parent, and let go on (``LaunchMessage/listener``): loaded below the
+    /// filter that decides.
+    case observe(CallObserver.Filter)
     case reaper
     case join(Slot, namespaces: CaseSet<Namespace>)
     case enter
@@ -203,6 +206,7 @@ extension LaunchStep {
         case .capabilities: "cannot set the capabilities"
         case .noNewPrivileges: "cannot set no_new_privs"
         case .seccomp, .seccompToldOf: "cannot load the seccomp filter"
+        case .observe: "cannot observe the program"
         case .reaper: "cannot start the init process"
         case .join(_, let namespaces):
             namespaces.count == 1

@@ -240,4 +240,14 @@ public struct ResourceLimit: Equatable, Sendable {
 
     public static func name(_ number: Int32) -> String { known.first { $0.number == number }?.name ?? String(number) }
     public static func number(_ name: String) -> Int32? { known.first { $0.name == name }?.number }
+
+    /// This process's own hard limit (`/proc/PID/limits`); nil: it has none, or it cannot be read.
+    public static func hardest(_ number: Int32) -> UInt64? {
+        guard let title = known.first(where: { $0.number == number })?.title,
+            let text = try? Descriptor.contents(of: "/proc/self/limits"),
+            let line = text.split(separator: "\n").first(where: { $0.hasPrefix(title) })
+        else { return nil }
+        let words = line.dropFirst(title.count).split(separator: " ")
+        return words.count >= 2 ? UInt64(words[1]) : nil
+    }
 }

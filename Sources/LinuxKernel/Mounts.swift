@@ -58,6 +58,8 @@ extension Descriptor {
 
 /// One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
 public struct MountRecord: Equatable, Sendable {
+    /// Its number, unique while it is mounted.
+    public let id: UInt64
     public let target: String
     public let root: String
     public let options: [String]
@@ -68,9 +70,11 @@ public struct MountRecord: Equatable, Sendable {
     public static func parse(_ text: String) -> [MountRecord] {
         text.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ")
-            guard let dash = fields.firstIndex(of: "-"), dash >= 6, fields.count >= dash + 4 else { return nil }
+            guard let dash = fields.firstIndex(of: "-"), dash >= 6, fields.count >= dash + 4,
+                let id = UInt64(fields[0])
+            else { return nil }
             return MountRecord(
-                target: unescape(fields[4]), root: unescape(fields[3]),
+                id: id, target: unescape(fields[4]), root: unescape(fields[3]),
                 options: fields[5].split(separator: ",").map(String.init), type: String(fields[dash + 1]),
                 source: unescape(fields[dash + 2]),
                 superOptions: fields[dash + 3].split(separator: ",").map(String.init))

@@ -44,10 +44,10 @@ public struct SystemCallData: Hashable, Sendable {
 
 extension SeccompProgram {
     /// SECCOMP_RET_* without its data.
-    private static let actionMask: UInt32 = 0xffff_0000
-    private static let refuse: UInt32 = 0x0005_0000
-    private static let notify: UInt32 = 0x7fc0_0000
-    private static let allow: UInt32 = 0x7fff_0000
+    static let actionMask: UInt32 = 0xffff_0000
+    static let refuse: UInt32 = 0x0005_0000
+    static let notify: UInt32 = 0x7fc0_0000
+    static let allow: UInt32 = 0x7fff_0000
 
     /// What the filter answers to a call, as the kernel would work it out; nil: it is of instructions that no
     /// filter of ours has.

@@ -16,6 +16,8 @@ public struct LaunchPlan: Sendable {
     public var user = UserIdentity()
     public var capabilities: CapabilitySet = []
     public var seccomp: SeccompSummary?
+    /// See ``SandboxRequest/learned``.
+    public var learned: LearnedCalls?
     public var landlockABI: Int?
     public var landlockNetwork = false
     public var readOnlyRoot = false

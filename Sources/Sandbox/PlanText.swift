@@ -15,6 +15,7 @@ extension LaunchPlan {
             "seccomp": seccomp.map {
                 .members(["profile": .string($0.profile), "instructions": .number($0.instructions)])
             } ?? .null,
+            "profile": learned?.document ?? .null,
             "landlock": .number(landlockABI), "readOnlyRoot": .bool(readOnlyRoot),
             "cgroup": cgroupDocument,
             "sources": .array(
@@ -90,6 +91,7 @@ extension LaunchStep {
         case .capabilities(let set, _): "capabilities \(set.names.count)"
         case .noNewPrivileges: "no_new_privs"
         case .seccomp(let program): "seccomp \(program.instructionCount) instructions"
+        case .observe: "observe every call"
         case .seccompToldOf(let program): "seccomp \(program.instructionCount) instructions, told of"
         case .reaper: "init"
         case .join: "setns"

@@ -248,8 +248,16 @@ public struct Planner {
         let circumstances = SeccompCompiler.Circumstances(
             capabilities: plan.capabilities, architecture: offer.architecture, kernel: offer.kernel)
         do throws(DocumentError) {
-            let program = try cache.program(
+            var program = try cache.program(
                 profile: request.seccompProfile?.bytes ?? request.level.seccompProfile, for: circumstances)
+            if let learned = request.learned {
+                guard let narrower = learned.restrict(program, reaper: request.reaper) else {
+                    throw DocumentError(
+                        "", "with what \(learned.name) leaves of it, it is longer than the kernel takes")
+                }
+                program = narrower
+                plan.learned = learned
+            }
             plan.seccomp = SeccompSummary(profile: name, instructions: program.instructionCount)
             if let why = unexplained(program) { throw DocumentError("", why) }
             return program

@@ -28,6 +28,16 @@ extension Planner {
                 "--waive seccomp says that no filter is loaded, and its refusals are what is told",
                 hint: "leave one of them out")
         }
+        if isWaived(.seccomp), request.observer != nil || request.learned != nil {
+            let what = request.learned.map { "use the profile \($0.name)" } ?? "learn"
+            throw Problem(
+                "cannot \(what)", "--waive seccomp says that no filter is loaded, and a profile is what is left of one",
+                hint: "leave --waive seccomp out")
+        }
+        if request.observer != nil, request.explains {
+            throw Problem(
+                "cannot use --explain with learn", "a program has one listener", hint: "codex32 run --explain")
+        }
         if let profile = request.seccompProfile, isWaived(.seccomp) {
             throw Problem(
                 "cannot use the seccomp profile \(profile.name)", "--waive seccomp says that no filter is loaded",

@@ -120,6 +120,8 @@ extension Planner {
         if let rules { add(.landlockEnforce(rules)) }
         // As late as it can be: until here the set-up ends with codex32, and a filter may know no prctl(2).
         if request.outlives { add(.outlive) }
+        // Below the filter that decides: that one may let nobody load another, and the answers are its own all the same.
+        if let observer = request.observer { add(.observe(observer)) }
         if let seccomp { add(request.explains ? .seccompToldOf(seccomp) : .seccomp(seccomp)) }
         if request.reaper { add(.reaper) }
         add(.execute)

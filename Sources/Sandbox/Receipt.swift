@@ -95,6 +95,7 @@ public struct Receipt: Sendable {
                     "mode": .number(status?.number("Seccomp")), "filters": .number(status?.number("Seccomp_filters")),
                     "profile": .text(plan.seccomp?.profile), "instructions": .number(plan.seccomp?.instructions),
                 ])))
+        if let learned = plan.learned { members.append(.init("profile", learned.document)) }
         members.append(.init("landlock", landlock()))
         members.append(.init("mounts", mounts()))
         members.append(.init("resourceLimits", resourceLimits()))

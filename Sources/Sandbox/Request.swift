@@ -33,6 +33,10 @@ public struct SandboxRequest: Sendable {
     public var hold = false
     /// What the filter refuses is told, and kept for the verdict (`--explain`).
     public var explains = false
+    /// Every call of the program's is told to the parent, which lets it go on (`learn`).
+    public var observer: CallObserver.Filter?
+    /// Of the calls that the filter lets through only these are left (`--profile`).
+    public var learned: LearnedCalls?
     /// The program goes on where the process that started it ends.
     public var outlives = false
     public var workingFolder = "/"

@@ -18,6 +18,14 @@ enum MountValue {
         return volume
     }
 
+    /// One of a learned profile's.
+    static func volume(_ path: String, _ mount: LearnedProfile.Mount) throws(Problem) -> Volume {
+        var volume = Volume(source: try source(path), target: try target(mount.target, option: "--profile"))
+        (volume.readOnly, volume.noExecute) = (mount.readOnly, mount.noExecute)
+        volume.mapOwners = mount.mapOwners
+        return volume
+    }
+
     /// `--workspace DIR[:DST]`: looked at before anything is made.
     static func workspace(_ text: String) throws(Problem) -> (path: String, target: String) {
         var (path, inside) = (text, "/workspace")

@@ -38,6 +38,9 @@ struct RunDraft: Sendable {
     var workspace: (path: String, target: String)?
     var memorySwap: String?
     var life = LifecycleDraft()
+    /// A file that `learn` wrote.
+    var profile: String?
+    var learn = LearnDraft()
 
     mutating func setEnvironment(_ name: String, _ value: String) {
         environment.removeAll { $0.name == name }
@@ -57,7 +60,10 @@ struct RunDraft: Sendable {
         if let reference { meant = reference } else { meant = try ImageReference(image) }
         var configuration = RunConfiguration(image: meant, storage: try Storage.current(option: storage))
         var request = request
+        var learned: ProfileOption?
+        if let profile { learned = try ProfileOption(profile) }
         if !levelWasChosen { request.level = try RunDraft.levelFromEnvironment() ?? .standard }
+        if learned != nil { try chooseLevel(&request, &learned) }
         request.hostname = hostname ?? name ?? "codex32"
         if request.hostname.utf8.count > 64 { request.hostname = "codex32" }
         if request.hostname.utf8.contains(UInt8(ascii: "_")) {
@@ -85,7 +91,22 @@ struct RunDraft: Sendable {
         configuration.receiptFile = receiptFile
         configuration.quiet = quiet
         try checkTargets(request)
+        if learned != nil { try use(&learned, in: &configuration) }
         return configuration
+    }
+
+    private func chooseLevel(_ request: inout SandboxRequest, _ learned: inout ProfileOption?) throws(Problem) {
+        let fromEnvironment = try RunDraft.levelFromEnvironment()
+        let isChosen = levelWasChosen || fromEnvironment != nil
+        request.level = try learned?.level(isChosen ? request.level : nil) ?? request.level
+    }
+
+    private func use(_ learned: inout ProfileOption?, in configuration: inout RunConfiguration) throws(Problem) {
+        try learned?.apply(to: &configuration)
+        if quiet { return }
+        for words in learned?.words ?? [] {
+            StandardStream.error.print("codex32: warning: \(words.quotedForTerminal)\n")
+        }
     }
 
     private func parse(_ user: String, of configuration: RunConfiguration) throws(Problem) -> UserIdentity {

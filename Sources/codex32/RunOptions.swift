@@ -116,6 +116,13 @@ enum RunOptions {
             }
             draft.request.seccompProfile = (path, bytes)
         },
+        .option(
+            "--profile", value: "FILE", help: "no more than codex32 learn saw it need: calls, volumes, limits, level"
+        ) {
+            draft, path throws(Problem) in
+            guard !path.isEmpty else { throw Value.wrong("--profile", path, "a file that codex32 learn wrote") }
+            draft.profile = path
+        },
         .option("--device", value: "/dev/NAME", help: "show a device of the machine") { draft, text throws(Problem) in
             draft.request.devices.append(try MountValue.device(text))
         },
@@ -276,10 +283,14 @@ enum RunOptions {
         .flag("-q", "--quiet", help: "no warnings and no progress") { $0.quiet = true },
     ]
 
-    private static let results: [Option<RunDraft>] = [
-        .flag("--explain", help: "tell what it was refused, and which option would allow it; in the verdict too") {
-            $0.request.explains = true
-        },
+    private static let results: [Option<RunDraft>] =
+        [
+            .flag("--explain", help: "tell what it was refused, and which option would allow it; in the verdict too") {
+                $0.request.explains = true
+            }
+        ] + resultFiles
+
+    static let resultFiles: [Option<RunDraft>] = [
         .option("--result-file", value: "FILE", help: "write the verdict: how it ended and what it used, as JSON") {
             $0.resultFile = $1
         },

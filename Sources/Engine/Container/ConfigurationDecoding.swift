@@ -102,6 +102,7 @@ extension SandboxRequest {
         if let object = try top.object("seccompProfile") {
             seccompProfile = (try object.required("name"), Array(try object.required("text").utf8))
         }
+        if let object = try top.object("learned") { learned = try LearnedCalls(object) }
         for object in try top.objects("volumes") { volumes.append(try Volume(object)) }
         for object in try top.objects("temporary") { temporary.append(try TemporaryMount(object)) }
         shmSize = try top.unsigned("shmSize") ?? shmSize

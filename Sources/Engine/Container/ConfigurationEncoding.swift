@@ -49,6 +49,7 @@ extension RunConfiguration {
             .init("addedCapabilities", .number(request.addedCapabilities.rawValue)),
             .init("droppedCapabilities", .number(request.droppedCapabilities.rawValue)),
             .init("seccompProfile", request.seccompProfile.map(RunConfiguration.profile) ?? .null),
+            .init("learned", request.learned?.document ?? .null),
             .init("volumes", .array(request.volumes.map(\.document))), .init("ownVolumes", .list(ownVolumes)),
             .init("temporary", .array(request.temporary.map(\.document))), .init("shmSize", .number(request.shmSize)),
             .init(

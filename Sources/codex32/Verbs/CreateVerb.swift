@@ -144,8 +144,10 @@ extension RunDraft {
 
     /// Reads the words of `run` or `create`: the first one that is no option is the image, unless --image named it.
     /// What follows belongs to the program, options or not.
+    ///
+    /// - Parameter image: of a command for which none is named; nil: one must be.
     static func read(
-        _ command: Command<RunDraft>, _ words: [String]
+        _ command: Command<RunDraft>, _ words: [String], otherwise image: String? = nil
     ) throws(Problem) -> (draft: RunDraft, arguments: [String])? {
         var draft = RunDraft()
         var arguments: [String] = []
@@ -159,6 +161,7 @@ extension RunDraft {
         }
         arguments += rest
         if arguments.first == "--" { arguments.removeFirst() }
+        if draft.image == nil, !arguments.isEmpty { draft.image = image }
         try draft.meetImage()
         return (draft, arguments)
     }

@@ -17,6 +17,7 @@ enum Verbs {
     static var entries: [Entry] {
         [
             Entry("run") { RunVerb.verb },
+            Entry("learn") { LearnVerb.verb },
             Entry("create") { CreateVerb.verb },
             Entry("start") { LifecycleVerbs.start },
             Entry("stop") { LifecycleVerbs.stop },

@@ -1,0 +1,155 @@
+// Telling the parent of every call that a program makes, for `codex32 learn` (seccomp_unotify(2), Linux 5.5).
+//
+// Each call is told and then let go on. That is no wall, and is not meant to be one: the level's own filter is loaded
+// on top, and what it refuses it refuses in the kernel, for its refusals come before this filter's telling
+// (seccomp(2), the order of actions). So nothing here decides what a program may do.
+#define _GNU_SOURCE
+#include "codex_child.h"
+#include "codex_seccomp.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5) // Linux 5.19
+#endif
+#ifndef STATX_MNT_ID
+#define STATX_MNT_ID 0x00001000U
+#endif
+
+// The one call that nobody can answer for yet is the one that hands the listener over. It is known by a number in an
+// argument that sendmsg(2) does not have: the filter looks at it, and the kernel does not.
+int codex_step_observe(struct codex_child_state *state, const struct codex_step *step) {
+    struct sock_fprog program = {
+        .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
+        .filter = (struct sock_filter *)(uintptr_t)step->text,
+    };
+    // A signal does not disturb a call that is being looked at: it would begin anew, again and again.
+    unsigned flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
+    if (listener < 0 && errno == EINVAL)
+        listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    if (listener < 0) return -errno;
+    int number = (int)listener;
+    struct codex_message message = {.kind = CODEX_MESSAGE_LISTENER, .step = state->index, .descriptor = -1};
+    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } ancillary = {0};
+    struct msghdr envelope = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
+    struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(header), &number, sizeof number);
+    long sent = syscall(SYS_sendmsg, state->control, &envelope, MSG_NOSIGNAL, 0L, 0L, step->a);
+    if (sent < 0) return -errno;
+    close(number);
+    return 0;
+}
+
+// The kernel copies as much as it knows of, which may become more (SECCOMP_GET_NOTIF_SIZES).
+union told {
+    struct seccomp_notif notice;
+    struct seccomp_notif_resp answer;
+    char room[1024];
+};
+
+static void wake(int number) { (void)number; }
+
+// A call that was told may be taken back: a signal came for whoever makes it. To read the next waits then, without a
+// way not to, and while it waited nothing else would be looked after. So a clock interrupts it. SIGSYS is a signal that
+// nobody sends codex32, and that is not passed on to a program.
+static int make_clock(timer_t *clock) {
+    struct sigaction action = {.sa_handler = wake};
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGSYS);
+    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGSYS};
+    if (sigaction(SIGSYS, &action, NULL) < 0 || sigprocmask(SIG_UNBLOCK, &one, NULL) < 0) return -errno;
+    return timer_create(CLOCK_MONOTONIC, &event, clock) < 0 ? -errno : 0;
+}
+
+int codex_observe_next(int listener, struct codex_observed *observed) {
+    static timer_t clock;
+    static bool is_made;
+    struct pollfd one = {.fd = listener, .events = POLLIN};
+    if (poll(&one, 1, 0) < 1 || !(one.revents & POLLIN)) return -EINTR;
+    if (!is_made) {
+        int result = make_clock(&clock);
+        if (result < 0) return result;
+        is_made = true;
+    }
+    union told received;
+    memset(&received, 0, sizeof received);
+    // Again and again: the first may come before the waiting begins.
+    const struct timespec piece = {.tv_nsec = 10 * 1000 * 1000};
+    if (timer_settime(clock, 0, &(struct itimerspec){.it_interval = piece, .it_value = piece}, NULL) < 0) return -errno;
+    int result = ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &received) < 0 ? -errno : 0;
+    (void)timer_settime(clock, 0, &(struct itimerspec){0}, NULL);
+    if (result < 0) return result;
+    observed->id = received.notice.id;
+    observed->pid = (int32_t)received.notice.pid;
+    observed->number = received.notice.data.nr;
+    observed->architecture = received.notice.data.arch;
+    for (int i = 0; i < 6; i++) observed->arguments[i] = received.notice.data.args[i];
+    return 0;
+}
+
+int codex_observe_continue(int listener, uint64_t id) {
+    union told answer;
+    memset(&answer, 0, sizeof answer);
+    answer.answer.id = id;
+    answer.answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;
+    return ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 ? -errno : 0;
+}
+
+int codex_observe_either(int first, int second) {
+    struct pollfd both[2] = {{.fd = first, .events = POLLIN}, {.fd = second, .events = POLLIN}};
+    int count;
+    do count = poll(both, 2, -1);
+    while (count < 0 && errno == EINTR);
+    if (count < 0) return -errno;
+    return (both[0].revents ? 1 : 0) | (both[1].revents ? 2 : 0);
+}
+
+long codex_observe_read(int pid, uint64_t address, void *buffer, size_t size) {
+    // Not over the end of a page: what is behind a text may not be there.
+    size_t done = 0;
+    while (done < size) {
+        size_t piece = 4096 - (size_t)((address + done) & 4095);
+        if (piece > size - done) piece = size - done;
+        struct iovec here = {.iov_base = (char *)buffer + done, .iov_len = piece};
+        struct iovec there = {.iov_base = (void *)(uintptr_t)(address + done), .iov_len = piece};
+        ssize_t count = process_vm_readv((pid_t)pid, &here, 1, &there, 1, 0);
+        if (count <= 0) return done > 0 ? (long)done : -errno;
+        // As far as the end of the text, where it is one.
+        int ends = memchr((char *)buffer + done, 0, (size_t)count) != NULL;
+        done += (size_t)count;
+        if (ends || (size_t)count < piece) break;
+    }
+    return (long)done;
+}
+
+int codex_observe_mount(int descriptor, uint64_t *mount) {
+    struct statx status;
+    memset(&status, 0, sizeof status);
+    if (statx(descriptor, "", AT_EMPTY_PATH, STATX_MNT_ID, &status) < 0) return -errno;
+    if (!(status.stx_mask & STATX_MNT_ID)) return -ENOSYS;
+    *mount = status.stx_mnt_id;
+    return 0;
+}
