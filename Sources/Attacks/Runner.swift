@@ -6,11 +6,21 @@ struct Runner {
     let place: String
     private let secret: String
     private let waived: [String]
+    /// A learned profile that the sandboxes are under.
+    private var profile: String?
 
-    init(_ place: String, secret: String, waived: [String]) {
+    init(_ place: String, secret: String, waived: [String], profile: String? = nil) {
+        self.profile = profile
         self.place = place
         self.secret = secret
         self.waived = waived
+    }
+
+    /// For controls: what is shown there is that an attack is alive.
+    var withoutProfile: Runner {
+        var other = self
+        other.profile = nil
+        return other
     }
 
     var program: String { "\(place)/codex32" }
@@ -56,6 +66,7 @@ struct Runner {
     private func start(_ level: IsolationLevel) -> [String] {
         var words = ["codex32", "run", "--root", "\(place)/storage", "-q", "--isolation", level.rawValue]
         if level == .strict { for item in waived { words += ["--waive", item] } }
+        if let profile { words += ["--profile", profile] }
         return words + ["--timeout", "60s", "--image", "template:busybox"]
     }
 

@@ -8,6 +8,8 @@ public struct Trial: Sendable {
     public var levels: [IsolationLevel] = IsolationLevel.allCases
     public var attacks: [Attack] = Corpus.all
     public var waived: [String] = []
+    /// A learned profile that every sandbox is under (``Sandbox/LearnedProfile``), by its whole path.
+    public var profile: String?
     /// A program that runs words in another sandbox than codex32's, for comparison (``Attack/isPortable``).
     public var tool: String?
     /// Where its folder is made.
@@ -53,7 +55,7 @@ public struct Trial: Sendable {
     }
 
     private func run(_ place: borrowing Place, _ progress: (Attack, Int, Int) -> Void) throws(Problem) -> Matrix {
-        let runner = Runner(place.path, secret: place.secret, waived: waived)
+        let runner = Runner(place.path, secret: place.secret, waived: waived, profile: profile)
         let victim = try Victim(runner.program, environment: runner.victimEnvironment)
         let variables = victim.variables + runner.fixedVariables
         var absent: [(IsolationLevel, String)] = []
@@ -102,7 +104,7 @@ public struct Trial: Sendable {
         if let missing = Trial.lack(attack.control) {
             lack = missing
         } else {
-            control = try self.control(attack, place, runner, variables)
+            control = try self.control(attack, place, runner.withoutProfile, variables)
         }
         var cells: [IsolationLevel: Outcome] = [:]
         for level in levels {

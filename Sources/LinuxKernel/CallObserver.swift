@@ -19,37 +19,43 @@ public struct CallObserver: ~Copyable {
         let program: SeccompProgram
         let token: UInt64
 
-        /// - Parameter token: nobody's guess, and new for every launch.
-        public init(token: UInt64) {
+        /// - Parameters:
+        ///   - token: nobody's guess, and new for every launch.
+        ///   - numbers: calls of this machine's architecture that are not told of.
+        public init(token: UInt64, passing numbers: Set<Int32> = []) {
             self.token = token
-            program = Filter.make(token)
+            program = Filter.make(token, numbers)
         }
 
         /// A filter with a token of its own.
-        public static func random() -> Filter {
+        public static func random(passing numbers: Set<Int32>) -> Filter {
             var token: UInt64 = 0
             precondition(codex_random(&token, 8) == 0, "getrandom(2) never fails for so few bytes")
-            return Filter(token: token)
+            return Filter(token: token, passing: numbers)
         }
 
-        /// Everything is told but one sendmsg(2), whose sixth argument, which the kernel does not look at, is the token.
-        private static func make(_ token: UInt64) -> SeccompProgram {
-            let native = codex_seccomp_native_architecture()
-            let number = UInt32(bitPattern: codex_seccomp_number("sendmsg"))
-            // libseccomp's number for an architecture is the kernel's. struct seccomp_data: nr at 0, arch at 4, the sixth argument at 56, its higher half at 60.
-            let instructions: [FilterInstruction] = [
-                .load(4), FilterInstruction(code: FilterInstruction.ifEqualCode, whenFalse: 7, value: native),
-                .load(0), FilterInstruction(code: FilterInstruction.ifEqualCode, whenFalse: 5, value: number),
-                .load(56),
-                FilterInstruction(
-                    code: FilterInstruction.ifEqualCode, whenFalse: 3, value: UInt32(truncatingIfNeeded: token)),
-                .load(60),
-                FilterInstruction(
-                    code: FilterInstruction.ifEqualCode, whenFalse: 1, value: UInt32(truncatingIfNeeded: token >> 32)),
-                .answer(SeccompProgram.allow), .answer(SeccompProgram.notify),
+        /// Beside those calls, one sendmsg(2) is not told of, whose sixth argument, which the kernel does not look at,
+        /// is the token.
+        private static func make(_ token: UInt64, _ numbers: Set<Int32>) -> SeccompProgram {
+            let tell = FilterInstruction.answer(SeccompProgram.notify)
+            let pass = FilterInstruction.answer(SeccompProgram.allow)
+            let (low, high) = (UInt32(truncatingIfNeeded: token), UInt32(truncatingIfNeeded: token >> 32))
+            // libseccomp's number for an architecture is the kernel's. struct seccomp_data: nr at 0, arch at 4, the
+            // sixth argument at 56, its higher half at 60.
+            var instructions: [FilterInstruction] = [
+                .load(4), .ifEqual(codex_seccomp_native_architecture(), then: 1), tell, .load(0),
+            ]
+            for range in SeccompProgram.ranges(numbers) {
+                instructions += [
+                    .ifAtLeast(range.upperBound, then: 2), .ifAtLeast(range.lowerBound, then: 0, otherwise: 1), pass,
+                ]
+            }
+            instructions += [
+                .ifEqual(UInt32(bitPattern: codex_seccomp_number("sendmsg")), then: 1), tell, .load(56),
+                .ifEqual(low, then: 1), tell, .load(60), .ifEqual(high, then: 1), tell, pass,
             ]
             guard let program = SeccompProgram(bytes: instructions.flatMap(\.bytes)) else {
-                preconditionFailure("ten whole instructions are a program")
+                preconditionFailure("a few hundred whole instructions are a program")
             }
             return program
         }
@@ -96,7 +102,7 @@ public enum ObservedProcess {
         }
     }
 
-    /// Whether a thread of this number is there, as far as can be seen.
+    /// Whether a thread of this number is there.
     public static func isThere(_ pid: Int32) -> Bool { (try? Descriptor.exists("/proc/\(pid)")) != false }
 }
 

@@ -34,7 +34,7 @@ extension SeccompProgram {
     }
 
     /// Neighbours together, in their order, each without its upper bound.
-    private static func ranges(_ numbers: Set<Int32>) -> [Range<UInt32>] {
+    static func ranges(_ numbers: Set<Int32>) -> [Range<UInt32>] {
         var ranges: [Range<UInt32>] = []
         for number in numbers.sorted() where number >= 0 {
             let first = UInt32(number)

@@ -31,7 +31,7 @@ struct Lessons {
         return profile
     }
 
-    /// By name, of those that the level lets through with some arguments: others have been refused all the same.
+    /// By name. Of one that the level lets through with some arguments alone the others are refused as before.
     private mutating func calls() -> Set<String> {
         let architecture = SeccompBuilder.nativeArchitecture
         let data = { (number: Int32) in
@@ -43,7 +43,12 @@ struct Lessons {
             // One without a name is none that a profile could have: the kernel, or the filter, has refused it.
             if SystemCallNumber(name: name)?.number == number { names.insert(name) }
         }
-        words.append("it made \(names.count) different system calls")
+        words.append("it made \(names.count) different system calls beside those of every program")
+        // With those that are not told of, where the level lets them through.
+        for name in LearnedCalls.plain {
+            guard let known = SystemCallNumber(name: name), known.number >= 0 else { continue }
+            if observer.filtered?.allows(data(known.number)) == true { names.insert(name) }
+        }
         return names
     }
 
@@ -90,7 +95,7 @@ struct Lessons {
         let (processes, verdict) = (observer.processes, observer.verdict)
         seen.processes = max(processes.mostThreads, verdict?.peakPids ?? 0) + (configuration.request.reaper ? 1 : 0)
         if processes.mostDescriptors > 0 { seen.openFiles = processes.mostDescriptors }
-        seen.fileBytes = max(processes.largestFile, 1)
+        seen.fileBytes = processes.largestFile(opened: observer.volumes.largestOpened).map { max($0, 1) }
         if let peak = verdict?.peakMemoryBytes, peak > 0 {
             // Without a count of all together it is the largest one's, and at most so many of that size at once.
             let (together, isHuge) = peak.multipliedReportingOverflow(

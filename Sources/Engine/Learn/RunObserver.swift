@@ -5,7 +5,7 @@ internal import Sandbox
 ///
 /// A program may do everything that it could do unobserved, and nothing more: see `CShims/observe.c`.
 final class RunObserver {
-    let filter = CallObserver.Filter.random()
+    let filter = CallObserver.Filter.random(passing: LearnedCalls.untold)
     private var listener: CallObserver?
     /// Of the program itself: what codex32's own child calls before it is not the program's.
     private(set) var hasBegun = false
@@ -18,6 +18,8 @@ final class RunObserver {
     private(set) var verdict: Verdict?
     /// Somebody wanted its end: it would have taken longer.
     private(set) var wasAskedToEnd = false
+    /// The level's filter, which decided.
+    private(set) var filtered: SeccompProgram?
     /// Whether memory was counted for all processes together.
     private(set) var countsTogether = false
 
@@ -42,6 +44,7 @@ final class RunObserver {
     func end(_ verdict: Verdict, _ plan: LaunchPlan, wasAsked: Bool) {
         self.verdict = verdict
         wasAskedToEnd = wasAsked
+        for case .seccomp(let program) in plan.steps { filtered = program }
         countsTogether = plan.cgroup != nil && verdict.peakMemoryBytes != nil
     }
 

@@ -11,6 +11,8 @@ struct VolumeUse {
     private let targets: [String]
     private(set) var uses: [String: Use] = [:]
     private(set) var missing: [String] = []
+    /// Bytes of the largest file that was opened to be written, as it was then.
+    private(set) var largestOpened: UInt64 = 0
     /// A volume's target, or nil for a mount that is none, by the mount's number.
     private var mounts: [UInt64: String?] = [:]
 
@@ -66,7 +68,7 @@ struct VolumeUse {
     }
 
     /// On which mount a call's file is, or, of one that is not there yet, its folder.
-    private func find(_ call: ObservedCall, _ named: PathCall, _ text: String?) -> Found {
+    private mutating func find(_ call: ObservedCall, _ named: PathCall, _ text: String?) -> Found {
         let process = "/proc/\(call.pid)"
         let place: String
         if let folder = named.folder, call.data.arguments[folder] & 0xffff_ffff != 0xffff_ff9c {  // AT_FDCWD
@@ -87,7 +89,11 @@ struct VolumeUse {
         }
         guard let root = try? Descriptor.open("\(process)/root", [.pathOnly, .folder]) else { return .unknown(path) }
         do {
-            return .mount(try root.open(inRoot: path, [.pathOnly]).mountID(), path: path)
+            let file = try root.open(inRoot: path, [.pathOnly])
+            if named.writes(call), let status = try? file.status(), status.kind == .file, status.size > 0 {
+                largestOpened = max(largestOpened, UInt64(status.size))
+            }
+            return .mount(try file.mountID(), path: path)
         } catch {
             guard error.number == Errno.missing || error.number == Errno.notFolder else { return .unknown(path) }
         }

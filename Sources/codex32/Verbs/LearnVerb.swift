@@ -29,7 +29,7 @@ enum LearnVerb {
               isolation        the level that it was learned at, and that --profile chooses; a weaker one is refused
               image, runs      what was run, and how often; for people
               headroomPercent  how far a limit is above what was seen, before it is rounded up
-              systemCalls      names of the calls that are left; those of every start, and of chance, are let through too
+              systemCalls      names of the calls that are left, with those that every profile has; a start's own are let through too
               volumes          source (null: a new one), target, readOnly, noExecute, mapOwners
               limits           memoryBytes, processes, openFiles, fileBytes, wallSeconds, cpuSeconds; null: the level's
               observed         the same, as it was seen

@@ -13,6 +13,7 @@ enum SelftestVerb {
         var levels: [IsolationLevel] = []
         var only: [String] = []
         var waived: [String] = []
+        var profile: String?
         var user: String?
         var tool: String?
         var format = "table"
@@ -59,6 +60,11 @@ enum SelftestVerb {
                     ) {
                         draft, text throws(Problem) in draft.waived += try waivers(text)
                     },
+                    .option(
+                        "--profile", value: "FILE",
+                        help:
+                            "with --attack: the sandboxes are under what codex32 learn wrote, at its level or a stricter one"
+                    ) { $0.profile = $1 },
                     .option("--user", value: "NAME", help: "then the same as this ordinary user (root only)") {
                         $0.user = $1
                     },
@@ -131,6 +137,9 @@ enum SelftestVerb {
         guard draft.tool == nil || draft.attack else {
             throw Problem("cannot use --tool", "it runs attacks, and none is asked for", hint: "add --attack")
         }
+        guard draft.profile == nil || draft.attack && draft.tool == nil else {
+            throw Problem("cannot use --profile", "it is for attacks on codex32 itself", hint: "add --attack")
+        }
         let other = try draft.user.map { name throws(Problem) in try OrdinaryUser(name) }
         let folder = try Storage.current(option: draft.storage).data
         let own = try draft.attack ? attack(draft, folder) : check(draft, folder)
@@ -164,6 +173,11 @@ enum SelftestVerb {
         if !draft.levels.isEmpty { trial.levels = IsolationLevel.allCases.filter { draft.levels.contains($0) } }
         if !draft.only.isEmpty { trial.attacks = Corpus.all.filter { draft.only.contains($0.name) } }
         trial.waived = draft.waived
+        if let profile = draft.profile {
+            // Told here, and not as a level that does not start.
+            _ = try ProfileFile.read(profile)
+            trial.profile = profile.hasPrefix("/") ? profile : "\(Machine.workingFolder)/\(profile)"
+        }
         if let tool = draft.tool {
             guard Machine.mayExecute(tool) else {
                 throw Problem("cannot use --tool \(tool)", "it is no program", hint: "name one by its whole path")
