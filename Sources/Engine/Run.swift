@@ -111,6 +111,7 @@ public enum Run {
         let streams = try Streams(
             interactive: configuration.interactive || !request.terminal,
             limited: configuration.outputLimit != nil && !request.terminal)
+        try Supervision.holdSignals()
         var watch: Supervision?
         var (record, told) = (beginning, 0)
         let began = Clock.monotonic

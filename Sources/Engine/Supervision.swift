@@ -50,12 +50,21 @@ struct Supervision: ~Copyable {
     /// A signal that pid 1 would have ignored, and that was carried out for it.
     private(set) var carriedOut: Int32?
 
-    /// Begins to collect signals. From here on none interrupts or ends codex32.
+    private static var collected: [Int32] {
+        Signal.forwarded + [Signal.windowChanged, Signal.pipe, Signal.ttyOutput, Signal.ttyInput]
+    }
+
+    /// From here on no signal interrupts or ends codex32: what comes waits for the supervision to begin. Called before
+    /// the program can say anything that somebody could answer with one.
+    static func holdSignals() throws(Problem) {
+        try explaining("cannot watch the program") { () throws(KernelError) in try SignalQueue.hold(collected) }
+    }
+
+    /// Begins to collect signals.
     init(_ configuration: RunConfiguration, _ plan: LaunchPlan) throws(Problem) {
         let what = "cannot watch the program"
-        let collected = Signal.forwarded + [Signal.windowChanged, Signal.pipe, Signal.ttyOutput, Signal.ttyInput]
         let events = try explaining(what) { () throws(KernelError) in try EventQueue() }
-        let signals = try explaining(what) { () throws(KernelError) in try SignalQueue(collected) }
+        let signals = try explaining(what) { () throws(KernelError) in try SignalQueue(Supervision.collected) }
         let wall = try explaining(what) { () throws(KernelError) in try Timer() }
         let stop = try explaining(what) { () throws(KernelError) in try Timer() }
         let cpu = try explaining(what) { () throws(KernelError) in try Timer() }

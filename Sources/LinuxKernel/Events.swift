@@ -83,10 +83,16 @@ public struct SignalQueue: ~Copyable {
     public let descriptor: Descriptor
 
     public init(_ signals: [Int32]) throws(KernelError) {
-        var mask: UInt64 = 0
-        for signal in signals { mask |= 1 << UInt64(signal - 1) }
+        let mask = SignalQueue.mask(signals)
         descriptor = Descriptor(owning: try KernelError.check(codex_signal_descriptor(mask), "signalfd"))
     }
+
+    /// From here on they no longer interrupt: they wait for a queue.
+    public static func hold(_ signals: [Int32]) throws(KernelError) {
+        try KernelError.check(codex_signal_hold(mask(signals)), "rt_sigprocmask")
+    }
+
+    private static func mask(_ signals: [Int32]) -> UInt64 { signals.reduce(0) { $0 | 1 << UInt64($1 - 1) } }
 
     /// The next pending signal, or nil.
     public borrowing func next() -> Int32? {
