@@ -172,7 +172,7 @@ void codex_early_begin(int argc, char **argv);
 int codex_protect_early(int argc, char **argv);
 // The child's word, in the last byte of its room, that it waits for its plan.
 void codex_early_ready(const void *room);
-// After the plan was given: has the early child run here, where it has not come to wait for it yet.
+// Before the plan is given: has the early child run here, where it has not come to wait for it yet.
 void codex_early_hurry(const void *room);
 // The child of a `run` that was made before Swift began, if there is one and it is what is asked for: 1, and
 // then its room is the caller's too. 0: there is none any more.

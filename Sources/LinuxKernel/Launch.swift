@@ -159,8 +159,9 @@ public struct Child: ~Copyable {
 
     /// Lets a child that was born early go on with its plan, and leaves the memory to it.
     public mutating func give(_ descriptors: [Int32]) throws(KernelError) {
-        try KernelError.check(codex_launch_give(control.number, descriptors, descriptors.count), "sendmsg")
+        // Before the word: afterwards the program may run, and see where it may run, before that is as it was.
         room?.hurry()
+        try KernelError.check(codex_launch_give(control.number, descriptors, descriptors.count), "sendmsg")
         room = nil
     }
 

@@ -15,7 +15,7 @@ def test_top(caller, level):
     with detached(caller, level=level, command=["sh", "-c", script]) as box:
         # Each of them is a shell until it has executed its own.
         wanted = {f"sh -c {script}", "sleep 5000", "sleep 6000"}
-        lines = wait_until(lambda: {line["command"] for line in (found := top(box))} == wanted and found, wanted)
+        lines = wait_until(lambda: {line["command"] for line in top(box)} == wanted and top(box), wanted)
         assert len(lines) == 3
         assert {line["inside"] for line in lines} >= {1}
         assert next(line for line in lines if line["inside"] == 1)["pid"] == box.pid
