@@ -5,13 +5,15 @@ For each number of containers, all of `sleep`:
   parallel   starts a second, so many `codex32 start` at a time as the machine has processors, times four.
   n-th       milliseconds of one `start` when so many run already: the median of a few that are stopped again.
              Rounds over all numbers are not possible, so the machine's own unrest is in these. The quick ones are
-             those that it left alone: the third quickest of them says whether the cost is flat, as a ratio to that of
-             the first number.
+             those that it left alone: the third quickest of them says whether the cost is flat.
+  floor      the same of the C floor (floor.c) in turn with them: what the kernel itself takes longer for with so many
+             processes, namespaces and mounts, for everybody. Flat is what grows no more than that: the start's
+             ratio to the floor, beside the same ratio at the first number.
   list       milliseconds of `codex32 list`, median.
   memory     what the machine has less available with all of them, and the proportional set size (PSS) of the
              supervisors beyond the shared program file: what each takes of its own. Only root may look at that.
 The status is 1 when a start fails, something is left at the end, a supervisor takes more than 1 MiB of its own, 200
-take more than 300 MB or are listed in more than 50 ms, or the n-th start is not flat within 20 % beside the first.
+take more than 300 MB or are listed in more than 50 ms, or the n-th start is not flat within 20 % beside the floor.
 """
 
 import argparse
@@ -76,7 +78,21 @@ def own_memory(pid):
     return int(re.search(r"Pss_Anon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text())[1])
 
 
-def measure(shop, count, probe, pool):
+def make_floor(shop):
+    """The command that starts it in the template's root."""
+    source = pathlib.Path(__file__).with_name("floor.c")
+    binary = pathlib.Path(shop.root).with_name("floor")
+    subprocess.run(["cc", "-std=gnu11", "-O2", "-static", "-o", binary, source], check=True)
+    return [binary, pathlib.Path(shop.root) / "templates/busybox", "/bin/true"]
+
+
+def milliseconds(words):
+    began = time.monotonic()
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
+    return (time.monotonic() - began) * 1000
+
+
+def measure(shop, count, probe, pool, floor):
     """One number of containers, from nothing to nothing."""
     ids = [shop.create() for _ in range(count)]
     before = available()
@@ -90,16 +106,17 @@ def measure(shop, count, probe, pool):
     supervisors = shop.supervisors()
     own = [size for pid in supervisors if (size := own_memory(pid)) is not None]
     listing = statistics.median(shop.timed("list") for _ in range(15))
-    starts = []
+    starts, floors = [], []
     for _ in range(31):
         starts.append(shop.timed("start", "-q", probe))
         shop.call("stop", "-t", "0", probe)
+        floors.append(milliseconds(floor))
     for at in range(0, count, 50):
         shop.call("remove", "-f", *ids[at : at + 50])
     left = shop.supervisors()
     return {
         "count": count, "running": running, "starts_per_s": round(count / seconds, 1),
-        "nth_start_ms": round(statistics.median(starts), 2), "nth_start_quick_ms": round(sorted(starts)[2], 2), "list_ms": round(listing, 2), "memory_kb": memory,
+        "nth_start_ms": round(statistics.median(starts), 2), "nth_start_quick_ms": round(sorted(starts)[2], 2), "floor_quick_ms": round(sorted(floors)[2], 2), "list_ms": round(listing, 2), "memory_kb": memory,
         "own_kb_largest": max(own, default=None), "own_kb_median": statistics.median(own) if own else None, "left": len(left),
     }  # fmt: skip
 
@@ -117,13 +134,16 @@ def main():
         probe = shop.create()
         shop.timed("start", "-q", probe)
         shop.call("stop", "-t", "0", probe)
+        floor = make_floor(shop)
         with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) * 4) as pool:
             for count in map(int, chosen.counts.split(",")):
-                row = measure(shop, count, probe, pool)
+                row = measure(shop, count, probe, pool, floor)
                 results.append(row)
-                row["ratio"] = round(row["nth_start_quick_ms"] / results[0]["nth_start_quick_ms"], 3)
+                for name in ("nth_start", "floor"):
+                    row[f"{name}_growth"] = round(row[f"{name}_quick_ms"] / results[0][f"{name}_quick_ms"], 3)
+                row["ratio"] = round(row["nth_start_growth"] / row["floor_growth"], 3)
                 print(f"  {count:5} containers: {row['starts_per_s']:7.1f} starts/s   the next start {row['nth_start_ms']:7.2f} ms (quick {row['nth_start_quick_ms']:.2f},"
-                      f" {row['ratio']:.2f} times the first)"
+                      f" {row['nth_start_growth']:.2f} times the first; the floor {row['floor_growth']:.2f} times: {row['ratio']:.2f})"
                       f"   list {row['list_ms']:7.2f} ms   memory {row['memory_kb'] / 1024:6.1f} MiB"
                       f"   a supervisor's own {row['own_kb_median'] or '-'} kB", flush=True)  # fmt: skip
                 if row["running"] != count or row["left"]:
@@ -133,7 +153,7 @@ def main():
                 if count == 200 and (row["list_ms"] > 50 or row["memory_kb"] > 300_000):
                     failed.append(f"200 containers: list {row['list_ms']} ms, memory {row['memory_kb']} kB")
                 if row["ratio"] > 1.2:
-                    failed.append(f"the start after {count} takes {row['ratio']:.2f} times as long as after one")
+                    failed.append(f"the start after {count} grew {row['ratio']:.2f} times as much as the floor")
         shop.call("remove", "-f", probe)
     if chosen.out:
         pathlib.Path(chosen.out).write_text(json.dumps(results, indent=2) + "\n")
