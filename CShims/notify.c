@@ -3,6 +3,7 @@
 // The answer is always an error number: no call is ever let through from here, so that nothing depends on what
 // its arguments point to, which another thread may change meanwhile.
 #define _GNU_SOURCE
+#include "codex_notice.h"
 #include "codex_seccomp.h"
 
 #include <errno.h>
@@ -12,17 +13,10 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
-// The kernel copies as much as it knows of, which may become more (SECCOMP_GET_NOTIF_SIZES).
-union notice {
-    struct seccomp_notif notice;
-    struct seccomp_notif_resp answer;
-    char room[1024];
-};
-
 int codex_notify_receive(int listener, struct codex_denial *denial) {
-    union notice received;
-    memset(&received, 0, sizeof received);
-    if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &received) < 0) return -errno;
+    union codex_notice received;
+    int result = codex_notice_receive(listener, &received);
+    if (result < 0) return result;
     denial->id = received.notice.id;
     denial->number = received.notice.data.nr;
     denial->architecture = received.notice.data.arch;
@@ -32,7 +26,7 @@ int codex_notify_receive(int listener, struct codex_denial *denial) {
 }
 
 int codex_notify_answer(int listener, uint64_t id, int error) {
-    union notice answer;
+    union codex_notice answer;
     memset(&answer, 0, sizeof answer);
     answer.answer.id = id;
     answer.answer.error = -error;

@@ -5,6 +5,7 @@
 // (seccomp(2), the order of actions). So nothing here decides what a program may do.
 #define _GNU_SOURCE
 #include "codex_child.h"
+#include "codex_notice.h"
 #include "codex_seccomp.h"
 
 #include <errno.h>
@@ -12,19 +13,14 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <poll.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
-#ifndef SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-#define SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV (1UL << 5) // Linux 5.19
-#endif
 #ifndef STATX_MNT_ID
 #define STATX_MNT_ID 0x00001000U
 #endif
@@ -36,11 +32,7 @@ int codex_step_observe(struct codex_child_state *state, const struct codex_step 
         .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)(uintptr_t)step->text,
     };
-    // A signal does not disturb a call that is being looked at: it would begin anew, again and again.
-    unsigned flags = SECCOMP_FILTER_FLAG_NEW_LISTENER | SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
-    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &program);
-    if (listener < 0 && errno == EINVAL)
-        listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
+    long listener = codex_notice_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
     if (listener < 0) return -errno;
     int number = (int)listener;
     struct codex_message message = {.kind = CODEX_MESSAGE_LISTENER, .step = state->index, .descriptor = -1};
@@ -62,45 +54,9 @@ int codex_step_observe(struct codex_child_state *state, const struct codex_step 
     return 0;
 }
 
-// The kernel copies as much as it knows of, which may become more (SECCOMP_GET_NOTIF_SIZES).
-union told {
-    struct seccomp_notif notice;
-    struct seccomp_notif_resp answer;
-    char room[1024];
-};
-
-static void wake(int number) { (void)number; }
-
-// A call that was told may be taken back: a signal came for whoever makes it. To read the next waits then, without a
-// way not to, and while it waited nothing else would be looked after. So a clock interrupts it. SIGSYS is a signal that
-// nobody sends codex32, and that is not passed on to a program.
-static int make_clock(timer_t *clock) {
-    struct sigaction action = {.sa_handler = wake};
-    sigset_t one;
-    sigemptyset(&one);
-    sigaddset(&one, SIGSYS);
-    struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGSYS};
-    if (sigaction(SIGSYS, &action, NULL) < 0 || sigprocmask(SIG_UNBLOCK, &one, NULL) < 0) return -errno;
-    return timer_create(CLOCK_MONOTONIC, &event, clock) < 0 ? -errno : 0;
-}
-
 int codex_observe_next(int listener, struct codex_observed *observed) {
-    static timer_t clock;
-    static bool is_made;
-    struct pollfd one = {.fd = listener, .events = POLLIN};
-    if (poll(&one, 1, 0) < 1 || !(one.revents & POLLIN)) return -EINTR;
-    if (!is_made) {
-        int result = make_clock(&clock);
-        if (result < 0) return result;
-        is_made = true;
-    }
-    union told received;
-    memset(&received, 0, sizeof received);
-    // Again and again: the first may come before the waiting begins.
-    const struct timespec piece = {.tv_nsec = 10 * 1000 * 1000};
-    if (timer_settime(clock, 0, &(struct itimerspec){.it_interval = piece, .it_value = piece}, NULL) < 0) return -errno;
-    int result = ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &received) < 0 ? -errno : 0;
-    (void)timer_settime(clock, 0, &(struct itimerspec){0}, NULL);
+    union codex_notice received;
+    int result = codex_notice_receive(listener, &received);
     if (result < 0) return result;
     observed->id = received.notice.id;
     observed->pid = (int32_t)received.notice.pid;
@@ -111,7 +67,7 @@ int codex_observe_next(int listener, struct codex_observed *observed) {
 }
 
 int codex_observe_continue(int listener, uint64_t id) {
-    union told answer;
+    union codex_notice answer;
     memset(&answer, 0, sizeof answer);
     answer.answer.id = id;
     answer.answer.flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE;

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "codex_capabilities.h"
 #include "codex_child.h"
+#include "codex_notice.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,9 +64,10 @@ int codex_step_seccomp(struct codex_child_state *state, const struct codex_step 
         .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)(uintptr_t)step->text,
     };
-    long listener = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, step->flags, &program);
+    if (!(step->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER))
+        return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, step->flags, &program) < 0 ? -errno : 0;
+    long listener = codex_notice_filter(step->flags, &program);
     if (listener < 0) return -errno;
-    if (!(step->flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)) return 0;
     // The plan was made only where the filter lets this through: nobody could answer for it yet.
     struct codex_message message = {.kind = CODEX_MESSAGE_LISTENER, .step = state->index, .descriptor = -1};
     int result = codex_control_send(state->control, &message, (int)listener);

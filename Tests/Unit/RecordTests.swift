@@ -172,3 +172,25 @@ import Testing
         #expect([UInt8(0x80), 0x80, 0x80, 0x80].withUnsafeBytes { LogText.openCharacter($0) } == 0)
     }
 }
+
+@Suite struct InventedNameTests {
+    @Test func oneThatIsTakenIsNotGivenAgain() {
+        let taken = ContainerName.invented(from: { "00000000aaaa1111" }, isFree: { _ in true }).name
+        var ids = ["00000000aaaa1111", "00000000aaaa1111", "00000001bbbb2222"]
+        let found = ContainerName.invented(from: { ids.removeFirst() }, isFree: { $0 != taken })
+        #expect(found.id == "00000001bbbb2222")
+        #expect(found.name != taken)
+        #expect(ContainerName.isValid(found.name))
+    }
+
+    @Test func whereNoneIsFreeTheLastIsTried() {
+        var asked = 0
+        let found = ContainerName.invented(
+            from: {
+                asked += 1
+                return "0000000000000000"
+            }, isFree: { _ in false })
+        #expect(asked == 101)
+        #expect(ContainerName.isValid(found.name))
+    }
+}

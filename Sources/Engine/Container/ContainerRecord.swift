@@ -191,8 +191,15 @@ public enum ContainerName {
         "martin", "osprey", "plover", "quail", "robin", "swift", "tern", "wren",
     ]
 
-    /// A name for a container that was given none, from its random id.
-    static func invented(for id: String) -> String {
+    /// An id for a container that was given no name, and a name from it that is free: of some thousand two are alike. After
+    /// a hundred that are taken the last, so that whoever claims it says why it cannot be had.
+    static func invented(from makeID: () -> String, isFree: (String) -> Bool) -> (id: String, name: String) {
+        var id = makeID()
+        for _ in 0..<100 where !isFree(invented(for: id)) { id = makeID() }
+        return (id, invented(for: id))
+    }
+
+    private static func invented(for id: String) -> String {
         let number = Int(id.prefix(8), radix: 16) ?? 0
         return "\(qualities[number % 20])-\(birds[number / 20 % 20])-\(id.suffix(4))"
     }

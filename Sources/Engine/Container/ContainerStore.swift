@@ -23,15 +23,11 @@ public struct ContainerStore: Sendable {
     /// the store. The rename in between is what makes it a container: before it there is none, and what a killed
     /// command leaves then is cleared away by recovery.
     public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
-        var id = ContainerID.make()
-        var name = configuration.run.name ?? ContainerName.invented(for: id)
         let lock = try shareStore()
-        // Of some thousand invented names two are alike.
-        for _ in 0..<100
-        where configuration.run.name == nil && !Descriptor.isMissing("\(storage.names)/\(name)") {
-            id = ContainerID.make()
-            name = ContainerName.invented(for: id)
-        }
+        let (id, name) =
+            if let name = configuration.run.name { (ContainerID.make(), name) } else {
+                ContainerName.invented(from: ContainerID.make) { Descriptor.isMissing("\(storage.names)/\($0)") }
+            }
         let record = ContainerRecord(
             id: id, name: name, createdAt: Clock.realtime, labels: configuration.labels,
             configuration: configuration.document)
