@@ -23,6 +23,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -78,12 +79,18 @@ def own_memory(pid):
     return int(re.search(r"Pss_Anon:\s+(\d+)", pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text())[1])
 
 
-def make_floor(shop):
-    """The command that starts it in the template's root."""
-    source = pathlib.Path(__file__).with_name("floor.c")
-    binary = pathlib.Path(shop.root).with_name("floor")
-    subprocess.run(["cc", "-std=gnu11", "-O2", "-static", "-o", binary, source], check=True)
-    return [binary, pathlib.Path(shop.root) / "templates/busybox", "/bin/true"]
+def make_floor(folder):
+    """The command that starts it, in the least root: to its ids the folder is another's, and must be open to them."""
+    os.chmod(folder, 0o711)
+    root = pathlib.Path(folder) / "rootfs"
+    for name in ("bin", "proc"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(shutil.which("busybox") or sys.exit("lifecycle.py: no busybox: apt-get install busybox-static"), root / "bin/true")
+    for place in (root, root / "bin", root / "proc", root / "bin/true"):
+        place.chmod(0o755)
+    binary = pathlib.Path(folder) / "floor"
+    subprocess.run(["cc", "-std=gnu11", "-O2", "-static", "-o", binary, pathlib.Path(__file__).with_name("floor.c")], check=True)
+    return [binary, root, "/bin/true"]
 
 
 def milliseconds(words):
@@ -134,7 +141,7 @@ def main():
         probe = shop.create()
         shop.timed("start", "-q", probe)
         shop.call("stop", "-t", "0", probe)
-        floor = make_floor(shop)
+        floor = make_floor(folder)
         with concurrent.futures.ThreadPoolExecutor((os.cpu_count() or 1) * 4) as pool:
             for count in map(int, chosen.counts.split(",")):
                 row = measure(shop, count, probe, pool, floor)
