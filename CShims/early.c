@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -144,6 +145,9 @@ void codex_early_begin(int argc, char **argv) {
 __attribute__((constructor(101))) static void begin(int argc, char **argv) {
     // Ignored, it would have the kernel reap our children for us, and how they ended would be lost (wait(2)).
     signal(SIGCHLD, SIG_DFL);
+    // One that began anew from a descriptor, or from /proc/self/exe, is called by that otherwise, to ps(1) and pgrep(1).
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    if (argc > 0) (void)prctl(PR_SET_NAME, slash ? slash + 1 : argv[0], 0, 0, 0);
     if (!early.is_tried) codex_early_begin(argc, argv);
     // Looked at now, while the child is at work: Swift's runtime ends a process that cannot find itself.
     char own[8];

@@ -1,6 +1,7 @@
 // clone3, and the child's walk over its plan.
 #define _GNU_SOURCE
 #include "codex_child.h"
+#include "codex_passing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,24 +41,11 @@ int codex_store(struct codex_child_state *state, const struct codex_step *step, 
 }
 
 int codex_control_send(int control, const struct codex_message *message, int descriptor) {
-    struct iovec part = {.iov_base = (void *)(uintptr_t)message, .iov_len = sizeof *message};
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } ancillary = {0};
-    struct msghdr envelope = {.msg_iov = &part, .msg_iovlen = 1};
-    if (descriptor >= 0) {
-        envelope.msg_control = ancillary.bytes;
-        envelope.msg_controllen = sizeof ancillary.bytes;
-        struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int));
-        memcpy(CMSG_DATA(header), &descriptor, sizeof descriptor);
-    }
+    struct codex_passing passing;
+    codex_passing_prepare(&passing, message, sizeof *message, descriptor);
     // The seccomp filter is already loaded when execve fails, and a user's profile may know write
     // but not sendmsg: a message without a descriptor is a plain write.
-    ssize_t sent = descriptor >= 0 ? sendmsg(control, &envelope, MSG_NOSIGNAL)
+    ssize_t sent = descriptor >= 0 ? sendmsg(control, &passing.envelope, MSG_NOSIGNAL)
                                    : write(control, message, sizeof *message);
     return sent < 0 ? -errno : 0;
 }

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "codex_child.h"
 #include "codex_notice.h"
+#include "codex_passing.h"
 #include "codex_seccomp.h"
 
 #include <errno.h>
@@ -15,7 +16,6 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -34,23 +34,12 @@ int codex_step_observe(struct codex_child_state *state, const struct codex_step 
     };
     long listener = codex_notice_filter(SECCOMP_FILTER_FLAG_NEW_LISTENER, &program);
     if (listener < 0) return -errno;
-    int number = (int)listener;
     struct codex_message message = {.kind = CODEX_MESSAGE_LISTENER, .step = state->index, .descriptor = -1};
-    struct iovec part = {.iov_base = &message, .iov_len = sizeof message};
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } ancillary = {0};
-    struct msghdr envelope = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &number, sizeof number);
-    long sent = syscall(SYS_sendmsg, state->control, &envelope, MSG_NOSIGNAL, 0L, 0L, step->a);
+    struct codex_passing passing;
+    codex_passing_prepare(&passing, &message, sizeof message, (int)listener);
+    long sent = syscall(SYS_sendmsg, state->control, &passing.envelope, MSG_NOSIGNAL, 0L, 0L, step->a);
     if (sent < 0) return -errno;
-    close(number);
+    close((int)listener);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include "codex_capabilities.h"
 #include "codex_child.h"
 #include "codex_kernel.h"
+#include "codex_passing.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,19 +106,9 @@ int codex_console_send(int folder, const char *name, int master) {
     if (number < 0) return -errno;
     int result = connect(number, (struct sockaddr *)&address, sizeof address) == 0 ? 0 : -errno;
     static const char text[] = "/dev/ptmx";
-    struct iovec part = {.iov_base = (void *)(uintptr_t)text, .iov_len = sizeof text - 1};
-    union {
-        struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
-    } ancillary = {0};
-    struct msghdr envelope = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = ancillary.bytes, .msg_controllen = sizeof ancillary.bytes};
-    struct cmsghdr *header = CMSG_FIRSTHDR(&envelope);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &master, sizeof master);
-    if (result == 0 && sendmsg(number, &envelope, MSG_NOSIGNAL) < 0) result = -errno;
+    struct codex_passing passing;
+    codex_passing_prepare(&passing, text, sizeof text - 1, master);
+    if (result == 0 && sendmsg(number, &passing.envelope, MSG_NOSIGNAL) < 0) result = -errno;
     close(number);
     return result;
 }

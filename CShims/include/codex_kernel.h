@@ -102,6 +102,7 @@ int codex_timer_create(void);
 int codex_timer_set(int timer, int64_t nanoseconds);
 // Blocks the signals whose bits are set (bit n-1 for signal n) and returns a descriptor to read them from.
 int codex_signal_descriptor(uint64_t signals);
+// Blocks them alone: they wait for such a descriptor. 0 or -errno.
 int codex_signal_hold(uint64_t signals);
 // Reads one pending signal number and its sender; 0 when there is none.
 int codex_signal_read(int descriptor);

@@ -2,12 +2,14 @@
 
 import contextlib
 import errno
+import fcntl
 import functools
 import json
 import os
 import pathlib
 import re
 import signal
+import struct
 import subprocess
 import tempfile
 
@@ -97,6 +99,15 @@ def abandoned(store):
     return id
 
 
+def is_locked(path):
+    """Whether an open file has the lock (F_OFD_GETLK, fcntl(2))."""
+    with contextlib.suppress(FileNotFoundError), open(path, "rb+") as file:
+        # struct flock: type, whence, start, length, pid.
+        asked = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        return struct.unpack("hhqqi4x", fcntl.fcntl(file, fcntl.F_OFD_GETLK, asked))[0] != fcntl.F_UNLCK
+    return False
+
+
 class Store:
     """A storage folder of its own, whose processes can be told from all others by its path."""
 
@@ -182,7 +193,10 @@ class Store:
         return rows
 
     def settled(self):
-        """Every process of the store belongs to a container that the list says to be there."""
+        """Every process of the store belongs to a container that the list says to be there.
+
+        A child that is not its program yet has no words of its own: it is seen by the lock that it got from its supervisor.
+        """
 
         ids = self.rows()
 
@@ -190,7 +204,10 @@ class Store:
             expected = set()
             for id in ids:
                 record = self.record(id)
-                if record and record["state"]["status"] in SUPERVISED:
+                is_supervised = record and record["state"]["status"] in SUPERVISED
+                if not is_supervised and is_locked(self.path / "containers" / id / "lock"):
+                    return False
+                if is_supervised:
                     expected |= {record["supervisor"]["pid"], record["state"].get("process", {}).get("pid")}
             found = set(processes_with(str(self.path)))
             return found - {os.getpid()} == expected - {None}

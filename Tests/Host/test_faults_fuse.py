@@ -99,9 +99,7 @@ def lives(store):
         rows = list(store.rows().values())
         # Where nothing can be removed either, a create that failed may have made it all the same.
         if verb in ("start", "stop") and done.returncode == 0:
-            # Where it cannot be written that a program ended, that is told from its supervisor's end on, a moment later.
-            wanted = [verb == "start"]
-            wait_until(lambda: [row["state"] in SUPERVISED for row in store.rows().values()] == wanted, (verb, rows, done.stderr))
+            assert [row["state"] in SUPERVISED for row in rows] == [verb == "start"], (rows, done.stderr)
     return statuses
 
 

@@ -40,7 +40,7 @@ public struct Containers: Sendable {
         do throws(Problem) {
             guard let lock = try Adoption.offer(container, lock) else { return try container.written() }
             let latest = try container.written()
-            return (try? Recovery.mend(container, latest, holding: lock)) ?? Recovery.truth(latest)
+            return (try? Recovery.mend(container, latest, holding: lock)) ?? Recovery.truth(latest, isUnowned: true)
         } catch {
             // It runs, and another command may have more luck with its next supervisor.
             return Recovery.truth(try container.written())

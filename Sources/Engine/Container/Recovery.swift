@@ -38,10 +38,13 @@ enum Recovery {
     }
 
     /// What is true of a container whose record ``isNeeded(_:)`` may be out of date. Changes nothing.
-    static func truth(_ record: ContainerRecord) -> ContainerRecord {
-        guard isNeeded(record), record.supervisor?.hasEnded != false, (try? Adoption.isDue(record)) == false else {
-            return record
-        }
+    ///
+    /// - Parameter isUnowned: its lock was to be had: its supervisor has given it up, and has nothing more to say, though
+    ///   it may still be there for a moment.
+    static func truth(_ record: ContainerRecord, isUnowned: Bool = false) -> ContainerRecord {
+        guard isNeeded(record), isUnowned || record.supervisor?.hasEnded != false,
+            (try? Adoption.isDue(record)) == false
+        else { return record }
         return ended(record, record.isAdoptable ? OrphanPolicy.unseen : nil)
     }
 
