@@ -3,8 +3,9 @@ public import OCISpec
 
 /// What a program was seen to need, as `codex32 learn` writes it and `--profile` takes it: a file of schema 1.
 ///
-/// It only ever takes away: its calls are those of the level's filter that are left, its limits are those of the level
-/// or less, and its volumes are what somebody gave to the run that was learned from.
+/// Its calls and limits only ever take away: those are what is left of the level's filter, these are the level's or
+/// less. Its volumes are what somebody gave to the run that was learned from, and are mounted as with `-v`: whoever
+/// takes a profile from somebody else gives the program what that one wrote into it.
 public struct LearnedProfile: Equatable, Sendable {
     /// A folder or file of the host's, or, without a source, a new volume of the container's own.
     public struct Mount: Equatable, Sendable {

@@ -19,7 +19,8 @@ enum LearnVerb {
         details: """
             Runs it as codex32 run would, at the same level and with the level's own filter, but slower: every system call is
             looked at before it is let go on. What the program called, which volumes it used and how, and how much it took
-            become a profile: a JSON file that run and create take with --profile, and that only ever takes away.
+            become a profile: a JSON file that run and create take with --profile. Its calls and limits only ever take away
+            from the level. Its volumes are mounted as with -v: look at those of a file that somebody else wrote.
             What the level itself refuses is not in it, and no profile gives it: codex32 run --explain tells of that.
             Paths that a program may take at another time are not seen: learn from those too, with --append.
 
