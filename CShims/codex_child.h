@@ -14,6 +14,7 @@ struct codex_child_state {
     int root;          // where paths inside the container are walked from
     uint32_t index;    // the step being done, for the report
     int preserved;     // how many descriptors from 3 on are the program's too
+    bool is_furnished; // there may be something made for it already: see furniture.c
     char detail[CODEX_DETAIL];
 };
 
@@ -30,6 +31,11 @@ int codex_path_open(int root, const char *path, uint64_t flags, bool no_symlinks
 int codex_path_target(int root, const char *path, uint32_t flags);
 int codex_path_make_folder(int root, const char *path, unsigned mode);
 
+// furniture.c: makes what nearly every sandbox has; what belongs to somebody in a second call, once the ids are mapped.
+void codex_furniture_make(struct codex_child_state *state, uint64_t clone_flags, bool is_owned);
+// Whether there was something like that for this step, which is done then.
+bool codex_furniture_serves(struct codex_child_state *state, const struct codex_step *step);
+
 // Steps by facility. Each returns 0 or -errno.
 int codex_step_new_fs(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_open(struct codex_child_state *state, const struct codex_step *step);
@@ -42,6 +48,7 @@ int codex_step_mask(struct codex_child_state *state, const struct codex_step *st
 int codex_step_read_only(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_private_mounts(void);
 int codex_step_pivot(struct codex_child_state *state);
+int codex_step_furnish(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_make_link(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_make_file(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_write(struct codex_child_state *state, const struct codex_step *step);

@@ -100,6 +100,7 @@ static int rlimit_step(const struct codex_step *step) {
 }
 
 static int walk_one(struct codex_child_state *state, const struct codex_step *step) {
+    if (codex_furniture_serves(state, step)) return 0;
     switch ((enum codex_step_kind)step->kind) {
     case CODEX_STEP_BECOME_ROOT: return codex_step_become_root(step);
     case CODEX_STEP_HOSTNAME: return sethostname(step->text, step->text_length) == 0 ? 0 : -errno;
@@ -124,6 +125,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_READ_ONLY: return codex_step_read_only(state, step);
     case CODEX_STEP_MAKE_FOLDER: return codex_path_make_folder(state->root, step->path, (unsigned)step->a);
     case CODEX_STEP_MAKE_LINK: return codex_step_make_link(state, step);
+    case CODEX_STEP_FURNISH: return codex_step_furnish(state, step);
     case CODEX_STEP_MAKE_FILE: return codex_step_make_file(state, step);
     case CODEX_STEP_WRITE: return codex_step_write(state, step);
     case CODEX_STEP_TERMINAL: return codex_step_terminal(state, step);
@@ -242,10 +244,11 @@ __attribute__((noreturn)) static void child_main(
     int result = drop_inherited_signals();
     if (result == 0 && later && unshare(later) < 0) result = -errno;
     if (result < 0) fail(&state, CODEX_MESSAGE_UNBORN, result);
-    // Takes a while, and there is nothing else to do. A plan that wants it has a step for it, which tells of failure.
+    // There is nothing else to do meanwhile. A plan that wants it has a step for it, which tells of failure.
     if (birth->early) {
-        if (later & CLONE_NEWNET) (void)codex_step_loopback();
         codex_early_ready(plan);
+        if (later & CLONE_NEWNET) (void)codex_step_loopback();
+        codex_furniture_make(&state, birth->clone_flags, false);
     }
     result = codex_control_wait(control);
     if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
@@ -256,6 +259,8 @@ __attribute__((noreturn)) static void child_main(
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || setsid() < 0)
         fail(&state, CODEX_MESSAGE_FAILED, -errno);
     if (birth->early) {
+        // Where it has a root: what it makes belongs to that one.
+        if (codex_step_become_root(&(struct codex_step){0}) == 0) codex_furniture_make(&state, birth->clone_flags, true);
         // A parent that has died since its word shows here as the end of the socket.
         result = receive_plan(control, plan);
         if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);

@@ -29,6 +29,7 @@ enum codex_step_kind {
     CODEX_STEP_READ_ONLY,        // path, within, if it is there, becomes a read-only mount of itself
     CODEX_STEP_MAKE_FOLDER,      // path; a: mode
     CODEX_STEP_MAKE_LINK,        // path, within; text: where it points
+    CODEX_STEP_FURNISH,          // source: a new file system; text: names and targets; see furniture.c
     CODEX_STEP_MAKE_FILE,        // path; a: mode; text: contents
     CODEX_STEP_WRITE,            // source: a folder of our own procfs; path below it; text
     CODEX_STEP_TERMINAL,         // source: a devpts mount, or -1 for the host's; path, within: the console;

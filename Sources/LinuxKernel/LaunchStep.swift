@@ -66,6 +66,8 @@ public enum MountTarget: Hashable, Sendable {
     case systemFolder
     /// A file below one of those.
     case systemFile
+    /// The same, and it has been made (``LaunchStep/furnish(_:_:)``).
+    case fixture
     case ifPresent
     /// It must be there already: the tree is the host's own.
     case existing
@@ -76,6 +78,7 @@ public enum MountTarget: Hashable, Sendable {
         case .file: UInt32(CODEX_TARGET_FILE)
         case .systemFolder: UInt32(CODEX_TARGET_FOLDER | CODEX_TARGET_NO_SYMLINKS)
         case .systemFile: UInt32(CODEX_TARGET_FILE | CODEX_TARGET_NO_SYMLINKS)
+        case .fixture: UInt32(CODEX_TARGET_FILE | CODEX_TARGET_NO_SYMLINKS | CODEX_TARGET_EXISTING)
         case .ifPresent: UInt32(CODEX_TARGET_OPTIONAL)
         case .existing: UInt32(CODEX_TARGET_EXISTING)
         }
@@ -106,6 +109,8 @@ public enum LaunchStep: Hashable, Sendable {
     case readOnly(String, within: Slot)
     case makeFolder(String, mode: UInt32)
     case makeLink(String, to: String, within: Slot? = nil)
+    /// Fills a new file system, which has nothing in it yet.
+    case furnish(Slot, [Fixture])
     case makeFile(String, mode: UInt32, contents: String)
     case write(Slot, String, String)
     case terminal(devpts: Slot?, console: Slot?, uid: UInt32, gid: UInt32)
@@ -157,6 +162,17 @@ public enum LaunchStep: Hashable, Sendable {
     case execute
 }
 
+/// What stands in a new file system: a link, an empty file to mount a device over, or a folder.
+public struct Fixture: Hashable, Sendable {
+    public let name: String
+    /// Where a link points; empty: a file; "/": a folder.
+    let target: String
+
+    public static func link(_ name: String, to target: String) -> Fixture { Fixture(name: name, target: target) }
+    public static func file(_ name: String) -> Fixture { Fixture(name: name, target: "") }
+    public static func folder(_ name: String) -> Fixture { Fixture(name: name, target: "/") }
+}
+
 /// A file system option: a flag, or a key with a value.
 public struct MountOption: Hashable, Sendable {
     public let key: String
@@ -190,6 +206,7 @@ extension LaunchStep {
         case .readOnly(let path, _): "cannot make \(path) read-only"
         case .makeFolder(let path, _): "cannot make the folder \(path)"
         case .makeLink(let path, _, _): "cannot make the link \(path)"
+        case .furnish(_, let fixtures): "cannot make \(fixtures.map(\.name).joined(separator: ", "))"
         case .makeFile(let path, _, _): "cannot make the file \(path)"
         case .write(_, let path, _): "cannot set \(path)"
         case .terminal: "cannot make a terminal"

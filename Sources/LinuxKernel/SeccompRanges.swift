@@ -219,6 +219,53 @@ private struct FilterShortener {
                 code: FilterInstruction.ifAtLeastCode, value: ranges[middle].first, then: high, otherwise: low))
     }
 
+    /// Where a word is compared under one mask after the other, and one answer is for all values but a few: a question
+    /// for each of those. libseccomp has no other way to say of an argument that it is none of several values.
+    private mutating func enumerated(_ number: Int) -> Int? {
+        guard case .plain(let load, var next) = nodes[number], load.code == FilterInstruction.loadCode else { return nil }
+        var patterns: [MaskedPattern] = []
+        var match: Int?
+        var rest: Int?
+        while true {
+            var mask = UInt32.max
+            if case .plain(let instruction, let after) = nodes[next], instruction.code == FilterInstruction.maskCode {
+                mask = instruction.value
+                next = after
+            }
+            guard case .question(FilterInstruction.ifEqualCode, let value, let then, let otherwise) = nodes[next],
+                match == nil || match == then
+            else { break }
+            match = then
+            rest = otherwise
+            patterns.append(MaskedPattern(mask: mask, value: value))
+            guard case .plain(load, let following) = nodes[otherwise] else { break }
+            next = following
+        }
+        // One question is as short as another. What follows must load a word of its own.
+        guard patterns.count > 1, let match, let rest, forgets(match), forgets(rest),
+            let (mask, values) = MaskedPattern.values(outside: patterns, atMost: patterns.count)
+        else { return nil }
+        var made = match
+        for value in values.reversed() {
+            made = self.number(
+                of: .question(code: FilterInstruction.ifEqualCode, value: value, then: rest, otherwise: made))
+        }
+        if values.isEmpty { return made }
+        if mask != .max {
+            made = self.number(of: .plain(.init(code: FilterInstruction.maskCode, value: mask), next: made))
+        }
+        return self.number(of: .plain(load, next: made))
+    }
+
+    /// Whether an instruction does not use the word that was loaded before it.
+    private func forgets(_ number: Int) -> Bool {
+        switch nodes[number] {
+        case .answer: true
+        case .plain(let instruction, _): instruction.code == FilterInstruction.loadCode
+        case .question: false
+        }
+    }
+
     // MARK: Together
 
     /// Jumps only lead forwards, so the program is written from its end.
@@ -231,6 +278,11 @@ private struct FilterShortener {
 
     private mutating func write(_ number: Int, _ writer: inout Writer) {
         if writer.places[number] != nil { return }
+        if let short = enumerated(number) {
+            write(short, &writer)
+            writer.places[number] = writer.places[short]
+            return
+        }
         switch nodes[number] {
         case .answer(let action): writer.backwards.append(.answer(action))
         case .plain(let instruction, let next):

@@ -1,3 +1,5 @@
+internal import LinuxKernel
+
 /// Paths and files of every sandbox with a root of its own.
 enum DefaultPaths {
     /// Docker's list: what shows the host, or lets it be changed, through procfs and sysfs.
@@ -22,6 +24,10 @@ enum DefaultPaths {
         ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
         ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
     ]
+
+    /// What a /dev of ours is made with. The child of a `run` makes the same before it has its plan (furniture.c).
+    static let fixtures: [Fixture] =
+        devices.map { .file($0.name) } + deviceLinks.map { .link($0.name, to: $0.target) } + [.folder("pts"), .folder("shm")]
 
     /// makedev(3) for numbers below 4096 and 256.
     static func deviceNumber(_ major: UInt64, _ minor: UInt64) -> UInt64 { major << 8 | minor }

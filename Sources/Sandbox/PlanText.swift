@@ -71,6 +71,8 @@ extension LaunchStep {
         case .readOnly(let path, _): "read-only \(path)"
         case .makeFolder(let path, _): "folder \(path)"
         case .makeLink(let path, let target, _): "link \(path) to \(target)"
+        case .furnish(let slot, let fixtures):
+            "\(fixtures.map(\.name).joined(separator: ", ")) in #\(slot.index)"
         case .makeFile(let path, _, _): "file \(path)"
         case .write(_, let path, let text): "write \(text) to \(path)"
         case .terminal: "terminal"

@@ -76,13 +76,14 @@ extension Planner {
     private mutating func deviceSteps(strict: Bool) -> Devices {
         let folder = slot()
         add(temporary(size: 65536, mode: 0o755, attributes: [.noSetuid, .noExecute], into: folder))
+        add(.furnish(folder, isGiven("/dev/shm") ? DefaultPaths.fixtures.dropLast() : DefaultPaths.fixtures))
         add(.attach(folder, at: "/dev", .systemFolder))
         var null = folder
         for device in DefaultPaths.devices {
             let node = slot()
             let number = DefaultPaths.deviceNumber(device.major, device.minor)
             add(.openDevice(hostPath: "/dev/\(device.name)", number: number, into: node))
-            add(.attach(node, at: "/dev/\(device.name)", .systemFile, within: folder))
+            add(.attach(node, at: "/dev/\(device.name)", .fixture, within: folder))
             if device.name == "null" { null = node }
         }
         for device in request.devices {
@@ -90,7 +91,6 @@ extension Planner {
             add(.openDevice(hostPath: device.path, number: device.number, into: node))
             add(.attach(node, at: device.target, .systemFile))
         }
-        for link in DefaultPaths.deviceLinks { add(.makeLink("/dev/\(link.name)", to: link.target, within: folder)) }
         let pts = slot()
         // Every mount of it is an instance of its own. Of all of them together the machine has 4,096 terminals, a quarter
         // of which it keeps for itself: a sandbox gets a part, or others have none.

@@ -8,7 +8,7 @@ public import OCISpec
 public struct SeccompCache: Sendable {
     /// The folder, or nil: nothing is kept.
     private let folder: String?
-    private static let magic = "codex32-seccomp-5\n"
+    private static let magic = "codex32-seccomp-6\n"
 
     public init(folder: String?) { self.folder = folder }
 

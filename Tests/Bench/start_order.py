@@ -2,8 +2,9 @@
 """Writes start-order.txt: the functions that a start of codex32 runs, in the order of their first call.
 
 The linker puts them beside each other (Makefile), so that a start touches a few pages of the program
-instead of some in every corner of it: that is a third of its memory, and many page faults. A name that
-a later version of the program has no more is passed over by the linker, and costs only the place.
+instead of some in every corner of it: that is a third of its memory, and many page faults. What the child of a start runs comes first and
+together: it is forked without the pages of the program, and finds each of them anew. A name that a
+later version of the program has no more is passed over by the linker, and costs only the place.
 
     start_order.py PROGRAM      an unstripped codex32; x86_64 only, and as root for all of it
 """
@@ -39,7 +40,8 @@ def functions(program):
 def main():
     program = os.path.realpath(sys.argv[1])
     addresses, names = functions(program)
-    order = {}
+    # The child's functions, and the others.
+    orders = ({}, {})
     with tempfile.TemporaryDirectory(prefix="codex32-order.") as scratch:
         touched = os.path.join(scratch, "touched")
         subprocess.run(["cc", "-O2", "-o", touched, HERE / "touched.c"], check=True)
@@ -59,11 +61,13 @@ def main():
             subprocess.run(words, **start)
             steps = subprocess.run([touched, *words], **start, stdout=subprocess.PIPE, text=True)
             for line in steps.stdout.splitlines():
-                place = bisect.bisect_right(addresses, int(line, 16)) - 1
-                if place >= 0 and int(line, 16) < addresses[-1] + 65536:
-                    order.setdefault(addresses[place])
-            print(f"{' '.join(level)}, uid {user}: {len(order)} functions", file=sys.stderr)
-    lines = [name for address in order for name in names[address]]
+                address = int(line.lstrip("-"), 16)
+                place = bisect.bisect_right(addresses, address) - 1
+                if place >= 0 and address < addresses[-1] + 65536:
+                    orders[0 if line.startswith("-") else 1].setdefault(addresses[place])
+            counts = " and ".join(str(len(order)) for order in orders)
+            print(f"{' '.join(level)}, uid {user}: {counts} functions", file=sys.stderr)
+    lines = [name for address in {**orders[0], **orders[1]} for name in names[address]]
     (HERE / "start-order.txt").write_text("\n".join(lines) + "\n")
 
 

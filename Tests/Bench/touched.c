@@ -1,5 +1,6 @@
 // Prints the address of every instruction that a program and its forks run until they execute another,
-// once each and in the order of their first time: start_order.py makes the linker's order of them.
+// once each and in the order of their first time, a fork's behind a minus: start_order.py makes the linker's order of
+// them.
 //
 //   touched PROGRAM [ARG...]
 //
@@ -16,12 +17,14 @@
 enum { PLACES = 1 << 21 };
 static uint64_t seen[PLACES];
 
-static void touch(uint64_t address) {
+static void touch(uint64_t address, int by_fork) {
+    // Twice, where both run it: the highest bit is no program's.
+    address |= (uint64_t)by_fork << 63;
     uint64_t place = address * 0x9e3779b97f4a7c15ULL >> 43;
     while (seen[place] && seen[place] != address) place = (place + 1) % PLACES;
     if (seen[place]) return;
     seen[place] = address;
-    printf("%lx\n", address);
+    printf("%s%lx\n", by_fork ? "-" : "", address & ~(1ULL << 63));
 }
 
 static void step(pid_t pid, int signal) { ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)(intptr_t)signal); }
@@ -51,7 +54,7 @@ int main(int count, char **arguments) {
         } else if (WSTOPSIG(status) == SIGTRAP || WSTOPSIG(status) == SIGSTOP) {
             struct user_regs_struct registers;
             if (started && status >> 16 == 0 && ptrace(PTRACE_GETREGS, pid, NULL, &registers) == 0)
-                touch(registers.rip);
+                touch(registers.rip, pid != program);
             step(pid, 0);
         } else {
             step(pid, WSTOPSIG(status));

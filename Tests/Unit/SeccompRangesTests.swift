@@ -83,6 +83,43 @@ import Testing
         compare(before, before.byRanges, &generator)
     }
 
+    /// All requests of ioctl but a few, said in the only way there is for it: by the bits in which others differ.
+    @Test(arguments: [IsolationLevel.standard, .strict])
+    func aFewRefusedValuesAreAskedForOneByOne(level: IsolationLevel) throws {
+        let profile = try SeccompProfile(try JSONReader.read(level.seccompProfile))
+        guard let builder = SeccompBuilder(defaultAction: 0x0005_0001) else {
+            throw KernelError("seccomp_init", number: 22)
+        }
+        let call = try #require(SystemCallNumber(name: "ioctl"))
+        let rules = profile.rules.filter { $0.names == ["ioctl"] }
+        for rule in rules {
+            let conditions = rule.arguments.map {
+                SeccompCondition(
+                    argument: UInt32($0.index), comparison: .maskedEqual, value: $0.value, second: $0.valueTwo)
+            }
+            try builder.add(action: 0x7fff_0000, call: call, conditions: conditions)
+        }
+        let before = try builder.compile()
+        let after = before.byRanges
+        #expect(rules.count > 10 && after.instructionCount < 24)
+        let architecture = Self.architectures[Machine.architecture == "x86_64" ? 0 : 2]
+        let number: UInt32 = Machine.architecture == "x86_64" ? 16 : 29
+        let refused: Set<UInt64> = level == .strict ? [0x5412, 0x541c, 0x5423] : [0x5412, 0x541c]
+        var generator = Seeded(state: 7)
+        let near = (0..<32).flatMap { bit in refused.map { $0 ^ 1 << bit } }
+        let any = (0..<4000).map { _ in generator.next() }
+        for request in Array(0..<0x10000) + near + any {
+            let arguments = [0, request, 0, 0, 0, 0]
+            let answer = after.answer(architecture, number, arguments)
+            if answer != before.answer(architecture, number, arguments)
+                || (answer == 0x0005_0001) != refused.contains(request & 0xc000_ffff)
+            {
+                Issue.record("\(request): \(answer.debugDescription)")
+                return
+            }
+        }
+    }
+
     /// Programs that nobody compiled: kept as they are, and no trap on the way.
     @Test(arguments: 1...40)
     func nonsenseIsLeftAlone(seed: UInt64) {
