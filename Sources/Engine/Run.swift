@@ -229,7 +229,11 @@ public enum Run {
             }
         }
         for reason in reasons {
-            report("warning: not in force: \(reason.items.joined(separator: ", ")): \(reason.why)")
+            // Nearly every start of an ordinary user's tells something, and joined(separator:) asks the runtime for
+            // conformances, which searches all there are in the program.
+            var items = ""
+            for item in reason.items { items += items.isEmpty ? item : ", " + item }
+            report("warning: not in force: \(items): \(reason.why)")
             if let hint = reason.hint, !hint.isEmpty, notices.contains(where: { !$0.waived }) {
                 report("hint: \(hint)")
             }

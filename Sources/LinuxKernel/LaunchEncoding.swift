@@ -71,19 +71,6 @@ extension LaunchRoom {
         return String(path[end...])
     }
 
-    /// Two texts each, all ended by NUL.
-    private func pairs<Element>(_ list: [Element], _ texts: (Element) -> (String, String)) -> [UInt8] {
-        var bytes: [UInt8] = []
-        for element in list {
-            let (first, second) = texts(element)
-            bytes.append(contentsOf: first.utf8)
-            bytes.append(0)
-            bytes.append(contentsOf: second.utf8)
-            bytes.append(0)
-        }
-        return bytes
-    }
-
     private mutating func form(_ tuning: LaunchTuning) -> codex_step {
         let tune = { (room: inout LaunchRoom, which: Int, a: UInt64, bytes: [UInt8]) in
             room.form(CODEX_STEP_TUNE, flags: UInt32(which), a: a, bytes: bytes)
@@ -120,9 +107,15 @@ extension LaunchRoom {
                 CODEX_STEP_CLONE_TREE, slot: slot, source: source, flags: recursive ? Self.recursive : 0,
                 a: slave ? 1 : 0)
         case .newFileSystem(let type, let options, let attributes, let working, let slot):
+            var bytes: [UInt8] = []
+            for option in options {
+                bytes.append(contentsOf: option.key.utf8)
+                bytes.append(0)
+                bytes.append(contentsOf: option.value.utf8)
+                bytes.append(0)
+            }
             return form(
-                CODEX_STEP_NEW_FS, slot: slot, source: working, a: attributes.rawValue, path: type,
-                bytes: pairs(options) { ($0.key, $0.value) })
+                CODEX_STEP_NEW_FS, slot: slot, source: working, a: attributes.rawValue, path: type, bytes: bytes)
         case .mountAttributes(let source, let set, let clear, let recursive):
             return form(
                 CODEX_STEP_MOUNT_ATTR, source: source, flags: recursive ? Self.recursive : 0, a: set.rawValue,
@@ -141,7 +134,7 @@ extension LaunchRoom {
         case .makeLink(let path, let points, let within):
             return form(CODEX_STEP_MAKE_LINK, within: within, path: below(path, within), text: points)
         case .furnish(let folder, let fixtures):
-            return form(CODEX_STEP_FURNISH, source: folder, bytes: pairs(fixtures) { ($0.name, $0.target) })
+            return form(CODEX_STEP_FURNISH, source: folder, text: fixtures)
         case .makeFile(let path, let mode, let contents):
             return form(CODEX_STEP_MAKE_FILE, a: UInt64(mode), path: path, text: contents)
         case .write(let folder, let path, let text):

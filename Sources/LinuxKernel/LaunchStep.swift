@@ -109,8 +109,9 @@ public enum LaunchStep: Hashable, Sendable {
     case readOnly(String, within: Slot)
     case makeFolder(String, mode: UInt32)
     case makeLink(String, to: String, within: Slot? = nil)
-    /// Fills a new file system, which has nothing in it yet.
-    case furnish(Slot, [Fixture])
+    /// Fills a new file system, which has nothing in it yet. Pairs of a name and a target, each ended by NUL: a link to the
+    /// target, an empty file where there is none, or a folder for "/".
+    case furnish(Slot, String)
     case makeFile(String, mode: UInt32, contents: String)
     case write(Slot, String, String)
     case terminal(devpts: Slot?, console: Slot?, uid: UInt32, gid: UInt32)
@@ -162,17 +163,6 @@ public enum LaunchStep: Hashable, Sendable {
     case execute
 }
 
-/// What stands in a new file system: a link, an empty file to mount a device over, or a folder.
-public struct Fixture: Hashable, Sendable {
-    public let name: String
-    /// Where a link points; empty: a file; "/": a folder.
-    let target: String
-
-    public static func link(_ name: String, to target: String) -> Fixture { Fixture(name: name, target: target) }
-    public static func file(_ name: String) -> Fixture { Fixture(name: name, target: "") }
-    public static func folder(_ name: String) -> Fixture { Fixture(name: name, target: "/") }
-}
-
 /// A file system option: a flag, or a key with a value.
 public struct MountOption: Hashable, Sendable {
     public let key: String
@@ -206,7 +196,7 @@ extension LaunchStep {
         case .readOnly(let path, _): "cannot make \(path) read-only"
         case .makeFolder(let path, _): "cannot make the folder \(path)"
         case .makeLink(let path, _, _): "cannot make the link \(path)"
-        case .furnish(_, let fixtures): "cannot make \(fixtures.map(\.name).joined(separator: ", "))"
+        case .furnish: "cannot make what stands in /dev"
         case .makeFile(let path, _, _): "cannot make the file \(path)"
         case .write(_, let path, _): "cannot set \(path)"
         case .terminal: "cannot make a terminal"

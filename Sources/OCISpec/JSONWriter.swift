@@ -49,8 +49,21 @@ extension JSON {
         for _ in 0..<2 * indent { output.append(UInt8(ascii: " ")) }
     }
 
+    /// Whether a text stands for itself: nearly all of a record does, and is taken over as it is.
+    private static func isPlain(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
+        for byte in bytes where byte < 0x20 || byte > 0x7e || byte == 0x22 || byte == 0x5c { return false }
+        return true
+    }
+
     private static func write(_ text: String, to output: inout [UInt8]) {
         output.append(UInt8(ascii: "\""))
+        var text = text
+        let isWritten = text.withUTF8 { bytes in
+            guard isPlain(bytes) else { return false }
+            output.append(contentsOf: bytes)
+            return true
+        }
+        if isWritten { return output.append(UInt8(ascii: "\"")) }
         for scalar in text.unicodeScalars {
             switch scalar {
             case "\"": output += "\\\"".utf8

@@ -1,5 +1,3 @@
-internal import LinuxKernel
-
 /// Paths and files of every sandbox with a root of its own.
 enum DefaultPaths {
     /// Docker's list: what shows the host, or lets it be changed, through procfs and sysfs.
@@ -25,9 +23,13 @@ enum DefaultPaths {
         ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
     ]
 
-    /// What a /dev of ours is made with. The child of a `run` makes the same before it has its plan (furniture.c).
-    static let fixtures: [Fixture] =
-        devices.map { .file($0.name) } + deviceLinks.map { .link($0.name, to: $0.target) } + [.folder("pts"), .folder("shm")]
+    /// All that stands in a /dev of ours (``LaunchStep/furnish(_:_:)``), as one text: every start has it. The child of a
+    /// `run` makes the same before it has its plan (furniture.c).
+    static let fixtures =
+        "null\0\0zero\0\0full\0\0random\0\0urandom\0\0tty\0\0"
+        + "fd\0/proc/self/fd\0stdin\0/proc/self/fd/0\0stdout\0/proc/self/fd/1\0stderr\0/proc/self/fd/2\0"
+        + "ptmx\0pts/ptmx\0pts\0/\0" + sharedMemory
+    static let sharedMemory = "shm\0/\0"
 
     /// makedev(3) for numbers below 4096 and 256.
     static func deviceNumber(_ major: UInt64, _ minor: UInt64) -> UInt64 { major << 8 | minor }

@@ -72,7 +72,7 @@ extension LaunchStep {
         case .makeFolder(let path, _): "folder \(path)"
         case .makeLink(let path, let target, _): "link \(path) to \(target)"
         case .furnish(let slot, let fixtures):
-            "\(fixtures.map(\.name).joined(separator: ", ")) in #\(slot.index)"
+            "in #\(slot.index) " + fixtures.split(separator: "\0").joined(separator: " ")
         case .makeFile(let path, _, _): "file \(path)"
         case .write(_, let path, let text): "write \(text) to \(path)"
         case .terminal: "terminal"

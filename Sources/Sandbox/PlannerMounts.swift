@@ -76,7 +76,8 @@ extension Planner {
     private mutating func deviceSteps(strict: Bool) -> Devices {
         let folder = slot()
         add(temporary(size: 65536, mode: 0o755, attributes: [.noSetuid, .noExecute], into: folder))
-        add(.furnish(folder, isGiven("/dev/shm") ? DefaultPaths.fixtures.dropLast() : DefaultPaths.fixtures))
+        let fixtures = DefaultPaths.fixtures
+        add(.furnish(folder, isGiven("/dev/shm") ? String(fixtures.dropLast(DefaultPaths.sharedMemory.count)) : fixtures))
         add(.attach(folder, at: "/dev", .systemFolder))
         var null = folder
         for device in DefaultPaths.devices {
