@@ -185,3 +185,57 @@ def test_without_proc(caller):
     done = caller.execute(words)
     assert done.returncode == 125
     assert done.stderr.startswith("codex32: ") and "hint: mount -t proc" in done.stderr
+
+
+WAIVER = [] if HAS_CGROUP2 else ["--waive", "cgroup"]
+DEV = ["fd", "full", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"]
+
+
+@pytest.mark.skipif(HAS_CGROUP2, reason="with cgroup v2 no child is born early")
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_what_every_sandbox_has_is_made_before_its_plan(caller, level, tmp_path):
+    """CShims/furniture.c makes what Planner asks for: where the two differ, each start makes it twice."""
+    image = ["--isolation", level, *WAIVER, "--image", BUSYBOX, "--", "true"]
+    trace = tmp_path / "trace"
+    watched = "trace=fsopen,open_tree,recvmsg,symlinkat"
+    words = ["strace", "-f", "-qq", "-s", "64", "-o", str(trace), "-e", watched, *start(caller), *image]
+    assert subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE).returncode == 0
+    lines = [line.split(None, 1) for line in trace.read_text().splitlines()]
+    child = next(pid for pid, call in lines if call.startswith("fsopen(\"proc\""))
+    calls = [call for pid, call in lines if pid == child]
+    given = next(i for i, call in enumerate(calls) if "recvmsg" in call and '"p"' in call)
+    before, after = calls[:given], calls[given:]
+
+    def made(calls, what):
+        return sum(call.startswith(what) for call in calls)
+
+    for name in ["null", "zero", "full", "random", "urandom", "tty"]:
+        assert made(before, f'open_tree(AT_FDCWD, "/dev/{name}"') == 1
+    assert made(before, 'fsopen("devpts"') in (1, 2)  # without the group of terminals where there is none
+    assert made(before, 'fsopen("sysfs"') == (level == "standard")
+    assert made(before, 'fsopen("tmpfs"') == 3
+    assert made(before, "symlinkat(") == 5
+    for what in ['fsopen("proc"', 'fsopen("sysfs"', 'fsopen("devpts"', 'open_tree(AT_FDCWD, "/dev', "symlinkat("]:
+        assert made(after, what) == 0, (what, after)
+    assert made(after, 'fsopen("tmpfs"') <= 2  # the root, and what covers folders
+
+
+@pytest.mark.parametrize("level", ["standard", "strict"])
+@pytest.mark.parametrize(
+    "options, shm, tmp",
+    [
+        ([], 64 << 10, 64 << 10),
+        (["--shm-size", "1m"], 1 << 10, 64 << 10),
+        (["--tmpfs", "/tmp:size=2m"], 64 << 10, 2 << 10),
+        (["--tmpfs", "/dev/shm:size=3m"], 3 << 10, 64 << 10),
+    ],
+    ids=["usual", "shm", "tmp", "own shm"],
+)
+def test_what_differs_from_the_guess_is_as_asked(caller, level, options, shm, tmp):
+    script = "ls /dev | tr '\\n' ' '; echo; df -k /dev/shm /tmp | awk 'NR > 1 {print $2}'; echo x > /dev/null && head -c 3 /dev/zero | wc -c"
+    words = [*start(caller), "--isolation", level, *WAIVER, *options, "--image", BUSYBOX, "--", "sh", "-c", script]
+    done = caller.execute(words)
+    assert done.returncode == 0, done.stderr
+    names, *figures = done.stdout.splitlines()
+    assert sorted(names.split()) == DEV
+    assert [int(figure) for figure in figures] == [shm, tmp, 3]
