@@ -222,7 +222,8 @@ private struct FilterShortener {
     /// Where a word is compared under one mask after the other, and one answer is for all values but a few: a question
     /// for each of those. libseccomp has no other way to say of an argument that it is none of several values.
     private mutating func enumerated(_ number: Int) -> Int? {
-        guard case .plain(let load, var next) = nodes[number], load.code == FilterInstruction.loadCode else { return nil }
+        guard case .plain(let load, var next) = nodes[number], load.code == FilterInstruction.loadCode
+        else { return nil }
         var patterns: [MaskedPattern] = []
         var match: Int?
         var rest: Int?

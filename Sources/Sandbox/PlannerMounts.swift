@@ -76,8 +76,9 @@ extension Planner {
     private mutating func deviceSteps(strict: Bool) -> Devices {
         let folder = slot()
         add(temporary(size: 65536, mode: 0o755, attributes: [.noSetuid, .noExecute], into: folder))
-        let fixtures = DefaultPaths.fixtures
-        add(.furnish(folder, isGiven("/dev/shm") ? String(fixtures.dropLast(DefaultPaths.sharedMemory.count)) : fixtures))
+        var fixtures = DefaultPaths.fixtures
+        if isGiven("/dev/shm") { fixtures.removeLast(DefaultPaths.sharedMemory.count) }
+        add(.furnish(folder, fixtures))
         add(.attach(folder, at: "/dev", .systemFolder))
         var null = folder
         for device in DefaultPaths.devices {
