@@ -10,6 +10,7 @@ later version of the program has no more is passed over by the linker, and costs
 """
 
 import bisect
+import json
 import os
 import pathlib
 import shutil
@@ -25,6 +26,8 @@ STARTS = (
     (["standard"], 0),
     (["minimal"], 0),
 )
+# The verbs of an OCI runtime's short life, as containerd and Podman call them.
+VERBS = (["create", "--bundle", "BUNDLE", "order"], ["start", "order"], ["state", "order"], ["delete", "--force", "order"])
 
 
 def functions(program):
@@ -37,11 +40,34 @@ def functions(program):
     return sorted(names), names
 
 
+def note(steps, addresses, orders, what):
+    """Adds the functions that were run, of the forks and of the program itself, behind those that are known."""
+    for line in steps.splitlines():
+        address = int(line.lstrip("-"), 16)
+        place = bisect.bisect_right(addresses, address) - 1
+        if place >= 0 and address < addresses[-1] + 65536:
+            orders[0 if line.startswith("-") else 1].setdefault(addresses[place])
+    print(f"{what}: {' and '.join(str(len(order)) for order in orders)} functions", file=sys.stderr)
+
+
+def make_bundle(program, scratch, root):
+    """Of codex32's own template, without what this machine may lack."""
+    subprocess.run([program, "oci", "spec"], check=True, cwd=scratch)
+    path = pathlib.Path(scratch, "config.json")
+    config = json.loads(path.read_text())
+    config["process"].update(terminal=False, args=["/bin/true"])
+    config["root"] = {"path": str(root), "readonly": True}
+    config["mounts"] = [mount for mount in config["mounts"] if mount["type"] != "cgroup"]
+    config["linux"].pop("resources", None)
+    path.write_text(json.dumps(config))
+    return scratch
+
+
 def main():
     program = os.path.realpath(sys.argv[1])
     addresses, names = functions(program)
-    # The child's functions, and the others.
-    orders = ({}, {})
+    # The child's functions, and the others; what an OCI runtime needs beyond a `run` comes behind that.
+    orders, later = ({}, {}), ({}, {})
     with tempfile.TemporaryDirectory(prefix="codex32-order.") as scratch:
         touched = os.path.join(scratch, "touched")
         subprocess.run(["cc", "-O2", "-o", touched, HERE / "touched.c"], check=True)
@@ -60,14 +86,16 @@ def main():
             # Once before, for what only the first start of all does.
             subprocess.run(words, **start)
             steps = subprocess.run([touched, *words], **start, stdout=subprocess.PIPE, text=True)
-            for line in steps.stdout.splitlines():
-                address = int(line.lstrip("-"), 16)
-                place = bisect.bisect_right(addresses, address) - 1
-                if place >= 0 and address < addresses[-1] + 65536:
-                    orders[0 if line.startswith("-") else 1].setdefault(addresses[place])
-            counts = " and ".join(str(len(order)) for order in orders)
-            print(f"{' '.join(level)}, uid {user}: {counts} functions", file=sys.stderr)
-    lines = [name for address in {**orders[0], **orders[1]} for name in names[address]]
+            note(steps.stdout, addresses, orders, f"{' '.join(level)}, uid {user}")
+        bundle = make_bundle(program, scratch, root)
+        environment = {"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": scratch}
+        for verb in VERBS:
+            words = [program, "oci", *(bundle if word == "BUNDLE" else word for word in verb)]
+            steps = subprocess.run(
+                [touched, *words], check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+            )
+            note(steps.stdout, addresses, later, verb[0])
+    lines = [name for address in {**orders[0], **orders[1], **later[0], **later[1]} for name in names[address]]
     (HERE / "start-order.txt").write_text("\n".join(lines) + "\n")
 
 

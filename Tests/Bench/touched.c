@@ -1,4 +1,5 @@
-// Prints the address of every instruction that a program and its forks run until they execute another,
+// Prints the address of every instruction that a program and its forks run until they execute another (or until the
+// program has ended, and they wait for something),
 // once each and in the order of their first time, a fork's behind a minus: start_order.py makes the linker's order of
 // them.
 //
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -29,8 +31,17 @@ static void touch(uint64_t address, int by_fork) {
 
 static void step(pid_t pid, int signal) { ptrace(PTRACE_SINGLESTEP, pid, NULL, (void *)(intptr_t)signal); }
 
+// Whether a process runs this very program, as one does that begins anew from elsewhere.
+static int runs(pid_t pid, const struct stat *own) {
+    char path[64];
+    struct stat status;
+    snprintf(path, sizeof path, "/proc/%d/exe", (int)pid);
+    return stat(path, &status) == 0 && status.st_dev == own->st_dev && status.st_ino == own->st_ino;
+}
+
 int main(int count, char **arguments) {
-    if (count < 2) return 2;
+    struct stat own;
+    if (count < 2 || stat(arguments[1], &own) < 0) return 2;
     pid_t program = fork();
     if (program == 0) {
         // What it writes must not come between the addresses.
@@ -43,14 +54,17 @@ int main(int count, char **arguments) {
     int status, started = 0, result = 1;
     waitpid(program, &status, 0);
     ptrace(PTRACE_SETOPTIONS, program, NULL,
-           (void *)(PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC | PTRACE_O_EXITKILL));
+           (void *)(PTRACE_O_TRACEFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC));
     ptrace(PTRACE_CONT, program, NULL, NULL);
     for (pid_t pid; (pid = waitpid(-1, &status, __WALL)) > 0;) {
         if (WIFEXITED(status) || WIFSIGNALED(status)) {
-            if (pid == program) result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+            if (pid != program) continue;
+            result = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+            break; // others go on untraced
         } else if (status >> 16 == PTRACE_EVENT_EXEC) {
-            if (started++) ptrace(PTRACE_DETACH, pid, NULL, NULL);
-            else step(pid, 0);
+            started = 1;
+            if (runs(pid, &own)) step(pid, 0);
+            else ptrace(PTRACE_DETACH, pid, NULL, NULL);
         } else if (WSTOPSIG(status) == SIGTRAP || WSTOPSIG(status) == SIGSTOP) {
             struct user_regs_struct registers;
             if (started && status >> 16 == 0 && ptrace(PTRACE_GETREGS, pid, NULL, &registers) == 0)

@@ -179,7 +179,13 @@ public struct Containers: Sendable {
         let container = try store.find(reference)
         let members: [JSON.Member] = [.init("signal", .number(signal)), .init("timeout", .number(timeout))]
         switch try request(container, "stop", members) {
-        case .answer(let answer): return Containers.status(answer)
+        case .answer(let answer):
+            guard answer["isLost"] != .bool(true) else {
+                throw Problem(
+                    "cannot keep \(reference) stopped", "it has ended, but the store takes no word of it",
+                    hint: "make room or mend the disk, and stop it again: else its restart policy starts it")
+            }
+            return Containers.status(answer)
         case .mine(let lock):
             return try Recovery.mend(container, try container.written(), holding: lock).state.ending?.status
         }

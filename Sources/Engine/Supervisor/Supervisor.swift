@@ -197,8 +197,12 @@ final class Supervisor {
 
     /// Writes the record. A disk that takes no more must not end the program: the next write may succeed,
     /// and what the store says meanwhile is mended by whoever finds it without a supervisor.
-    func save() {
+    ///
+    /// - Returns: whether it is written.
+    @discardableResult
+    func save() -> Bool {
         // What failed for want of memory, or was interrupted, need not fail again; for a last word there is no next write.
-        for _ in 0..<3 where (try? place.value.write(record, holding: lock.value)) != nil { return }
+        for _ in 0..<3 where (try? place.value.write(record, holding: lock.value)) != nil { return true }
+        return false
     }
 }

@@ -209,19 +209,23 @@ extension Supervisor {
         record.supervisor = nil
         record.cgroup = nil
         if record.health != nil { record.health = nil }
-        save()
+        // Whoever finds the old record later takes the end for one that the policy answers, and starts it again.
+        let isLost = !save() && record.wasStopped && policy != .no
         try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
         if configuration.removesItself { try? Removal.remove(place.value, record, volumes: true) }
         // Before anybody is told: who waited for the end may start or remove the container at once.
         lock.value.release()
-        answerWaiting(ending)
+        answerWaiting(ending, isLost: isLost)
         let problem = problem ?? Problem("cannot restart \(record.name)", "it was stopped meanwhile")
         answerRestarting(JSON.members(["problem": problem.document]))
         isDone = true
     }
 
-    private func answerWaiting(_ ending: ContainerState.Ending) {
-        let text = JSON.members(["status": .number(ending.status), "verdict": ending.verdict]).text()
+    /// - Parameter isLost: that it was stopped could not be written down.
+    private func answerWaiting(_ ending: ContainerState.Ending, isLost: Bool = false) {
+        let text = JSON.members([
+            "status": .number(ending.status), "verdict": ending.verdict, "isLost": .bool(isLost),
+        ]).text()
         for peer in peers.values where peer.role == .waiting { peer.send(Array(text.utf8)) }
         for peer in peers.values where peer.role == .attached { peer.send([Control.Frame.ended] + Array(text.utf8)) }
         let told = peers.filter { $0.value.role == .waiting || $0.value.role == .attached }
