@@ -42,8 +42,9 @@ public struct Containers: Sendable {
             let latest = try container.written()
             return (try? Recovery.mend(container, latest, holding: lock)) ?? Recovery.truth(latest, isUnowned: true)
         } catch {
-            // It runs, and another command may have more luck with its next supervisor.
-            return Recovery.truth(try container.written())
+            // What runs may have more luck with another command, which gives it its next supervisor; what does not has none
+            // any more, though that one's process may take a moment to end.
+            return Recovery.truth(try container.written(), isUnowned: true)
         }
     }
 

@@ -209,8 +209,7 @@ extension Supervisor {
         record.supervisor = nil
         record.cgroup = nil
         if record.health != nil { record.health = nil }
-        // Whoever finds the old record later takes the end for one that the policy answers, and starts it again.
-        let isLost = !save() && record.wasStopped && policy != .no
+        let isLost = !save() && record.wasStopped && isStartedAgain
         try? Descriptor.open(storage.supervised, [.read, .folder]).removeTree(record.id)
         if configuration.removesItself { try? Removal.remove(place.value, record, volumes: true) }
         // Before anybody is told: who waited for the end may start or remove the container at once.
@@ -219,6 +218,13 @@ extension Supervisor {
         let problem = problem ?? Problem("cannot restart \(record.name)", "it was stopped meanwhile")
         answerRestarting(JSON.members(["problem": problem.document]))
         isDone = true
+    }
+
+    /// Whoever finds the record that stands may take the end for one that its policy answers, and start it again. An
+    /// `update` that failed may have left another policy there.
+    private var isStartedAgain: Bool {
+        guard let written = try? place.value.written() else { return true }
+        return !written.wasStopped && (written.restartPolicy ?? .no) != .no
     }
 
     /// - Parameter isLost: that it was stopped could not be written down.
