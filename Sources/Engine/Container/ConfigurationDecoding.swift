@@ -117,6 +117,14 @@ extension SandboxRequest {
         for object in try top.objects("volumes") { volumes.append(try Volume(object)) }
         for object in try top.objects("temporary") { temporary.append(try TemporaryMount(object)) }
         shmSize = try top.unsigned("shmSize") ?? shmSize
+        storageLimit = try top.unsigned("storageLimit")
+        if storageLimit != nil {
+            storageKind = .disk
+            // In memory it would be gone at the first stop.
+            guard try top.string("storageKind") == StorageKind.disk.rawValue else {
+                throw DocumentError("\(top.place).storageKind", "is not \(StorageKind.disk.rawValue)")
+            }
+        }
         for object in try top.objects("devices") {
             let path = try object.required("path")
             let status = try look(path, at: object.place)

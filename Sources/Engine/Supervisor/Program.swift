@@ -109,7 +109,7 @@ final class Program {
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
             identityBase: ContainerID.identityBase(id))
-        if kept != nil { try layer.give(to: plan.identity) }
+        if let kept { try layer.give(kept, to: plan.identity) }
         try volumes.give(configuration.ownVolumes, request.root, to: plan)
         try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })
         // What a killed supervisor left in this place is nobody's.
