@@ -34,6 +34,9 @@ extension ContainerConfiguration {
         run.request = try SandboxRequest(top)
         run.request.explains = try top.bool("explain") ?? false
         run.ownVolumes = try top.strings("ownVolumes")
+        if let object = try top.object("workspace") {
+            run.workspace = (try object.required("source"), try object.required("target"))
+        }
         if let cpuTime = run.cpuTime { run.request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
         self.init(run: run)
         self.labels = labels

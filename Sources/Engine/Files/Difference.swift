@@ -89,13 +89,16 @@ extension Containers {
 
     /// The sandbox that a container's start would ask for.
     static func request(of record: ContainerRecord, storage: Storage) throws(Problem) -> SandboxRequest {
-        let configuration: ContainerConfiguration
+        var configuration: ContainerConfiguration
         do {
             configuration = try ContainerConfiguration(
                 record.configuration, name: record.name, labels: record.labels, storage: storage)
         } catch {
             throw Problem(
                 "cannot use \(record.name)", error.description, hint: "codex32 inspect \(record.name) shows its record")
+        }
+        if let (path, target) = configuration.run.workspace {
+            configuration.run.request.workspace = try Workspace.planned(path, target, storage)
         }
         return try Preparation.request(configuration.run) { _ in }.request
     }

@@ -185,10 +185,6 @@ extension RunDraft {
     /// What a container that outlives this command needs to know: paths are made absolute, because it is started
     /// from anywhere.
     func containerConfiguration(arguments: [String]) throws(Problem) -> ContainerConfiguration {
-        guard workspace == nil else {
-            throw Problem(
-                "cannot use --workspace here", "only a foreground run has one", hint: "codex32 run without -d")
-        }
         var run = try configuration(arguments: arguments)
         if run.request.storageLimit != nil { run.request.storageKind = .disk }
         run.settle()
