@@ -21,9 +21,8 @@ struct LayerDisk {
 
     // MARK: Making it
 
-    /// Says why a request's disk cannot be had here.
-    static func check(_ request: SandboxRequest) throws(Problem) {
-        guard let limit = request.storageLimit, request.storageKind == .disk else { return }
+    /// Says why a disk of this size cannot be had here.
+    private static func check(_ limit: UInt64) throws(Problem) {
         let what = "cannot use --storage-limit here"
         guard Machine.isRoot, !Machine.isRootOfNamespace else {
             throw Problem(
@@ -45,6 +44,18 @@ struct LayerDisk {
                 what, "a container that lasts keeps its changes on a loop device, and there is no /dev/loop-control",
                 hint: "modprobe loop; in a container of another engine it must be given: --device /dev/loop-control")
         }
+    }
+
+    /// For a plan that nothing comes of; nil: the request has no disk.
+    static func planned(_ request: SandboxRequest, _ storage: Storage) throws(Problem) -> WritableLayer? {
+        guard let limit = request.storageLimit, request.storageKind == .disk else { return nil }
+        // Then the plan itself says why there is none.
+        guard !request.readOnly, request.root != .host else { return nil }
+        try check(limit)
+        let status = try explaining("cannot plan a disk") { () throws(KernelError) in
+            try Descriptor.status(ofPath: "/")
+        }
+        return WritableLayer(HostPath("\(storage.layers)/ID", status), isDisk: true)
     }
 
     private static func program() throws(Problem) -> String {

@@ -156,6 +156,14 @@ def test_every_verb_on_its_files_running_and_stopped(root_store):
 
 
 @needs_disks
+def test_the_plan_says_so(root_store):
+    words = ["--dry-run", "--format", "json", "--storage-limit", "16m", BUSYBOX, "true"]
+    for verb, type in (["create", "ext4"], ["run", None]):
+        sources = json.loads(root_store.ok(verb, *words))["sources"]
+        assert [each["type"] for each in sources if each["type"] != "bind"] == ([type] if type else [])
+
+
+@needs_disks
 def test_kill_9_leaves_no_loop_device(root_store):
     store = root_store
     create(store, "test -e /one && echo again; echo one > /one; busybox sync; echo ready; exec sleep 100000")

@@ -141,7 +141,6 @@ public struct Containers: Sendable {
         let held = try configuration.run.image.hold(data: storage.data)
         defer { withExtendedLifetime(held) {} }
         _ = try Run.plan(configuration.run)
-        try LayerDisk.check(configuration.run.request)
         return try store.create(configuration)
     }
 
