@@ -191,6 +191,21 @@ def test_kill_9_leaves_no_loop_device(root_store):
 
 
 @needs_disks
+def test_an_adopted_program_keeps_its_disk(root_store):
+    store = root_store
+    create(store, "echo one > /one; echo ready; exec sleep 100000", "--orphan", "adopt")
+    store.ok("start", "-q", "bot")
+    wait_until(lambda: "ready" in said(store, "bot"), "the program's word")
+    (loop,) = attached(store)
+    pid = store.pid("bot")
+    os.kill(store.supervisor(store.record("bot")["id"]), signal.SIGKILL)
+    assert store.ok("exec", "bot", "cat", "/one") == "one\n" and "A /one" in store.ok("diff", "bot").splitlines()
+    assert store.pid("bot") == pid and attached(store) == [loop]
+    store.ok("stop", "-t", "1", "bot")
+    settled(store)
+
+
+@needs_disks
 def test_half_made_is_made_again(root_store):
     store = root_store
     create(store, "echo fine")
