@@ -63,6 +63,18 @@ int codex_fs_supported(const char *type);
 int codex_mount_image(int folder, const char *names, int target);
 int codex_unmount(const char *path);
 
+// --- loop devices (loop(4)) ---
+#define CODEX_LOOP_NAME 64 // with the NUL at its end
+// /dev/loopNUMBER, which must be one.
+int codex_loop_open(int number, int write);
+// What it was called when it was attached. -ENXIO: nothing is.
+int codex_loop_name(int device, char *name);
+// Attaches a file to a free one, which the kernel takes away with its last user (LOOP_CONFIGURE, Linux 5.8).
+// Returns the device open.
+int codex_loop_attach(int file, const char *name, int *number);
+// The file system in one, as a mount that is nobody's yet. Options are flags, with NULL at their end.
+int codex_mount_device(const char *type, int number, const char *const *options, uint64_t attributes);
+
 // --- processes ---
 int codex_pidfd_send_signal(int pidfd, int signal);
 // waitid(P_PIDFD) with usage. status is wait4's form. Returns 1 reaped, 0 still running, -errno.

@@ -57,9 +57,15 @@ struct LayerStore {
         let isThere = try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             try Descriptor.exists(path)
         }
-        if !isThere { try make() }
+        let limit = request.storageKind == .disk ? request.storageLimit : nil
+        if !isThere { try make(limit) }
         return try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             let folder = try Descriptor.open(path, [.read, .folder, .noFollow])
+            if limit != nil {
+                // Without its disk it would have no limit.
+                _ = try folder.status(of: LayerDisk.name)
+                return WritableLayer(HostPath(path, try folder.status()), isDisk: true)
+            }
             let upper = try folder.open("upper", [.pathOnly, .folder, .noFollow])
             return WritableLayer(
                 HostPath(path, try folder.status()), tree: HostPath("\(path)/upper", try upper.status()))
@@ -67,9 +73,13 @@ struct LayerStore {
     }
 
     /// Makes it whole under another name first: a layer that a kill left without its folders could never be mounted.
-    private func make() throws(Problem) {
+    private func make(_ limit: UInt64?) throws(Problem) {
         try removeHalf()
-        _ = try Layer(id: temporary, storage: storage)
+        if let limit {
+            try LayerDisk.make(temporary, size: limit, storage)
+        } else {
+            _ = try Layer(id: temporary, storage: storage)
+        }
         try explaining("cannot make the layer of \(id)") { () throws(KernelError) in
             try Descriptor.open(storage.layers, [.read, .folder]).rename(temporary, to: id)
         }
@@ -88,8 +98,9 @@ struct LayerStore {
         return String(name.dropFirst().dropLast(4))
     }
 
-    func give(to map: IdentityMap?) throws(Problem) {
-        guard let map, let uid = map.hostUID(0), let gid = map.hostGID(0), Machine.isRoot else { return }
+    /// A disk is given away where it is mounted: see ``LayerDisk``.
+    func give(_ layer: WritableLayer, to map: IdentityMap?) throws(Problem) {
+        guard !layer.isDisk, let map, let uid = map.hostUID(0), let gid = map.hostGID(0), Machine.isRoot else { return }
         try explaining("cannot give the layer to the container") { () throws(KernelError) in
             let folder = try Descriptor.open("\(storage.layers)/\(id)", [.read, .folder, .noFollow])
             try folder.setOwner(uid: uid, gid: gid)

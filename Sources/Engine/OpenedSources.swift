@@ -9,7 +9,7 @@ struct OpenedSources: ~Copyable {
     init(_ plan: LaunchPlan) throws(Problem) {
         var numbers = SlotNumbers()
         do {
-            for source in plan.sources { numbers[source.slot] = try OpenedSources.open(source).release() }
+            for source in plan.sources { numbers[source.slot] = try OpenedSources.open(source, plan).release() }
         } catch {
             for (_, number) in numbers { _ = Descriptor(owning: number) }
             throw error
@@ -19,8 +19,14 @@ struct OpenedSources: ~Copyable {
 
     deinit { for (_, number) in numbers { _ = Descriptor(owning: number) } }
 
-    private static func open(_ bind: BindSource) throws(Problem) -> Descriptor {
-        try explaining("cannot use \(bind.source.path)") { () throws(KernelError) in
+    private static func open(_ bind: BindSource, _ plan: LaunchPlan) throws(Problem) -> Descriptor {
+        if case .disk(let layered) = bind.kind {
+            let disk = LayerDisk(bind.source)
+            let tree = try disk.mount(bind.attributes)
+            try disk.furnish(tree, layered: layered, for: plan.identity)
+            return tree
+        }
+        return try explaining("cannot use \(bind.source.path)") { () throws(KernelError) in
             let place = try Descriptor.open(bind.source.path, [.pathOnly])
             let now = try place.status()
             guard now.device == bind.source.status.device, now.inode == bind.source.status.inode else {

@@ -52,6 +52,7 @@ struct Record {
         asked.settle()
         // They are among the others by now.
         asked.ownVolumes = []
+        asked.workspace = nil
         // To a second program the workspace is a volume like any other.
         if let mount = asked.request.workspace {
             asked.request.volumes.append(Volume(source: mount.source, target: mount.target))

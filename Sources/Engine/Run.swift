@@ -16,6 +16,7 @@ public enum Run {
         let offer = try Self.offer(for: prepared.request)
         return try Planner.plan(
             prepared.request, offer: offer, cache: SeccompCache(folder: nil),
+            layer: try LayerDisk.planned(prepared.request, configuration.storage),
             identityBase: ContainerID.identityBase("0"))
     }
 

@@ -81,6 +81,8 @@ public enum Errno {
     public static let noMemory = ENOMEM
     public static let quota = EDQUOT
     public static let mediumType = EMEDIUMTYPE
+    /// "Structure needs cleaning": a file system that contradicts itself.
+    public static let damaged = EUCLEAN
 }
 
 extension String {

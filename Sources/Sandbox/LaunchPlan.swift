@@ -23,6 +23,7 @@ public struct LaunchPlan: Sendable {
     public var readOnlyRoot = false
     /// See ``SandboxRequest/storageLimit``.
     public var storageLimit: UInt64?
+    public var storageKind = StorageKind.memory
     public var resourceLimits: [ResourceLimit] = []
     public var notices: [Notice] = []
     /// What limits the processes in the place of the cgroup that cannot.
@@ -51,11 +52,19 @@ public struct BindSource: Equatable, Sendable {
         /// The source's owner and the program's user stand for each other; all others as they are.
         case exchanged(uid: UInt32, gid: UInt32)
     }
+    public enum Kind: Equatable, Sendable {
+        /// What is at the path.
+        case tree
+        /// The file system in the `disk` of the layer at the path.
+        /// - layered: it has the two folders that overlayfs wants; else its root is the container's.
+        case disk(layered: Bool)
+    }
     public let slot: Slot
     public let source: HostPath
     public let recursive: Bool
     public let attributes: MountAttributes
     public var owners: Owners
+    public var kind = Kind.tree
 }
 
 public struct CgroupPlan: Equatable, Sendable {

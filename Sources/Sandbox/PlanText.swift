@@ -22,6 +22,7 @@ extension LaunchPlan {
                 sources.map {
                     .members([
                         "slot": .number($0.slot.index), "path": .string($0.source.path),
+                        "type": .string($0.kind == .tree ? "bind" : StorageKind.disk.rawValue),
                         "options": .list($0.attributes.names),
                     ])
                 }),

@@ -76,8 +76,9 @@ extension Planner {
     /// What is in memory ends there first: the program would be killed where it should be told that the disk is full.
     mutating func chooseStorage() throws(Problem) {
         plan.storageLimit = request.storageLimit
-        guard let limit = request.storageLimit, let memory = plan.cgroup?.limits.memoryMax,
-            memory != CgroupLimits.none, memory <= limit
+        plan.storageKind = request.storageKind
+        guard request.storageKind == .memory, let limit = request.storageLimit,
+            let memory = plan.cgroup?.limits.memoryMax, memory != CgroupLimits.none, memory <= limit
         else { return }
         throw Problem(
             "cannot use --storage-limit", "its \(limit) bytes are in memory, of which the sandbox has \(memory)",

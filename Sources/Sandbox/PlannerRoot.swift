@@ -44,6 +44,16 @@ extension Planner {
         return tree
     }
 
+    /// The file system of a layer's disk. The parent mounts it, at every level: no user namespace may.
+    private mutating func disk(_ layer: WritableLayer, layered: Bool, attributes: MountAttributes) -> Slot {
+        let tree = slot()
+        plan.sources.append(
+            BindSource(
+                slot: tree, source: layer.folder, recursive: false, attributes: attributes, owners: .plain,
+                kind: .disk(layered: layered)))
+        return tree
+    }
+
     mutating func rootSteps(_ layer: WritableLayer?) -> Root {
         switch request.root {
         case .host:
@@ -75,6 +85,9 @@ extension Planner {
 
     /// The tree that is put together: in memory, or, for a container that lasts, its layer itself.
     private mutating func assembledRoot(_ layer: WritableLayer?) -> Slot {
+        if let layer, layer.isDisk, !plan.readOnlyRoot {
+            return disk(layer, layered: false, attributes: [.noSetuid, .noDevices])
+        }
         if let tree = layer?.tree, !plan.readOnlyRoot {
             return bind(tree, attributes: [.noSetuid, .noDevices], recursive: false)
         }
@@ -106,7 +119,11 @@ extension Planner {
             bind($0, attributes: attributes.union(.readOnly), owners: imageOwners, recursive: false)
         }
         let names = folders.count == 1 ? ["lower"] : (0..<folders.count).map(Planner.layerName)
-        let upper = layer.map { bind($0.folder, attributes: attributes, recursive: false) }
+        let upper = layer.map {
+            $0.isDisk
+                ? disk($0, layered: true, attributes: attributes)
+                : bind($0.folder, attributes: attributes, recursive: false)
+        }
         let staging = slot()
         let merged = slot()
         let size = layer == nil ? request.storageLimit ?? 64 << 20 : 64 << 20

@@ -105,7 +105,8 @@ public struct Receipt: Sendable {
                 .init(
                     "storage",
                     .members([
-                        "kind": .string("tmpfs"), "limitBytes": .number(limit), "capacityBytes": .number(held?.storage),
+                        "kind": .string(plan.storageKind.rawValue), "limitBytes": .number(limit),
+                        "capacityBytes": .number(held?.storage),
                     ])))
         }
         members.append(

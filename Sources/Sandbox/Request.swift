@@ -22,9 +22,10 @@ public struct SandboxRequest: Sendable {
     public var temporary: [TemporaryMount] = []
     /// Bytes; nil: 64 MiB.
     public var shmSize: UInt64?
-    /// Bytes that changes to the root may take together; nil: as many as where they are kept has. They are in memory
-    /// then, so that the file system itself can say no (tmpfs(5), "size").
+    /// Bytes that changes to the root may take together; nil: as many as where they are kept has. They are in a file
+    /// system of that size then, so that this itself can say no.
     public var storageLimit: UInt64?
+    public var storageKind = StorageKind.memory
     public var workspace: WorkspaceMount?
     public var devices: [DeviceNode] = []
     public var terminal = false
@@ -46,6 +47,14 @@ public struct SandboxRequest: Sendable {
     public var cpuSeconds: UInt64?
 
     public init() {}
+}
+
+/// The file system that takes the changes where they have a limit.
+public enum StorageKind: String, Sendable {
+    /// Gone at the end (tmpfs(5), "size").
+    case memory = "tmpfs"
+    /// In a file of its own, which is there at the next start too (ext4(5) on loop(4)).
+    case disk = "ext4"
 }
 
 public enum NetworkMode: String, CaseIterable, Sendable { case none, host }
@@ -164,11 +173,14 @@ public struct WritableLayer: Equatable, Sendable {
     public let folder: HostPath
     /// Its `upper`, for a container that is started again: there it is an assembled root itself.
     public let tree: HostPath?
-    public init(_ folder: HostPath, tree: HostPath? = nil) {
+    /// The two are not in the folder but in the file system in its `disk`, whose root is an assembled root itself.
+    public let isDisk: Bool
+    public init(_ folder: HostPath, tree: HostPath? = nil, isDisk: Bool = false) {
         self.folder = folder
         self.tree = tree
+        self.isDisk = isDisk
     }
 
     /// It is there at the next start too.
-    var lasts: Bool { tree != nil }
+    var lasts: Bool { tree != nil || isDisk }
 }

@@ -251,7 +251,8 @@ enum RunOptions {
 
     private static let files: [Option<RunDraft>] = [
         .option(
-            "--storage-limit", value: "SIZE", help: "of the root's changes together: kept in memory, which -m counts"
+            "--storage-limit", value: "SIZE",
+            help: "of the root's changes together: in memory, which -m counts; create, run -d: on a disk (root)"
         ) {
             draft, text throws(Problem) in
             let size = try Value.size(text, option: "--storage-limit")

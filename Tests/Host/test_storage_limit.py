@@ -44,5 +44,3 @@ def test_it_is_a_limit_or_an_error(shop, tmp_path):
     script.chmod(0o755)
     done = caller.run("--storage-limit", "8m", level="minimal", image=str(script))
     assert done.returncode == 125 and "the machine's own tree" in done.stderr, done.stderr
-    done = shop.call("create", "--storage-limit", "8m", "template:busybox", "true")
-    assert done.returncode == 125 and "a container that lasts" in done.stderr

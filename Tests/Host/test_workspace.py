@@ -163,7 +163,6 @@ def test_words_that_make_no_sense(work):
         (["--workspace", "/nowhere/at/all"], "no such file"),
         (["--workspace", str(work.folder / "keep")], "it is no folder"),
         (["--workspace", f"{work.folder}:/x", "-v", f"{work.folder}:/x"], "something else is mounted there"),
-        (["-d", "--workspace", str(work.folder)], "only a foreground run has one"),
     ]:
         done = work.shop.call("run", *words, "template:busybox", "--", "true")
         assert done.returncode == 125 and why in done.stderr, done.stderr

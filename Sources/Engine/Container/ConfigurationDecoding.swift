@@ -34,6 +34,9 @@ extension ContainerConfiguration {
         run.request = try SandboxRequest(top)
         run.request.explains = try top.bool("explain") ?? false
         run.ownVolumes = try top.strings("ownVolumes")
+        if let object = try top.object("workspace") {
+            run.workspace = (try object.required("source"), try object.required("target"))
+        }
         if let cpuTime = run.cpuTime { run.request.cpuSeconds = UInt64((cpuTime + 999_999_999) / 1_000_000_000) }
         self.init(run: run)
         self.labels = labels
@@ -117,6 +120,14 @@ extension SandboxRequest {
         for object in try top.objects("volumes") { volumes.append(try Volume(object)) }
         for object in try top.objects("temporary") { temporary.append(try TemporaryMount(object)) }
         shmSize = try top.unsigned("shmSize") ?? shmSize
+        storageLimit = try top.unsigned("storageLimit")
+        if storageLimit != nil {
+            storageKind = .disk
+            // In memory it would be gone at the first stop.
+            guard try top.string("storageKind") == StorageKind.disk.rawValue else {
+                throw DocumentError("\(top.place).storageKind", "is not \(StorageKind.disk.rawValue)")
+            }
+        }
         for object in try top.objects("devices") {
             let path = try object.required("path")
             let status = try look(path, at: object.place)

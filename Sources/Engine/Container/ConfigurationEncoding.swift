@@ -18,6 +18,13 @@ extension ContainerConfiguration {
                 ])),
             .init("removesItself", .bool(removesItself)), .init("orphan", .string(orphan.rawValue)),
         ]
+        if let (path, target) = run.workspace {
+            members.append(.init("workspace", .members(["source": .string(path), "target": .string(target)])))
+        }
+        if let limit = run.request.storageLimit {
+            members.append(.init("storageLimit", .number(limit)))
+            members.append(.init("storageKind", .string(run.request.storageKind.rawValue)))
+        }
         if run.request.explains { members.append(.init("explain", .bool(true))) }
         if let health {
             members.append(

@@ -109,5 +109,6 @@ extension RunConfiguration {
             workingFolder = Machine.workingFolder
         }
         if case .path(let path) = image { image = .path(Preparation.absolute(path)) }
+        if let (path, target) = workspace { workspace = (Preparation.absolute(path), target) }
     }
 }

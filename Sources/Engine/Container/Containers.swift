@@ -300,22 +300,32 @@ public struct Containers: Sendable {
     /// - Parameters:
     ///   - force: one that runs is killed first, and one with a broken record goes too.
     ///   - volumes: its own volumes go too.
-    /// - Returns: the folders of its own volumes, where they are kept.
+    /// - Returns: what of it is kept.
     @discardableResult
-    public func remove(_ reference: String, force: Bool, volumes: Bool = false) throws(Problem) -> [String] {
+    public func remove(_ reference: String, force: Bool, volumes: Bool = false) throws(Problem) -> Kept {
         let container = try store.find(reference)
         guard force else {
             let owned = try own(container, to: "remove")
             try Removal.remove(container, owned.record, volumes: volumes)
             _ = consume owned
-            return keptVolumes(of: container.id)
+            return kept(of: container.id)
         }
         try removeByForce(container, volumes: volumes)
-        return keptVolumes(of: container.id)
+        return kept(of: container.id)
     }
 
-    private func keptVolumes(of id: String) -> [String] {
-        OwnVolumes.names(of: id, in: storage).map { "\(storage.volumes)/\($0)" }
+    /// What a container that was removed has left, for it is where data is.
+    public struct Kept: Sendable {
+        /// The folders of its own volumes.
+        public let volumes: [String]
+        /// The id of its workspace, which has changes.
+        public let workspace: String?
+    }
+
+    private func kept(of id: String) -> Kept {
+        Kept(
+            volumes: OwnVolumes.names(of: id, in: storage).map { "\(storage.volumes)/\($0)" },
+            workspace: Workspace.isThere(id, storage) ? id : nil)
     }
 
     private func removeByForce(_ container: borrowing ContainerFolder, volumes: Bool) throws(Problem) {

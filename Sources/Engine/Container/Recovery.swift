@@ -250,6 +250,9 @@ enum Recovery {
         try NameClaim.sweep(storage)
         let whole = Set(names)
         findings += layers(storage, whole)
+        Workspace.sweep(storage, before: Clock.realtime / 1_000_000_000 - patience) { id in
+            whole.contains(id) || !Descriptor.isMissing("\(storage.running)/\(id)")
+        }
         if let places = try? Descriptor.open(storage.supervised, [.read, .folder]), let ids = try? places.entries() {
             for id in ids where !whole.contains(id) { try? places.removeTree(id) }
         }

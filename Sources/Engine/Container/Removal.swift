@@ -64,6 +64,7 @@ enum Removal {
         }
         try LayerStore(id: id, storage: storage).remove()
         if volumes { try OwnVolumes(id: id, storage: storage).remove() }
+        try Workspace.settle(id, storage)
         try explaining(what) { () throws(KernelError) in
             try lock.containers.removeTree(grave(id, volumes: volumes))
         }

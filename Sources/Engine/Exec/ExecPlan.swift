@@ -28,6 +28,9 @@ enum ExecPlan {
             }
         // The wall around the root has doors to them, as it has for the container's own program.
         request.volumes += try OwnVolumes.planned(configuration.run)
+        if let (path, target) = configuration.run.workspace {
+            request.volumes.append(Volume(source: HostPath(path, try root()), target: target))
+        }
         request.readOnly = configuration.run.readOnly ?? (request.level == .strict)
         let usual = if case .path = configuration.run.image, isScript { "/app" } else { "/" }
         request.workingFolder = configuration.run.workingFolder ?? usual

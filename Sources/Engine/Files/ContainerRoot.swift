@@ -155,7 +155,12 @@ final class HeldRoot {
             throw Problem(
                 "cannot use \(record.name)", error.description, hint: "codex32 inspect \(record.name) shows its record")
         }
-        var (request, _) = try Preparation.request(configuration.run) { _ in }
+        // A look makes none.
+        var run = configuration.run
+        if let (_, target) = run.workspace, let workspace = try Workspace.kept(container.id, container.storage) {
+            run.request.workspace = try workspace.mount(at: target)
+        }
+        var (request, _) = try Preparation.request(run) { _ in }
         request.hold = true
         request.terminal = false
         // Nothing runs, so nothing has to be kept from it.
@@ -167,7 +172,7 @@ final class HeldRoot {
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: nil), layer: kept,
             identityBase: ContainerID.identityBase(container.id))
-        if kept != nil { try layer.give(to: plan.identity) }
+        if let kept { try layer.give(kept, to: plan.identity) }
         var steps: [LaunchStep] = []
         for step in plan.steps {
             if case .hold = step { break }

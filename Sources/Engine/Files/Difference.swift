@@ -17,16 +17,37 @@ extension Containers {
                 hint: "its files are the machine's")
         }
         // A read-only root has no layer, and one that was never started has none yet.
-        let path = "\(storage.layers)/\(container.id)/upper"
-        if Descriptor.isMissing(path) { return [] }
         let what = "cannot compare \(record.name)"
-        let upper = Owned(
-            try explaining(what) { () throws(KernelError) in try Descriptor.open(path, [.read, .folder, .noFollow]) })
+        guard let upper = try changes(of: container, request, what) else { return [] }
         let lower = try explaining(what) { () throws(KernelError) -> LayeredFolder? in
             request.root.folders.isEmpty ? nil : try LayeredFolder(request.root.folders)
         }
         let changes = try collect(container, upper, lower)
         return try Assembly(request).filter(changes, upper: upper)
+    }
+
+    /// The folder that has the changes; nil: there is none.
+    private func changes(
+        of container: borrowing ContainerFolder, _ request: SandboxRequest, _ what: String
+    ) throws(Problem) -> Owned<Descriptor>? {
+        let layer = "\(storage.layers)/\(container.id)"
+        if request.storageLimit == nil {
+            if Descriptor.isMissing("\(layer)/upper") { return nil }
+            return Owned(
+                try explaining(what) { () throws(KernelError) in
+                    try Descriptor.open("\(layer)/upper", [.read, .folder, .noFollow])
+                })
+        }
+        if Descriptor.isMissing("\(layer)/\(LayerDisk.name)") { return nil }
+        let place = try explaining(what) { () throws(KernelError) in
+            HostPath(layer, try Descriptor.status(ofPath: layer))
+        }
+        let disk = Owned(try LayerDisk(place).mount([.readOnly, .noSetuid, .noDevices, .noExecute]))
+        if request.root.folders.isEmpty { return disk }
+        return Owned(
+            try explaining(what) { () throws(KernelError) in
+                try disk.value.open("upper", [.read, .folder, .noFollow])
+            })
     }
 
     /// As root by this process; else as the container's root, for its files may be closed to the caller.
@@ -68,13 +89,16 @@ extension Containers {
 
     /// The sandbox that a container's start would ask for.
     static func request(of record: ContainerRecord, storage: Storage) throws(Problem) -> SandboxRequest {
-        let configuration: ContainerConfiguration
+        var configuration: ContainerConfiguration
         do {
             configuration = try ContainerConfiguration(
                 record.configuration, name: record.name, labels: record.labels, storage: storage)
         } catch {
             throw Problem(
                 "cannot use \(record.name)", error.description, hint: "codex32 inspect \(record.name) shows its record")
+        }
+        if let (path, target) = configuration.run.workspace {
+            configuration.run.request.workspace = try Workspace.planned(path, target, storage)
         }
         return try Preparation.request(configuration.run) { _ in }.request
     }

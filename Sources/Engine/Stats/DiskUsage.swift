@@ -121,7 +121,7 @@ public struct DiskUsage: Sendable {
     }
 
     /// A container's folder and its changes. The folder beside them in the layer is overlayfs's own: it lets nobody
-    /// in, and what it holds is gone when a mount is.
+    /// in, and what it holds is gone when a mount is. Of a disk its file is what counts: a hole in it takes nothing.
     static func container(_ id: String, _ storage: Storage) -> TreeUsage {
         var usage = below(storage.containers, id)
         usage += layer(id, storage)
@@ -129,7 +129,9 @@ public struct DiskUsage: Sendable {
     }
 
     private static func layer(_ id: String, _ storage: Storage) -> TreeUsage {
-        below("\(storage.layers)/\(id)", "upper")
+        var usage = below("\(storage.layers)/\(id)", "upper")
+        usage += below("\(storage.layers)/\(id)", LayerDisk.name)
+        return usage
     }
 
     static func volume(_ name: String, _ storage: Storage) -> TreeUsage { below(storage.volumes, name) }

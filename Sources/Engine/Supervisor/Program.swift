@@ -101,6 +101,8 @@ final class Program {
         var configuration = configuration
         let volumes = OwnVolumes(id: id, storage: configuration.storage)
         configuration.request.volumes += try volumes.make(configuration.ownVolumes)
+        let workspace = try Workspace.keep(of: id, configuration)
+        configuration.request.workspace = try workspace?.mount(at: configuration.workspace?.target ?? "/workspace")
         var (request, _) = try Preparation.request(configuration) { _ in }
         request.hold = true
         request.outlives = spool != nil
@@ -109,8 +111,9 @@ final class Program {
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
             identityBase: ContainerID.identityBase(id))
-        if kept != nil { try layer.give(to: plan.identity) }
+        if let kept { try layer.give(kept, to: plan.identity) }
         try volumes.give(configuration.ownVolumes, request.root, to: plan)
+        try workspace?.give(to: plan)
         try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })
         // What a killed supervisor left in this place is nobody's.
         if let place = plan.cgroup?.place.path { Cgroup.clear(id, in: place) }

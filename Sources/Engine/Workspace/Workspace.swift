@@ -3,9 +3,9 @@ public import LinuxKernel
 internal import OCISpec
 internal import Sandbox
 
-/// A run's changes to a folder of the host, kept beside it until a person applies or discards them: `workspaces/ID` of
+/// A run's or a container's changes to a folder of the host, kept beside it until a person applies or discards them: `workspaces/ID` of
 /// the storage folder, with overlayfs's two folders, what the folder was like (`base`), and `record.json`. Whoever works
-/// with one holds its lock.
+/// with one holds its lock; with a container's, the container's too.
 public final class Workspace {
     public let id: String
     /// The folder, by its path.
@@ -13,11 +13,13 @@ public final class Workspace {
     /// When the run began: nanoseconds since 1970.
     public let started: Int64
     let place: Owned<Descriptor>
-    private let storage: Storage
+    let storage: Storage
+    /// Of the container that it belongs to, while somebody works with it.
+    var containerLock: Owned<ContainerLock>?
     private let device: UInt64
     private let inode: UInt64
 
-    private static func folder(_ storage: Storage) -> String { "\(storage.data)/workspaces" }
+    static func folder(_ storage: Storage) -> String { "\(storage.data)/workspaces" }
 
     private init(
         id: String, source: String, started: Int64, place: Owned<Descriptor>, storage: Storage, device: UInt64,
@@ -75,11 +77,18 @@ public final class Workspace {
 
     /// For the plan.
     func mount(at target: String) throws(Problem) -> WorkspaceMount {
-        try explaining("cannot use the workspace \(id)") { () throws(KernelError) in
-            WorkspaceMount(
-                source: HostPath(source, try Descriptor.status(ofPath: source)), target: target,
-                layer: HostPath("\(Workspace.folder(storage))/\(id)", try place.value.status()))
+        let what = "cannot use the workspace \(id)"
+        let (status, own) = try explaining(what) { () throws(KernelError) in
+            (try Descriptor.status(ofPath: source), try place.value.status())
         }
+        guard status.device == device, status.inode == inode else {
+            throw Problem(
+                what, "\(source) is another folder than the one whose changes it has",
+                hint: "codex32 workspace discard \(id)")
+        }
+        return WorkspaceMount(
+            source: HostPath(source, status), target: target,
+            layer: HostPath("\(Workspace.folder(storage))/\(id)", own))
     }
 
     /// Gives it to the program.
@@ -109,8 +118,9 @@ public final class Workspace {
         }
     }
 
-    /// By its id, or the beginning of one.
+    /// By its id, or the beginning of one, or its container's name.
     public static func find(_ text: String, _ storage: Storage) throws(Problem) -> Workspace {
+        if let workspace = try named(text, storage) { return workspace }
         let names = (try? Descriptor.open(folder(storage), [.read, .folder]).entries()) ?? []
         let found = names.filter { ContainerID.isValid($0) && $0.hasPrefix(text) }
         guard let first = found.first, !text.isEmpty else {
@@ -123,7 +133,7 @@ public final class Workspace {
         return try open(first, storage)
     }
 
-    private static func open(_ id: String, _ storage: Storage) throws(Problem) -> Workspace {
+    static func open(_ id: String, _ storage: Storage) throws(Problem) -> Workspace {
         let what = "cannot use the workspace \(id)"
         let place = try explaining(what) { () throws(KernelError) in
             Owned(try Descriptor.open("\(folder(storage))/\(id)", [.read, .folder, .noFollow]))
@@ -143,8 +153,9 @@ public final class Workspace {
         } catch { throw Problem(what, error.description, hint: "codex32 workspace discard \(id)") }
     }
 
-    /// - Throws: the run goes on, or somebody else works with it.
+    /// - Throws: the run goes on, or its container runs, or somebody else works with it.
     public func take() throws(Problem) {
+        try takeContainer()
         let isFree = try explaining("cannot use the workspace \(id)") { () throws(KernelError) in
             try place.value.lock(wait: false)
         }

@@ -185,17 +185,8 @@ extension RunDraft {
     /// What a container that outlives this command needs to know: paths are made absolute, because it is started
     /// from anywhere.
     func containerConfiguration(arguments: [String]) throws(Problem) -> ContainerConfiguration {
-        guard workspace == nil else {
-            throw Problem(
-                "cannot use --workspace here", "only a foreground run has one", hint: "codex32 run without -d")
-        }
-        guard request.storageLimit == nil else {
-            throw Problem(
-                "cannot use --storage-limit here",
-                "a container that lasts keeps its changes on the disk, without a limit",
-                hint: "a foreground run has one; --read-only with --tmpfs /DST:size=SIZE limits a container")
-        }
         var run = try configuration(arguments: arguments)
+        if run.request.storageLimit != nil { run.request.storageKind = .disk }
         run.settle()
         var configuration = ContainerConfiguration(run: run)
         configuration.labels = life.labels

@@ -218,7 +218,12 @@ enum LifecycleVerbs {
         let containers = try CommonOptions.containers(draft)
         return forEach(names) { name throws(Problem) in
             let kept = try containers.remove(name, force: draft.force, volumes: draft.volumes)
-            for path in kept {
+            if let id = kept.workspace {
+                StandardStream.error.print(
+                    "codex32: its workspace \(id) has changes and is kept: codex32 workspace diff, apply or discard \(id)\n"
+                )
+            }
+            for path in kept.volumes {
                 StandardStream.error.print(
                     "codex32: the volume \(path.quotedForTerminal) is kept: codex32 prune --volumes removes it\n")
             }

@@ -2,16 +2,17 @@ internal import Engine
 internal import LinuxKernel
 internal import OCISpec
 
-/// `codex32 workspace`: what a run with --workspace changed, to look at, to take over, or to throw away.
+/// `codex32 workspace`: what a run or a container with --workspace changed, to look at, to take over, or to throw away.
 enum WorkspaceVerb {
     private static let command = Command<PlainDraft>(
         name: "workspace", synopsis: "codex32 workspace list | diff ID | apply ID [PATH...] | discard ID...",
-        summary: "look at, apply or discard what runs with --workspace changed",
+        summary: "look at, apply or discard what runs and containers with --workspace changed",
         details: """
             diff prints A (added), C (changed) or D (deleted) and the path within the folder. apply replaces each file whole,
             by a rename, and does nothing where the folder itself changed since the run began; files belong to whom the
             replaced ones did, and lose set-id bits. After an apply of everything the workspace is gone. Links are taken
-            over as they are: look before you follow them.
+            over as they are: look before you follow them. A container's workspace lasts with it, has its id, and answers to its
+            name; stop it first. remove keeps a workspace with changes, and says so.
             """,
         groups: [CommonOptions.group()])
 
