@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import tarfile
+import time
 
 import pytest
 from conftest import BUSYBOX, HAS_CGROUP2, LEVELS, PATIENCE, processes_with, wait_until
@@ -297,6 +298,7 @@ BAD = {
     "a label": ["--from", BUSYBOX, "--label", "=x"],
     "a name": ["--from", BUSYBOX, "-t", "Upper"],
     "a level": ["--from", BUSYBOX, "--isolation", "minimal"],
+    "a size": ["--from", BUSYBOX, "--max-size", "1k"],
     "a network": ["--from", BUSYBOX, "--network", "bridge"],
     "an option": ["--from", BUSYBOX, "--dockerfile", "x"],
     "a shell that there is not": ["--from", "stack:1", "--run", "rm /bin/sh", "--run", "true"],
@@ -371,3 +373,67 @@ def test_a_killed_build(shop, stack):
     nothing_left(shop, manifests=1)
     build(shop, "--run", "true", "-t", "after")
     shop.whole()
+
+
+def test_whenever_it_is_killed(shop, stack):
+    """The store is whole, and what is left has an owner: nothing of it after the next prune."""
+    bots = files(shop, a="1")
+    words = [*shop.caller.become(), str(shop.caller.binary), "image", "build", "-q", "--root", str(shop.caller.storage), "--from", stack]
+    words += ["--copy", f"{bots}:/bots", "--run", "cat /bots/a > /b", "--run", "rm -r /data", "-t", "built"]
+    for pause in (0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2, 0.3, 0.5):
+        process = subprocess.Popen(words, env=shop.caller.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(pause)
+        process.kill()
+        process.wait(PATIENCE)
+        if "built:latest" in shop.names():
+            assert shop.sh("built", "cat /b; test ! -e /data") == "1"
+            shop.image("remove", "built")
+        wait_until(lambda: not processes_with(str(bots)), "the end of what it started")
+        assert shop.call("system recover").returncode == 0
+        shop.image("prune", "-f")
+        nothing_left(shop, manifests=1)
+    subprocess.run(words, env=shop.caller.environment(), check=True, capture_output=True, timeout=PATIENCE)
+    assert shop.sh("built", "cat /b; test ! -e /data") == "1"
+    shop.whole()
+
+
+def test_builds_and_prunes_at_once(shop, stack):
+    bots = files(shop, a="1")
+    words = [*shop.caller.become(), str(shop.caller.binary), "image", "build", "-q", "--root", str(shop.caller.storage), "--from"]
+    steps = ["--copy", f"{bots}:/bots", "--run", "cat /bots/a > /b", "--run", "sleep 1; cat /b > /c"]
+    more = {"env": shop.caller.environment(), "stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    running = [subprocess.Popen([*words, source, *steps, "-t", f"built:{number}"], **more) for number, source in enumerate([stack, stack, BUSYBOX, BUSYBOX])]
+    while any(process.poll() is None for process in running):
+        shop.image("prune", "-f")
+    for number, process in enumerate(running):
+        out, error = process.communicate(timeout=PATIENCE)
+        assert (process.returncode, out) == (0, f"built:{number}\n".encode()), error
+        assert shop.sh(f"built:{number}", "cat /c") == "1"
+    assert layers(shop, "built:0")[:4] == layers(shop, "built:1")[:4] and layers(shop, "built:2")[:2] == layers(shop, "built:3")[:2]
+    nothing_left(shop, manifests=5)
+    shop.whole()
+
+
+def test_one_id_alone(shop):
+    """Where the command has no other id than the caller's."""
+    out = build(shop, "-q", "--userns", "single", "--run", "echo x > /x; rm /etc/group; chown 5 /x 2> /dev/null || echo no > /no").strip()
+    assert shop.sh(out, "cat /x /no; stat -c %u /x; ls /etc") == "x\nno\n0\npasswd\n"
+
+
+def test_the_images_own_shell_and_volumes(shop):
+    layout = Layout()
+    layout.image([base(folder("vol"), member("bin/own", b"#!/bin/sh\nexec sh -c \"echo own > /who; $1\"\n", mode=0o755))], "shell:1", config={"Shell": ["/bin/own"], "Volumes": {"/vol": {}}, "OnBuild": ["RUN x"]})
+    shop.load(layout)
+    done = shop.call("image build", "--from", "shell:1", "--run", "echo v > /vol/v", "-t", "own")
+    assert done.returncode == 0 and "note: the ONBUILD lines of shell:1 are not carried out" in done.stderr
+    assert shop.sh("own", "cat /who /vol/v") == "own\nv\n"
+
+
+@pytest.mark.parametrize("caller", ["root"], indirect=True)
+def test_the_network_of_the_machine(shop):
+    resolver = pathlib.Path("/etc/resolv.conf")
+    build(shop, "--network", "host", "--run", "grep -c : /proc/net/dev > /lines; cat /etc/resolv.conf > /names 2> /dev/null; true", "-t", "net")
+    lines = pathlib.Path("/proc/net/dev").read_text().count(":\u0020")
+    out = shop.sh("net", "cat /lines; cat /names; test ! -e /etc/resolv.conf")
+    assert out == f"{lines}\n" + (resolver.read_text() if resolver.is_file() else "")
+    assert set(names_in(shop, "net", 1)) <= {"./lines", "./names", "./etc"}

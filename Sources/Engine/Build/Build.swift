@@ -1,5 +1,6 @@
 public import Images
 public import LinuxKernel
+internal import OCISpec
 public import Sandbox
 
 /// One step of a build, in the order in which a person gave them.
@@ -17,6 +18,9 @@ public enum BuildStep: Sendable {
         case .set: ""
         }
     }
+
+    /// For a message: a command may be a whole script.
+    var shortLine: String { line.utf8.count <= 200 ? line : line.prefix(200) + "..." }
 }
 
 /// `codex32 image build`: an image of another one, files, and commands that ran in a sandbox.
@@ -34,6 +38,8 @@ public struct Build {
     public init(base: ImageReference, steps: [BuildStep], names: [ImageName], storage: Storage) {
         (self.base, self.steps, self.names, self.storage) = (base, steps, names, storage)
     }
+
+    public var runsCommands: Bool { steps.contains { if case .run = $0 { true } else { false } } }
 
     /// Makes the image.
     ///
@@ -54,7 +60,7 @@ public struct Build {
             for (step, source) in zip(steps, sources) {
                 if !step.line.isEmpty {
                     number += 1
-                    tell("step \(number)/\(count): \(step.line)".quotedForTerminal)
+                    tell("step \(number)/\(count): \(step.shortLine)".quotedForTerminal)
                 }
                 let time = Timestamp.exact(Clock.realtime)
                 switch step {
@@ -103,7 +109,7 @@ public struct Build {
 
     /// It may begin codex32 anew, so that it comes before everything else.
     private func protectProgram() throws(Problem) {
-        guard steps.contains(where: { if case .run = $0 { true } else { false } }) else { return }
+        guard runsCommands else { return }
         var request = request
         request.root = .assembled([])
         try Run.protectProgram(request, try Run.offer(for: request))
@@ -115,6 +121,9 @@ public struct Build {
         let store = ImageStore(data: storage.data)
         let note = { (text: String) in tell("note: \(text)".quotedForTerminal) }
         if case .stored(let image) = base {
+            if let steps = try store.image(image.digest).config.document["config"]?["OnBuild"], steps != .null {
+                note("the ONBUILD lines of \(base.text) are not carried out")
+            }
             return try ImageBuild(store, from: image.digest, limits, progress: { _ in }, notice: note)
         }
         let what = "cannot build from \(base.text)"
@@ -183,7 +192,7 @@ public struct Build {
         }
         guard status == 0 else {
             throw Problem(
-                what, "step \(number), RUN \(script), ended with status \(status)",
+                what, "step \(number), \(BuildStep.run(script).shortLine), ended with status \(status)",
                 hint: status == 127
                     ? "127: a program was not found; --from chooses a base that has it" : Build.hint(configuration))
         }

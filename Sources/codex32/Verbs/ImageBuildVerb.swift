@@ -15,6 +15,7 @@ enum ImageBuildVerb {
         var names: [ImageName] = []
         /// The commands' sandbox.
         var run = RunDraft()
+        var limits = ImageStore.Limits()
     }
 
     private static let command = Command<Draft>(
@@ -26,7 +27,8 @@ enum ImageBuildVerb {
             has the variables, the working folder and the user of those before it. Each --copy and each --run is a layer of
             its own; the layers of IMAGE are shared with it. Commands run in a sandbox, at standard or strict, without a
             network unless asked for, and with /bin/sh of the image; what they leave in /tmp is gone. Their output goes to
-            standard error. One that fails ends the build, of which nothing is left then.
+            standard error. One that fails ends the build, of which nothing is left then; what a killed build leaves,
+            codex32 image prune takes away.
             """,
         groups: [("Steps", steps), ("The commands' sandbox", sandbox), ("Options", others), CommonOptions.group()])
 
@@ -72,7 +74,7 @@ enum ImageBuildVerb {
 
     /// Of the options of `run` those that a command in a build has use for.
     private static var sandbox: [Option<Draft>] {
-        let names: Set = ["--isolation", "--network", "--waive", "-m", "--cpus", "--pids-limit"]
+        let names: Set = ["--isolation", "--network", "--userns", "--waive", "-m", "--cpus", "--pids-limit"]
         return [1, 2].flatMap { RunOptions.sandboxGroup($0)?.options ?? [] }
             .filter { $0.names.contains { names.contains($0) } }.map { $0.within(\.run) }
     }
@@ -80,6 +82,12 @@ enum ImageBuildVerb {
     private static let others: [Option<Draft>] = [
         .option("-t", "--tag", value: "NAME[:TAG]", help: "its name; may be given more than once") {
             draft, text throws(Problem) in draft.names.append(try ImageName(asked: text))
+        },
+        .option("--max-size", value: "SIZE", help: "of one layer's files together (default 32g)") {
+            draft, text throws(Problem) in draft.limits.bytes = try Value.size(text, option: "--max-size")
+        },
+        .option("--max-files", value: "NUMBER", help: "in one layer (default 1000000)") { draft, text throws(Problem) in
+            draft.limits.files = try Value.whole(text, option: "--max-files", 1...1_000_000_000)
         },
         .flag("-q", "--quiet", help: "nothing but the image's name, and errors") { $0.quiet = true },
     ]
@@ -156,11 +164,11 @@ enum ImageBuildVerb {
         let storage = try Storage.current(option: draft.storage)
         let reference = try ImageReference.asked(base, data: storage.data)
         var build = Build(base: reference, steps: draft.steps, names: draft.names, storage: storage)
-        build.quiet = draft.quiet
+        (build.quiet, build.limits) = (draft.quiet, draft.limits)
         var run = draft.run
         (run.storage, run.quiet, run.image) = (draft.storage, draft.quiet, "template:host")
         build.request = try run.configuration(arguments: []).request
-        guard build.request.level != .minimal else {
+        guard build.request.level != .minimal || !build.runsCommands && !run.levelWasChosen else {
             throw Problem(
                 "cannot build at minimal", "there a command is not kept from the machine",
                 hint: "--isolation standard or strict")
@@ -192,7 +200,7 @@ enum ImageBuildVerb {
         try run.meetImage()
         // What the image has where volumes would be is a part of it.
         run.ownVolumes = []
-        run.entrypoint = ["/bin/sh", "-c", script]
+        run.entrypoint = (run.imageConfig?.shell ?? ["/bin/sh", "-c"]) + [script]
         run.readOnly = false
         if run.request.network == .host { try useResolver(&run.request, of: image, storage: draft.storage) }
         var configuration = try run.configuration(arguments: [])
