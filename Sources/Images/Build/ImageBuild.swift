@@ -12,6 +12,8 @@ public final class ImageBuild {
     private var current: Digest?
     private var made: [Digest] = []
     private var held: [ImageStore.Held] = []
+    /// Something may be in the store that no image with a name has: to look for it, everybody else is waited for.
+    private var mayHaveLeft = false
     private let what = "cannot build the image"
 
     /// - Parameters:
@@ -46,11 +48,12 @@ public final class ImageBuild {
     public func add(
         _ source: any ByteSource, by line: String, at time: String, finish: () throws(Problem) -> Void
     ) throws(Problem) {
-        try add(line, time) { () throws(Problem) in
-            let layer = try store.ingest(source, what: "the layer")
-            try finish()
-            return layer
-        }
+        mayHaveLeft = true
+        let shared = try store.share()
+        defer { withExtendedLifetime(shared) {} }
+        let layer = try store.ingest(source, what: "the layer")
+        try finish()
+        try put(layer, line, time)
     }
 
     /// Puts a layer on top with what a descriptor (O_PATH) stands for, as root's.
@@ -63,21 +66,13 @@ public final class ImageBuild {
     ) throws(Problem) {
         let folders = try composition.chain().reversed().map { store.layerPath($0) }
         let layer = try CopyLayer(folders, place, name: name, to: destination, notice: notice)
-        // Not within the closure, which cannot borrow what this function has borrowed.
+        mayHaveLeft = true
         let shared = try store.share()
         defer { withExtendedLifetime(shared) {} }
         let sink = try explaining(what) { () throws(KernelError) in try BlobSink(store) }
         try layer.write(place, to: sink)
         let blob = try explaining(what) { () throws(KernelError) in try sink.finish() }
         try put(blob, line, time)
-    }
-
-    private func add(
-        _ line: String, _ time: String, _ bring: () throws(Problem) -> (digest: Digest, size: UInt64)
-    ) throws(Problem) {
-        let shared = try store.share()
-        defer { withExtendedLifetime(shared) {} }
-        try put(try bring(), line, time)
     }
 
     /// Nothing refers to the blob yet: the store is shared since before it was written.
@@ -98,6 +93,7 @@ public final class ImageBuild {
     }
 
     private func write() throws(Problem) -> Digest {
+        mayHaveLeft = true
         let config = try store.ingest(composition.configuration, what: "the image's config")
         let manifest = composition.manifest(config)
         let digest = try explaining(what) { () throws(KernelError) -> Digest in
@@ -119,6 +115,7 @@ public final class ImageBuild {
         let digest = try image()
         for name in names { try store.name(name, digest) }
         made.removeAll { $0 == digest }
+        mayHaveLeft = !made.isEmpty
         return digest
     }
 
@@ -127,6 +124,6 @@ public final class ImageBuild {
         held.removeAll()
         let digests = made
         made.removeAll()
-        try store.discard(digests, inUse: inUse)
+        if mayHaveLeft { try store.discard(digests, inUse: inUse) }
     }
 }
