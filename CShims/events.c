@@ -51,18 +51,20 @@ int codex_timer_set(int timer, int64_t nanoseconds) {
     return timerfd_settime(timer, 0, &when, NULL) == 0 ? 0 : -errno;
 }
 
-static int hold(uint64_t signals, sigset_t *set) {
+static int change_mask(int how, uint64_t signals, sigset_t *set) {
     sigemptyset(set);
     for (int number = 1; number <= 64; number++)
         if (signals & (1ULL << (number - 1))) sigaddset(set, number);
-    return sigprocmask(SIG_BLOCK, set, NULL) < 0 ? -errno : 0;
+    return sigprocmask(how, set, NULL) < 0 ? -errno : 0;
 }
 
-int codex_signal_hold(uint64_t signals) { return hold(signals, &(sigset_t){0}); }
+int codex_signal_hold(uint64_t signals) { return change_mask(SIG_BLOCK, signals, &(sigset_t){0}); }
+
+int codex_signal_release(uint64_t signals) { return change_mask(SIG_UNBLOCK, signals, &(sigset_t){0}); }
 
 int codex_signal_descriptor(uint64_t signals) {
     sigset_t set;
-    int result = hold(signals, &set);
+    int result = change_mask(SIG_BLOCK, signals, &set);
     if (result < 0) return result;
     int descriptor = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return descriptor < 0 ? -errno : descriptor;

@@ -116,6 +116,8 @@ int codex_timer_set(int timer, int64_t nanoseconds);
 int codex_signal_descriptor(uint64_t signals);
 // Blocks them alone: they wait for such a descriptor. 0 or -errno.
 int codex_signal_hold(uint64_t signals);
+// They interrupt again, those that wait at once. 0 or -errno.
+int codex_signal_release(uint64_t signals);
 // Reads one pending signal number and its sender; 0 when there is none.
 int codex_signal_read(int descriptor);
 int64_t codex_clock_monotonic(void);

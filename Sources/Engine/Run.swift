@@ -24,18 +24,24 @@ public enum Run {
     ///
     /// - Throws: what kept it from starting; nothing is left then.
     public static func run(_ configuration: RunConfiguration, report: (String) -> Void) throws(Problem) -> Int32 {
-        try run(configuration, observer: nil, report: report)
+        try run(configuration, observer: nil, taking: nil, report: report)
     }
 
-    /// - Parameter observer: sees every call of the program's (`learn`).
+    /// The program's layer, at its end: the folder with `upper` in it, and how the sandbox was made.
+    typealias LayerTaker = (_ layer: HostPath, _ plan: LaunchPlan, _ request: SandboxRequest) throws(Problem) -> Void
+
+    /// - Parameters:
+    ///   - observer: sees every call of the program's (`learn`).
+    ///   - taker: looks at what it wrote, where it ended well, before that is gone (`image build`).
     static func run(
-        _ configuration: RunConfiguration, observer: RunObserver?, report: (String) -> Void
+        _ configuration: RunConfiguration, observer: RunObserver? = nil, taking taker: LayerTaker? = nil,
+        report: (String) -> Void
     ) throws(Problem) -> Int32 {
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
         let outputs = try ResultFiles(configuration)
         let (id, started) = (ContainerID.make(), Clock.realtime)
-        do { return try carryOut(configuration, id: id, started: started, outputs, observer, report) } catch {
+        do { return try carryOut(configuration, id: id, started: started, outputs, observer, taker, report) } catch {
             // Whoever waits for the verdict learns of this end too; the reason itself goes to the caller.
             let verdict = Verdict.notStarted(
                 id: id, name: configuration.name, tried: started, isolation: configuration.request.level.rawValue)
@@ -50,7 +56,7 @@ public enum Run {
 
     private static func carryOut(
         _ configuration: RunConfiguration, id: String, started: Int64, _ outputs: borrowing ResultFiles,
-        _ observer: RunObserver?, _ report: (String) -> Void
+        _ observer: RunObserver?, _ taker: LayerTaker?, _ report: (String) -> Void
     ) throws(Problem) -> Int32 {
         var configuration = configuration
         let imageHold = try configuration.image.hold(data: configuration.storage.data)
@@ -111,7 +117,7 @@ public enum Run {
         defer { remains.take { () throws(Problem) in try take(cgroup) } }
         let streams = try Streams(
             interactive: configuration.interactive || !request.terminal,
-            limited: configuration.outputLimit != nil && !request.terminal)
+            limited: configuration.outputLimit != nil && !request.terminal, output: configuration.output)
         try Supervision.holdSignals()
         var watch: Supervision?
         var (record, told) = (beginning, 0)
@@ -169,6 +175,7 @@ public enum Run {
             if !configuration.quiet { for each in denied { report(each.line) } }
         }
         observer?.end(verdict, plan, wasAsked: supervision.wantsEnd)
+        if let taker, verdict.status == 0, let layer = writable(layer) { try taker(layer.folder, plan, request) }
         try outputs.write(verdict: verdict.document)
         return verdict.status
     }

@@ -31,9 +31,19 @@ public struct RunConfiguration: Sendable {
     public var resultFile: String?
     public var receiptFile: String?
     public var quiet = false
+    public var output = ProgramOutput.own
 
     public init(image: ImageReference, storage: Storage) {
         self.image = image
         self.storage = storage
     }
+}
+
+/// Where a program's standard output goes.
+public enum ProgramOutput: Sendable {
+    /// To codex32's.
+    case own
+    /// To codex32's standard error: its output has another use.
+    case error
+    case none
 }

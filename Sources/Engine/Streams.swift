@@ -11,7 +11,8 @@ struct Streams: ~Copyable {
     /// Read ends, each with the stream it goes to.
     let pipes: [(read: Int32, to: StandardStream)]
 
-    init(interactive: Bool, limited: Bool) throws(Problem) {
+    /// - Parameter output: where the program's output goes; its input is empty where that is not codex32's own.
+    init(interactive: Bool, limited: Bool, output: ProgramOutput = .own) throws(Problem) {
         var owned: [Int32] = []
         var pipes: [(Int32, StandardStream)] = []
         var ends: (Int32, Int32) = (1, 2)
@@ -19,10 +20,19 @@ struct Streams: ~Copyable {
         // reading what a person types.
         var input: Int32 = 0
         let what = "cannot set up the standard streams"
-        if !interactive && StandardStream.input.isTerminal {
+        if output != .own || !interactive && StandardStream.input.isTerminal {
             input = try explaining(what) { () throws(KernelError) in try Descriptor.open("/dev/null", [.read]).release()
             }
             owned.append(input)
+        }
+        switch output {
+        case .own: break
+        case .error: ends.0 = 2
+        case .none:
+            ends.0 = try explaining(what) { () throws(KernelError) in
+                try Descriptor.open("/dev/null", [.write]).release()
+            }
+            owned.append(ends.0)
         }
         if limited {
             for stream in [StandardStream.output, .error] {

@@ -60,6 +60,11 @@ struct Supervision: ~Copyable {
         try explaining("cannot watch the program") { () throws(KernelError) in try SignalQueue.hold(collected) }
     }
 
+    /// Signals interrupt codex32 again, which has more to do when the program has ended.
+    static func releaseSignals() throws(Problem) {
+        try explaining("cannot go on") { () throws(KernelError) in try SignalQueue.release(Signal.forwarded) }
+    }
+
     /// Begins to collect signals.
     init(_ configuration: RunConfiguration, _ plan: LaunchPlan) throws(Problem) {
         let what = "cannot watch the program"

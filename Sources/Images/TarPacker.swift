@@ -13,7 +13,19 @@ public final class TarPacker {
         public var devices = false
         /// Which extended attributes are written: `user.*`, and with `capabilities` security.capability.
         public var attributes = false
+        /// It becomes a layer of an image; see ``Layer``.
+        public var layer: Layer?
+        /// Paths that are no part of it, with all that is below them.
+        public var leavesOut: Set<FileName> = []
         public init() {}
+    }
+
+    /// How a tree becomes a layer (image-spec, layer.md): its own folder has no entry, for the one below stays as it is.
+    public enum Layer: Sendable {
+        /// All of it is new.
+        case tree
+        /// It is an overlay's upper folder: what that hides of the folders below becomes whiteouts.
+        case changes
     }
 
     /// The deepest tree that is walked: each level holds a descriptor.
@@ -22,6 +34,8 @@ public final class TarPacker {
     private static let mostLinked = 1_000_000
     private static let mostExtents = 4096
 
+    /// Has each member before it is written, and may change it. What it throws ends the work.
+    var prepare: ((inout TarEntry) throws(Problem) -> Void)?
     private let writer: TarWriter
     private let options: Options
     private let own: OwnDescriptors
@@ -55,8 +69,13 @@ public final class TarPacker {
         _ place: borrowing Descriptor, target: FileName?, _ path: FileName, depth: Int
     ) throws(Problem) {
         let node = try explaining("cannot read \(path)") { () throws(KernelError) in try place.node() }
+        if options.leavesOut.contains(path) { return }
+        if options.layer != nil { try refuseMark(path) }
         if let mount = options.onlyMount, node.mount != mount {
             return try begin(placeholder(node, path))
+        }
+        if options.layer == .changes, node.isWhiteout {
+            return try begin(whiteout(path.bytes.split(separator: 0x2f).last ?? [], besides: path))
         }
         switch node.kind {
         case .folder: try folder(place, node, path, depth)
@@ -67,12 +86,34 @@ public final class TarPacker {
             if try !writeAsLink(node, path) { try begin(entry) }
         case .pipe: if try !writeAsLink(node, path) { try begin(entry(.pipe, node, path)) }
         case .block, .character:
-            guard options.devices else { return notice("\(path) is a device, and was left out") }
+            guard options.devices else {
+                // Of a layer nobody expects any: a sandbox has devices of its own.
+                if options.layer == nil { notice("\(path) is a device, and was left out") }
+                return
+            }
             var entry = entry(node.kind == .block ? .block : .character, node, path)
             entry.deviceNumber = node.deviceNumber
             if try !writeAsLink(node, path) { try begin(entry) }
         case .socket: notice("\(path) is a socket, and was left out")
         }
+    }
+
+    // MARK: Layers
+
+    /// What a file of that name would mean in a layer is that another one is gone.
+    private func refuseMark(_ path: FileName) throws(Problem) {
+        let name = path.bytes.split(separator: 0x2f).last ?? []
+        guard name.starts(with: LayerMarks.prefix) else { return }
+        throw Problem(
+            "cannot make a layer with \(path)", "in a layer such a name means that another file is gone",
+            hint: "give it a name that does not begin with .wh.")
+    }
+
+    private func whiteout(_ name: some Sequence<UInt8>, besides path: FileName) -> TarEntry {
+        let folder = path.bytes.lastIndex(of: 0x2f).map { path.bytes[...$0] } ?? []
+        return TarEntry(
+            path: FileName(Array(folder) + LayerMarks.prefix + name) ?? path, kind: .file, mode: 0o600, uid: 0, gid: 0,
+            size: 0, modified: (0, 0))
     }
 
     // MARK: Kinds
@@ -105,7 +146,11 @@ public final class TarPacker {
             entry.attributes = try attributes(of: opened.descriptor)
             return opened
         }
-        try begin(entry)
+        if depth > 0 || options.layer == nil { try begin(entry) }
+        if depth > 0, options.layer == .changes, opened.descriptor.isOpaque() {
+            let inside = FileName(path.bytes + [0x2f] + LayerMarks.opaque.bytes) ?? path
+            try begin(whiteout(LayerMarks.opaque.bytes.dropFirst(4), besides: inside))
+        }
         // What the kernel makes up as it is read is no tree of files.
         if depth > 0, try explaining(what, { () throws(KernelError) in try isKernels(opened.descriptor) }) { return }
         let names = try explaining(what) { () throws(KernelError) in try opened.descriptor.names() }
@@ -254,6 +299,8 @@ public final class TarPacker {
     }
 
     private func begin(_ entry: TarEntry) throws(Problem) {
+        var entry = entry
+        try prepare?(&entry)
         try written("cannot write the archive") { () throws(KernelError) in try writer.begin(entry) }
     }
 

@@ -92,6 +92,11 @@ public struct SignalQueue: ~Copyable {
         try KernelError.check(codex_signal_hold(mask(signals)), "rt_sigprocmask")
     }
 
+    /// They interrupt again; one that came meanwhile does at once.
+    public static func release(_ signals: [Int32]) throws(KernelError) {
+        try KernelError.check(codex_signal_release(mask(signals)), "rt_sigprocmask")
+    }
+
     private static func mask(_ signals: [Int32]) -> UInt64 { signals.reduce(0) { $0 | 1 << UInt64($1 - 1) } }
 
     /// The next pending signal, or nil.

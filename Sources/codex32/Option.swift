@@ -29,6 +29,14 @@ struct Option<Draft>: Sendable {
     ) -> Option {
         Option(names: names, value: value, help: help, listChoices: choices, apply: apply)
     }
+
+    /// The same option of a command whose draft has this one's in it.
+    func within<Whole>(_ part: any WritableKeyPath<Whole, Draft> & Sendable) -> Option<Whole> {
+        let apply = apply
+        return Option<Whole>(
+            names: names, value: value, help: help, listChoices: listChoices,
+            apply: { whole, text throws(Problem) in try apply(&whole[keyPath: part], text) })
+    }
 }
 
 /// A command: its options, and what its other words are.

@@ -62,6 +62,7 @@ class Shop:
         self.image("prune", "-f")
         self.image("verify")
         assert [name for name in os.listdir(self.store / "ingest")] == []
+        assert not any(name.startswith(".") for name in os.listdir(self.store / "names"))
         for part in ("layers", "blobs", "manifests"):
             assert all(len(name) == 64 for name in os.listdir(self.store / part))
         for part in ("blobs", "manifests"):
@@ -370,6 +371,9 @@ def test_a_killed_load_leaves_the_store_whole(shop):
         process.wait(PATIENCE)
         for name in shop.names():
             assert shop.sh(name, "cat /data/kept") == "1"
+    for part in ("manifests", "names"):
+        (shop.store / part / f".{'0' * 64}.1").write_text("half")
+        shop.caller.own(shop.store / part)
     assert shop.load(path) == "stack:1\n"
     assert shop.sh("stack:1", "ls /many").count("\n") == 3000
     shop.whole()

@@ -19,6 +19,9 @@ public enum InsideProcess {
         case unpack(path: String, owners: Bool, isCopy: Bool, contents: Bool, stopped: Bool)
         /// Writes what the upper folder changes of the lower ones, top first; descriptors of the host.
         case compare(upper: Int32, lower: [Int32])
+        /// Writes the root to the standard output, as a layer of an image: all of it, or, of an overlay's upper folder,
+        /// what it changes. Some paths are no part of it.
+        case layer(changes: Bool, leavesOut: [String])
 
         var words: [String] {
             let flag = { (on: Bool) in on ? "1" : "0" }
@@ -27,6 +30,7 @@ public enum InsideProcess {
             case .unpack(let path, let owners, let isCopy, let contents, let stopped):
                 ["unpack", path, flag(owners), flag(isCopy), flag(contents), flag(stopped)]
             case .compare(let upper, let lower): ["compare", String(upper)] + lower.map { String($0) }
+            case .layer(let changes, let leavesOut): ["layer", flag(changes)] + leavesOut
             }
         }
 
@@ -41,6 +45,7 @@ public enum InsideProcess {
                 let numbers = words.dropFirst().compactMap { Int32($0) }
                 guard numbers.count == words.count - 1, numbers.allSatisfy({ $0 > 2 }) else { return nil }
                 self = .compare(upper: numbers[0], lower: Array(numbers.dropFirst()))
+            case ("layer", 2...): self = .layer(changes: on(1), leavesOut: Array(words.dropFirst(2)))
             default: return nil
             }
         }
@@ -80,15 +85,26 @@ public enum InsideProcess {
     static func start(
         _ work: Work, in root: borrowing ContainerRoot, input: Int32, output: Int32, keep: [Int32] = []
     ) throws(Problem) -> Running {
+        try start(
+            work, root: root.root.number, namespace: root.namespace?.value.number, input: input, output: output,
+            keep: keep)
+    }
+
+    /// - Parameters:
+    ///   - root: a descriptor of a folder.
+    ///   - namespace: of a user namespace; nil: this process's own.
+    static func start(
+        _ work: Work, root: Int32, namespace: Int32?, input: Int32, output: Int32, keep: [Int32] = []
+    ) throws(Problem) -> Running {
         let what = "cannot reach the container's files"
         let pipe = try explaining(what) { () throws(KernelError) in try Descriptor.pipe() }
         let reading = Descriptor(owning: pipe.read)
         let writing = Descriptor(owning: pipe.write)
-        let namespace = root.namespace?.value.number ?? -1
+        let namespace = namespace ?? -1
         let words =
-            [verb, String(root.root.number), String(namespace), String(writing.number), String(Machine.pid)]
+            [verb, String(root), String(namespace), String(writing.number), String(Machine.pid)]
             + work.words
-        var kept = [root.root.number, writing.number] + keep
+        var kept = [root, writing.number] + keep
         if namespace >= 0 { kept.append(namespace) }
         let helper = try explaining(what) { () throws(KernelError) in
             try HelperProcess(words: words, input: input, output: output, keep: kept)
@@ -162,6 +178,18 @@ public enum InsideProcess {
             try LayerComparison.run(Owned(Descriptor(owning: upper)), below) { change in
                 output.write([change.kind.letter] + change.path.bytes + [0])
             }
+        case .layer(let changes, let leavesOut):
+            let writer = TarWriter(ByteStream(Descriptor(owning: StandardStream.output.rawValue)))
+            var options = TarPacker.Options()
+            options.onlyMount = try explaining("cannot read the root") { () throws(KernelError) in
+                try root.node().mount
+            }
+            options.attributes = true
+            options.layer = changes ? .changes : .tree
+            options.leavesOut = Set(leavesOut.map { FileName(".\($0)") })
+            let packer = TarPacker(writer, own: own, options: options) { told.note($0) }
+            try packer.pack(root, link: nil, as: FileName("."))
+            try explaining("cannot write the archive") { () throws(KernelError) in try writer.finish() }
         }
     }
 

@@ -215,5 +215,11 @@ public struct ImageConfig: Sendable {
         return time
     }
 
+    /// What reads the commands of a build (Docker's SHELL); nil: not said.
+    public var shell: [String]? {
+        guard let words = document["config"]?["Shell"], case .array(let list) = words, !list.isEmpty else { return nil }
+        return list.compactMap { if case .string(let word) = $0 { word } else { nil } }
+    }
+
     public var platform: Platform { Platform(os: os, architecture: architecture, variant: variant) }
 }

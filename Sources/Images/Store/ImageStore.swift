@@ -49,6 +49,11 @@ public struct ImageStore: Sendable {
         for name in (try? ingest.entries()) ?? [] where parts || !BlobPart.isName(name) {
             try? ingest.removeTree(name)
         }
+        // Half-written documents, which have names of their own until they are whole.
+        for part in ["manifests", "names"] {
+            guard let place = try? Descriptor.open("\(folder)/\(part)", [.read, .folder]) else { continue }
+            for name in (try? place.entries()) ?? [] where name.hasPrefix(".") { try? place.remove(name) }
+        }
     }
 
     // MARK: Blobs

@@ -60,6 +60,16 @@ extension ImageStore {
         return try sweep(try all().filter { !named.contains($0) }, inUse: try inUse())
     }
 
+    /// Takes away those of these images that have no name and are in no use, and what no image has: what a build made
+    /// on its way. It waits for what is being loaded.
+    func discard(_ digests: [Digest], inUse: () throws(Problem) -> [Digest: String]) throws(Problem) {
+        let lock = try alone()
+        defer { withExtendedLifetime(lock) {} }
+        let named = Set(try names().map(\.digest))
+        let there = Set(try all())
+        _ = try sweep(digests.filter { there.contains($0) && !named.contains($0) }, inUse: try inUse())
+    }
+
     private func alone() throws(Problem) -> Held {
         _ = try share()
         return try explaining("cannot use the image store \(folder)") { () throws(KernelError) in

@@ -6,9 +6,10 @@ internal import LinuxKernel
 enum ImageVerb {
     static let command = Command<PlainDraft>(
         name: "image", synopsis: "codex32 image PART [OPTIONS] [WORDS...]",
-        summary: "load, pull, look at, name, push, save and remove images",
+        summary: "load, build, pull, look at, name, push, save and remove images",
         details: """
             load [--name NAME[:TAG]] FILE|FOLDER|-  bring in an OCI layout, or what docker save wrote
+            build --from IMAGE [--copy SRC:DST] ... make one of another, files and commands
             pull HOST/NAME[:TAG|@DIGEST]...         bring it in from a registry
             push IMAGE [HOST/NAME[:TAG]]            take it to one
             list [--format FORMAT] [-q]             the images that there are
@@ -32,6 +33,7 @@ enum ImageVerb {
         let rest = Array(words.dropFirst())
         switch part {
         case "load": return try ImageLoadVerb.run(rest)
+        case "build": return try ImageBuildVerb.run(rest)
         case "list", "ls": return try ImageListVerb.run(rest)
         case "inspect": return try ImageInspectVerb.inspect(rest)
         case "history": return try ImageInspectVerb.history(rest)
@@ -47,7 +49,9 @@ enum ImageVerb {
         default:
             throw Problem(
                 "cannot use \(part)", "image has no such part",
-                hint: "load, pull, push, list, inspect, history, tag, remove, prune, verify, mount, unmount or save")
+                hint:
+                    "load, build, pull, push, list, inspect, history, tag, remove, prune, verify, mount, unmount or save"
+            )
         }
     }
 
