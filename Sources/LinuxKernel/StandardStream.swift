@@ -24,7 +24,7 @@ public enum StandardStream: Int32, Sendable {
         }
     }
 
-    private var name: String {
+    var name: String {
         switch self {
         case .input: "standard input"
         case .output: "standard output"

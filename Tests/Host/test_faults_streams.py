@@ -12,10 +12,10 @@ from conftest import PATIENCE
 from faults import Store, refused
 
 
-def printing(store, output, words, **more):
+def printing(caller, output, words, **more):
     """Runs words with their output on something that was opened for it."""
     return subprocess.run(
-        words, env=store.caller.environment(), cwd=store.caller.home, stdin=subprocess.DEVNULL, stdout=output,
+        words, env=caller.environment(), cwd=caller.home, stdin=subprocess.DEVNULL, stdout=output,
         stderr=subprocess.PIPE, text=True, timeout=PATIENCE, check=False, **more,
     )  # fmt: skip
 
@@ -23,7 +23,7 @@ def printing(store, output, words, **more):
 def full(store, verb, *words):
     """Runs a verb with its output on a device that takes nothing (full(4))."""
     with open("/dev/full", "w") as output:
-        return printing(store, output, store.words(verb, *words))
+        return printing(store.caller, output, store.words(verb, *words))
 
 
 @pytest.mark.parametrize("verb", [["create"], ["run", "-d"]])
@@ -38,16 +38,42 @@ def test_id_that_cannot_be_printed(caller, fault, verb):
     store.clear()
 
 
-def test_output_that_cannot_be_passed_on(caller, fault):
+LOST = "codex32: cannot pass on all that the program wrote: write standard output: no space left on device\nhint: "
+
+
+def test_output_of_an_attached_container_that_cannot_be_passed_on(caller, fault):
     store = Store(caller, fault)
-    id = store.create("bot", command=["sh", "-c", "echo said; exit 3"])
+    id = store.create("bot", command=["sh", "-c", "echo said; sleep 1; echo more; echo other >&2; exit 3"])
     done = full(store, "start", "-q", "-a", "bot")
-    assert done.returncode == 125
-    refused(done, hinted=True)
-    # It ended as it would have, and nothing that it said is lost.
+    # It is told once, what can be passed on is, and it ended as it would have.
+    assert done.returncode == 3 and done.stderr == f"other\n{LOST}codex32 logs bot has all of it\n"
     assert store.must("wait", "bot") == "3\n"
-    assert store.must("logs", "bot") == "said\n"
+    assert store.must("logs", "bot") == "said\nmore\n"
     assert store.in_order()[id]["state"] == "exited"
+    store.clear()
+
+
+@pytest.mark.parametrize("options", [["-t"], ["--output-limit", "1m"]])
+def test_output_of_a_run_that_cannot_be_passed_on(caller, options):
+    script = "echo said; sleep 1; echo more; exit 3"
+    with open("/dev/full", "w") as output:
+        done = printing(caller, output, caller.words(*options, command=["sh", "-c", script]))
+    assert done.returncode == 3 and done.stderr.count(LOST) == 1 and done.stderr.count("\n") == 2, done
+    # Nor does more than a reader wants keep it from its end, and nothing is said of that.
+    read, write = os.pipe()
+    os.close(read)
+    done = printing(caller, write, caller.words(*options, command=["sh", "-c", script]))
+    os.close(write)
+    assert (done.returncode, done.stderr) == (3, "")
+
+
+def test_output_of_exec_that_cannot_be_passed_on(caller, fault):
+    store = Store(caller, fault)
+    store.create("bot")
+    store.must("start", "-q", "bot")
+    with open("/dev/full", "w") as output:
+        done = printing(caller, output, store.words("exec", "-t", "bot", "sh", "-c", "echo said; sleep 1; echo more; exit 3"))
+    assert done.returncode == 3 and done.stderr.count(LOST) == 1 and done.stderr.count("\n") == 2, done
     store.clear()
 
 
@@ -71,20 +97,20 @@ def test_results_that_cannot_be_written(caller, fault):
         # Of whoever has read enough nothing is said, nor is that a failure but for the signal, where it is not ignored (pipe(7)).
         read, write = os.pipe()
         os.close(read)
-        gone = printing(store, write, store.words(*words), restore_signals=False)
-        ended = printing(store, write, store.words(*words))
+        gone = printing(store.caller, write, store.words(*words), restore_signals=False)
+        ended = printing(store.caller, write, store.words(*words))
         os.close(write)
         assert (gone.returncode, gone.stderr) == (0, ""), (words, gone)
         assert (ended.returncode, ended.stderr) == (-signal.SIGPIPE, ""), (words, ended)
     for words in (["image", "list", "--root", str(store.path)], ["version"], ["doctor"], ["--help"], ["list", "--help"], ["man"], ["completion", "bash"]):
         with open("/dev/full", "w") as output, open("/dev/null") as unwritable:
-            done = printing(store, output, [*caller.become(), str(caller.binary), *words])
+            done = printing(store.caller, output, [*caller.become(), str(caller.binary), *words])
             assert done.returncode == 125 and "cannot write to standard output: no space left on device" in done.stderr, (words, done)
-            done = printing(store, unwritable, [*caller.become(), str(caller.binary), *words])
+            done = printing(store.caller, unwritable, [*caller.become(), str(caller.binary), *words])
             assert done.returncode == 125 and "cannot write to standard output: bad file descriptor" in done.stderr, (words, done)
     # A runtime's callers know 1.
     with open("/dev/full", "w") as output:
-        done = printing(store, output, [*caller.become(), str(caller.binary), "oci", "features"])
+        done = printing(store.caller, output, [*caller.become(), str(caller.binary), "oci", "features"])
         assert done.returncode == 1 and done.stderr.count("cannot write to standard output") == 1, done
     # A verb of several things does them all.
     store.create("other", command=["true"])
@@ -107,5 +133,5 @@ def takes_nothing():
 
 def test_output_that_takes_nothing_and_gives_no_reason(callers, fault):
     store = Store(callers["root"], fault)
-    done = printing(store, subprocess.DEVNULL, [str(store.caller.binary), "version"], preexec_fn=takes_nothing)
+    done = printing(store.caller, subprocess.DEVNULL, [str(store.caller.binary), "version"], preexec_fn=takes_nothing)
     assert done.returncode == 125 and "cannot write to standard output: input/output error" in done.stderr, done
