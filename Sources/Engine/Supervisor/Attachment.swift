@@ -110,7 +110,8 @@ struct Attachment: ~Copyable {
         return .more
     }
 
-    private mutating func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End? {
+    private mutating func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End?
+    {
         let packet = try nextPacket()
         guard let kind = packet.first else {
             // The supervisor may have ended, or been killed; otherwise it has let this client go.
