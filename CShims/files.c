@@ -50,6 +50,8 @@ long codex_write(int descriptor, const void *bytes, size_t size) {
     ssize_t count;
     do count = write(descriptor, bytes, size);
     while (count < 0 && errno == EINTR);
+    // Nothing taken of something, and no reason: whoever writes the rest again would do so for ever.
+    if (count == 0 && size > 0) return -EIO;
     return count < 0 ? -errno : count;
 }
 

@@ -22,6 +22,8 @@ public struct Attack: Sendable {
         case words([String])
         /// What codex32 keeps of a container is tampered with, in each of these ways; see ``StoreAttack``.
         case store([StoreAttack])
+        /// `codex32 oci run` with each of these bundles; see ``BundleAttack``.
+        case bundle([BundleAttack])
     }
 
     /// By what success is known. That no file of the machine's has changed is looked at after every run.
@@ -56,6 +58,8 @@ public struct Attack: Sendable {
         case weakened([String], IsolationLevel, root: Bool)
         /// The same steps with what is no attack, at a level.
         case store(StoreAttack, IsolationLevel)
+        /// A bundle that is no attack.
+        case bundle(BundleAttack, IsolationLevel)
 
         public static let outside = Control.outside(root: false)
         /// Only root can do it outside, so an ordinary user has no control of it.
@@ -99,7 +103,7 @@ public struct Attack: Sendable {
         switch probe {
         case .program(let name): ["/attack", "attack-program", "try", name]
         case .words(let own): own
-        case .store: []
+        case .store, .bundle: []
         }
     }
 

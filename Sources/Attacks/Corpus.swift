@@ -4,7 +4,7 @@ internal import AttackPrograms
 public enum Corpus {
     public static let all: [Attack] =
         namespaces + files + descriptors + machine + kernel + processes + network + doors + images + leaks + exhaustion
-        + races + surface + stores
+        + races + surface + stores + bundles
 
     public static func named(_ name: String) -> Attack? { all.first { $0.name == name } }
 

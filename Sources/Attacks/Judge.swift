@@ -44,7 +44,14 @@ enum Judge {
         switch attack.evidence {
         case .ran:
             if run.output.holds("RAN") { return Outcome(.succeeded, "it was not refused") }
-            if case .store = attack.probe { return Outcome(.stopped, firstLine(run.errors) ?? "it did as it was told") }
+            switch attack.probe {
+            case .store: return Outcome(.stopped, firstLine(run.errors) ?? "it did as it was told")
+            case .bundle:
+                // A runtime refuses with 1 (``RuntimeVerb``), in a sentence of its own.
+                guard status == 1, run.errors.hasPrefix("codex32: ") else { return Outcome(.failed, describe(run)) }
+                return Outcome(.stopped, firstLine(run.errors) ?? "")
+            case .program, .words: break
+            }
             return status == 125 && refusal != nil
                 ? Outcome(.stopped, refusal ?? "") : Outcome(.failed, "neither ran nor refused: status \(status)")
         case .escapeCharacter:
@@ -71,7 +78,7 @@ enum Judge {
             switch attack.probe {
             case .program: break
             case .words: return Outcome(.stopped, refusal ?? "nothing was shown or changed")
-            case .store:
+            case .store, .bundle:
                 return Outcome(.stopped, firstLine(run.errors) ?? "nothing was shown or changed")
             }
         }

@@ -5,7 +5,7 @@ internal import Sandbox
 struct Runner {
     let place: String
     private let secret: String
-    private let waived: [String]
+    let waived: [String]
     /// A learned profile that the sandboxes are under.
     private var profile: String?
 
@@ -112,7 +112,7 @@ struct Runner {
         switch attack.probe {
         case .program(let own): name = own
         case .words(let words): name = words.last ?? ""
-        case .store: name = ""
+        case .store, .bundle: name = ""
         }
         return try outsideProgram(name, variables: variables + bound(attack), leaked: leaked)
     }

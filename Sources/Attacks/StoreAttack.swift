@@ -32,7 +32,12 @@ public struct StoreAttack: Equatable, Sendable {
 
 extension Attack.Probe {
     /// It is tried by `codex32 run`.
-    var isRun: Bool { if case .store = self { false } else { true } }
+    var isRun: Bool {
+        switch self {
+        case .program, .words: true
+        case .store, .bundle: false
+        }
+    }
 }
 
 /// A process outside that nobody has a reason to end.

@@ -116,6 +116,9 @@ public struct Trial: Sendable {
             if case .store(let attempts) = attack.probe {
                 for attempt in attempts { outcomes.append(try runner.outcome(attempt, of: attack, level, place)) }
             }
+            if case .bundle(let attempts) = attack.probe {
+                for attempt in attempts { outcomes.append(try runner.outcome(attempt, of: attack, level, place)) }
+            }
             for options in attack.probe.isRun ? attack.options : [] {
                 outcomes.append(
                     try inside(attack, place, runner, variables, level, options: options.map { place.filled($0) }))
@@ -182,6 +185,7 @@ public struct Trial: Sendable {
             return try inside(
                 attack, place, runner, variables, level, options: options.map { place.filled($0) }, as: token)
         case .store(let attempt, let level): return try runner.outcome(attempt, of: attack, level, place)
+        case .bundle(let attempt, let level): return try runner.outcome(attempt, of: attack, level, place)
         case .outsideWords(let words):
             let bystander = try Bystander(runner.program)
             let identity = bystander.identity

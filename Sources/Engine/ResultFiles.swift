@@ -27,8 +27,7 @@ struct ResultFiles: ~Copyable {
                     throw KernelError("open", path, number: Errno.isFolder)
                 }
                 // Shows now, and not after the run, that the folder takes files.
-                try folder.replace(".\(name).codex32", with: "", durable: false)
-                try folder.remove(".\(name).codex32")
+                try folder.tryPut(name)
                 return folder
             }
             self.name = name
@@ -38,7 +37,7 @@ struct ResultFiles: ~Copyable {
         borrowing func write(_ json: JSON) throws(Problem) {
             try explaining("cannot write \(name)", hint: "free some space there, or name a file elsewhere") {
                 () throws(KernelError) in
-                try folder.replace(name, with: json.text(pretty: true) + "\n", mode: 0o644, durable: false)
+                try folder.put(name, with: json.text(pretty: true) + "\n", mode: 0o644, durable: false)
             }
         }
     }

@@ -163,6 +163,7 @@ public enum Run {
         supervision.observer = observer
         let end = try supervise(&supervision, running.child, running.terminal, streams.pipes, cgroup)
         _ = consume terminalState
+        supervision.tellLoss()
         var verdict = judge(
             end, supervision.ending, supervision.carriedOut, cgroup, configuration, id: id, started: started,
             wall: Clock.monotonic - began)

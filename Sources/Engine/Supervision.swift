@@ -15,12 +15,18 @@ struct Supervision: ~Copyable {
         /// waits for its reader as it would in a pipe, and codex32 goes on watching time and signals.
         var backlog: ArraySlice<UInt8> = []
         var isWaiting = false
+        private(set) var loss = OutputLoss()
 
         init(outlet: consuming Outlet) { self.outlet = outlet }
 
         /// Writes what the caller takes now; returns whether that was all.
         mutating func flush() -> Bool {
-            if !backlog.isEmpty { backlog = outlet.write(backlog) }
+            if loss.isComplete { backlog = [] }
+            if backlog.isEmpty { return true }
+            do throws(KernelError) { backlog = try outlet.write(backlog) } catch {
+                loss.note(error)
+                backlog = []
+            }
             return backlog.isEmpty
         }
     }
@@ -209,6 +215,12 @@ struct Supervision: ~Copyable {
     }
 
     // MARK: Output
+
+    /// Says what of the output the caller did not take. To be called when its terminal is its own again.
+    func tellLoss() {
+        output.loss.tell()
+        error.loss.tell()
+    }
 
     /// Where a stream's bytes come from, with the token that it is watched by.
     private func source(

@@ -195,14 +195,47 @@ extension Descriptor {
         throws(KernelError)
     {
         let temporary = ".\(name).\(getpid())"
+        let file = try open(temporary, [.write, .create, .truncate, .noFollow], mode: mode)
+        try replace(name, by: temporary, file, text, durable: durable)
+    }
+
+    private borrowing func replace(
+        _ name: String, by temporary: String, _ file: borrowing Descriptor, _ text: String, durable: Bool
+    ) throws(KernelError) {
         do {
-            let file = try open(temporary, [.write, .create, .truncate, .noFollow], mode: mode)
             try file.write(text)
             if durable { try file.sync() }
             try rename(temporary, to: name)
         } catch {
             _ = codex_unlinkat(number, temporary, 0)
             throw error
+        }
+    }
+}
+
+/// In a folder that is somebody's, and not codex32's own: what is there is his, whatever its name.
+extension Descriptor {
+    private static func temporaryName(for name: String) -> String { ".\(name).\(Machine.randomHex(bytes: 6))" }
+
+    /// As ``replace(_:with:mode:durable:)``, by way of a name that nothing has.
+    public borrowing func put(_ name: String, with text: String, mode: UInt32, durable: Bool) throws(KernelError) {
+        let temporary = Descriptor.temporaryName(for: name)
+        let file = try open(temporary, [.write, .create, .exclusive, .noFollow], mode: mode)
+        try replace(name, by: temporary, file, text, durable: durable)
+    }
+
+    /// Shows now, and not when something is to be kept, that the folder takes a file of this name. Killed at any moment
+    /// it leaves nothing, where the file system has files without a name.
+    public borrowing func tryPut(_ name: String) throws(KernelError) {
+        let temporary = Descriptor.temporaryName(for: name)
+        do {
+            _ = try unlessMissing { () throws(KernelError) in try status(of: temporary) }
+            _ = try open(".", [.write, .nameless])
+        } catch {
+            // One that cannot says so in one of these ways (open(2), O_TMPFILE).
+            guard [Errno.notSupported, Errno.isFolder, Errno.missing].contains(error.number) else { throw error }
+            _ = try open(temporary, [.write, .create, .exclusive, .noFollow])
+            try remove(temporary)
         }
     }
 }

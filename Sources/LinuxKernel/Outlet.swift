@@ -38,8 +38,10 @@ public struct Outlet: ~Copyable {
     /// Waits until there is room, or the reader is gone; false: there was none in that time.
     public borrowing func waitForRoom(milliseconds: Int32) -> Bool { codex_writable(number, milliseconds) == 1 }
 
-    /// Writes as much as there is room for, and returns what is left; nothing is left when the reader is gone.
-    public borrowing func write(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
+    /// Writes as much as there is room for, and returns what is left.
+    ///
+    /// - Throws: why none of it is ever taken; EPIPE: the reader is gone.
+    public borrowing func write(_ bytes: ArraySlice<UInt8>) throws(KernelError) -> ArraySlice<UInt8> {
         var rest = bytes
         while !rest.isEmpty {
             let most: Int
@@ -51,8 +53,7 @@ public struct Outlet: ~Copyable {
             }
             let count = rest.withUnsafeBytes { codex_write(number, $0.baseAddress, most) }
             if count == -Int(EAGAIN) { return rest }
-            if count <= 0 { return [] }
-            rest = rest.dropFirst(count)
+            rest = rest.dropFirst(try KernelError.check(count, "write", stream.name))
         }
         return rest
     }

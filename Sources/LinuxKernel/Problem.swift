@@ -7,17 +7,22 @@ public struct Problem: Error, Equatable, CustomStringConvertible {
     public let hint: String?
     /// The exit status that goes with it: 125 codex32 could not, 126 not executable, 127 not found.
     public let status: Int32
+    /// The call that failed; nil: codex32 itself found something wrong.
+    public let cause: KernelError?
 
-    public init(_ what: String, _ why: String, hint: String? = nil, status: Int32 = 125) {
+    public init(
+        _ what: String, _ why: String, hint: String? = nil, status: Int32 = 125, cause: KernelError? = nil
+    ) {
         self.what = what
         self.why = why
         self.hint = hint
         self.status = status
+        self.cause = cause
     }
 
     /// A problem whose reason is the kernel's; the call is kept in the text.
     public init(_ what: String, _ cause: KernelError, hint: String? = nil, status: Int32 = 125) {
-        self.init(what, cause.description, hint: hint ?? Problem.usualHint(cause), status: status)
+        self.init(what, cause.description, hint: hint ?? Problem.usualHint(cause), status: status, cause: cause)
     }
 
     /// What helps against the failures that can meet any call.

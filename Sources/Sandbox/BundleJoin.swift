@@ -65,7 +65,7 @@ extension BundlePlan {
                 }
                 steps.append(step)
             case .resourceLimit(let number, _, _) where number != numberOfProcesses: limits.append(step)
-            case .tune: limits.append(step)
+            case .tune, .lowerResourceLimit: limits.append(step)
             case .changeFolder(let path, _): steps.append(.changeFolder(path, make: false))
             case .awaitStart, .hook: break
             case .capabilitySets: steps += outlives ? [step, .outlive] : [step]

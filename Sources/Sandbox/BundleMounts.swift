@@ -129,6 +129,7 @@ extension BundlePlan {
         var (type, attributes, data) = (mount.type, options.attributes, options.data)
         // Filled before it is closed.
         if options.copiesUp { attributes.remove(.readOnly) }
+        if type == "devpts" { data = terminalOptions(data) }
         if type == "cgroup" || type == "cgroup2" {
             // Without a cgroup namespace the machine's whole tree would be shown.
             attributes.formUnion([.readOnly, .noSetuid, .noDevices, .noExecute])

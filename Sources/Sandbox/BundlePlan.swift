@@ -63,6 +63,7 @@ public struct BundlePlan: Sendable {
         // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
         plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
         for mount in spec.mounts { try mountSteps(mount) }
+        try quotaSteps()
         try sysctlSteps()
         try deviceSteps()
         try hookSteps()
@@ -149,7 +150,7 @@ public struct BundlePlan: Sendable {
         }
     }
 
-    private func proc(_ place: String) throws(Problem) -> Slot {
+    func proc(_ place: String) throws(Problem) -> Slot {
         guard let proc = outer["proc"], ownsProc else { throw BundlePlan.wrong(place, "there is no proc at /proc") }
         return proc
     }

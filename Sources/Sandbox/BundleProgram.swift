@@ -19,6 +19,8 @@ extension BundlePlan {
             plan.steps.append(.resourceLimit(number, soft: limit.soft, hard: limit.hard))
         }
         plan.steps += try tuningSteps()
+        // After what it asks of the scheduler, which may take what these take away.
+        plan.steps += quotaLimits()
         plan.steps.append(.umask(process.umask ?? 0o022))
         plan.steps.append(.changeFolder(process.folder, make: true))
         if keyring { plan.steps.append(.sessionKeyring) }

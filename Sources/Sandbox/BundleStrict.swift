@@ -6,7 +6,7 @@ public import OCISpec
 ///
 /// No capabilities, no_new_privs, the level's own seccomp filter beside the bundle's (of two, the kernel takes the
 /// stricter answer), more masked paths, and Landlock: files can be written only where the bundle mounts something
-/// writable.
+/// writable. Of what the kernel counts for a user, or for all, a part: see ``SharedQuota``.
 public struct BundleTightening: Equatable, Sendable {
     public static let annotation = "codex32.isolation"
     public static let waiver = "codex32.waive"
@@ -94,6 +94,30 @@ extension BundlePlan {
             return try SeccompCompiler.compile(
                 profile, for: .init(capabilities: [], architecture: Machine.architecture, kernel: kernel))
         } catch { throw Problem("cannot use the strict seccomp profile", error.description) }
+    }
+
+    /// The shares of what the kernel counts for a user namespace, where the container has one that is new. In the host's,
+    /// or one of others', the count is theirs, and nothing can be set beside it.
+    mutating func quotaSteps() throws(Problem) {
+        guard tightening != nil, plan.identity != nil, !joinsUser else { return }
+        let proc = try proc("strict takes a part of the user's quotas")
+        for (file, most) in SharedQuota.files { plan.steps.append(.write(proc, file, most)) }
+    }
+
+    /// As for a run. The program has no right to raise any of them, so that they hold in the host's user namespace too:
+    /// there they are a bound for what the user has in all.
+    func quotaLimits() -> [LaunchStep] {
+        guard tightening != nil else { return [] }
+        let given = spec.process.limits.compactMap { ResourceLimit.number($0.type.dropFirst(7).lowercased()) }
+        return SharedQuota.resourceLimits.filter { !given.contains($0.resource) }
+            .map { .lowerResourceLimit($0.resource, most: $0.most) }
+    }
+
+    /// The terminals of a devpts: as many as were asked for, and no more than a run has.
+    func terminalOptions(_ options: [MountOption]) -> [MountOption] {
+        guard tightening != nil else { return options }
+        let asked = options.last { $0.key == "max" }.flatMap { UInt64($0.value) } ?? .max
+        return options.filter { $0.key != "max" } + [MountOption("max", String(min(asked, SharedQuota.terminals)))]
     }
 
     /// What tells of the machine rather than of the container.

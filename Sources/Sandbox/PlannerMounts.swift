@@ -94,9 +94,10 @@ extension Planner {
             add(.attach(node, at: device.target, .systemFile))
         }
         let pts = slot()
-        // Every mount of it is an instance of its own. Of all of them together the machine has 4,096 terminals, a quarter
-        // of which it keeps for itself: a sandbox gets a part, or others have none.
-        var options = [MountOption("max", "256"), MountOption("ptmxmode", "0666"), MountOption("mode", "0620")]
+        var options = [
+            MountOption("max", String(SharedQuota.terminals)), MountOption("ptmxmode", "0666"),
+            MountOption("mode", "0620"),
+        ]
         if plan.identity == nil || plan.identity?.hostGID(5) != nil { options.append(MountOption("gid", "5")) }
         add(
             .newFileSystem(

@@ -14,6 +14,10 @@ enum SharedQuota {
     static let files: [(path: String, most: String)] = [
         ("sys/user/max_inotify_instances", "32"), ("sys/user/max_inotify_watches", "8192"),
     ]
+
+    /// Every mount of a devpts is an instance of its own. Of all of them together the machine has 4,096 terminals, a
+    /// quarter of which it keeps for itself: a sandbox gets a part, or others have none.
+    static let terminals: UInt64 = 256
 }
 
 extension Planner {

@@ -15,7 +15,12 @@ enum Main {
             Machine.exit(RuntimeVerb.run(words))
         }
         let verb = words.isEmpty ? "" : words.removeFirst()
-        do { Machine.exit(try dispatch(verb, words)) } catch {
+        do {
+            let status = try dispatch(verb, words)
+            // An OCI runtime has said so itself, and with a status of its own.
+            if verb != "oci" { try StandardStream.output.checkTaken() }
+            Machine.exit(status)
+        } catch {
             StandardStream.error.print("codex32: \(error)\n")
             Machine.exit(error.status)
         }

@@ -396,6 +396,22 @@ def test_a_record_that_makes_no_sense(adopting):
     assert not alive(pid) and adopting.state("bot") == "exited"
 
 
+def test_want_of_descriptors(adopting):
+    """That a supervisor can open nothing more says nothing about the program: it runs on, and is adopted by the next."""
+    identity = adopting.start(COUNTER, "--name", "bot", *ADOPT)
+    pid = adopting.pid(identity)
+    told = adopted = 0
+    for limit in range(4, 40):
+        kill_supervisor(adopting, identity)
+        script = f'ulimit -n {limit} && exec "$@"'
+        done = adopting.caller.execute(["sh", "-c", script, "sh", *adopting.words("system", "recover")])
+        assert alive(pid), (limit, done)
+        told += "cannot adopt bot" in done.stdout + done.stderr and "too many open files" in done.stdout + done.stderr
+        adopted += "adopted" in done.stdout
+        assert row(adopting, identity)["state"] == "running" and adopting.pid(identity) == pid, (limit, done)
+    assert told > 3 and adopted > 3, (told, adopted)
+
+
 def test_a_record_of_an_older_codex32(store):  # noqa: F811
     identity = store.start(COUNTER)
     pid = store.pid(identity)

@@ -6,6 +6,7 @@ CODEX32_FAULT_SEED and CODEX32_FAULT_POINTS as in test_faults_kill.py.
 
 import concurrent.futures
 import contextlib
+import errno
 import os
 import random
 import subprocess
@@ -161,3 +162,25 @@ def killed_in_an_adoption(store, who, seed):  # noqa: F811
     done = store.do("logs", "bot")
     assert without_a_gap_so_far(done.stdout) > 1000
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("error", [errno.EMFILE, errno.ENOMEM, errno.EINTR, errno.EIO])
+def test_refused_in_an_adoption(caller, fault, error):
+    """A call of the new supervisor fails, whichever: the program runs on, and the next command finds it."""
+    with fault_store(caller, fault) as store:  # noqa: F811
+        id = store.create("bot", *ADOPT)
+        store.must("start", "-q", "bot")
+        pid = store.record(id)["state"]["process"]["pid"]
+
+        def attempt(number):
+            if store.supervisor(id):
+                store.kill_supervisor(id)
+            done, call = store.broken("supervisor", number, error, "list", "-a", options=["-a"])
+            assert alive(pid), (number, call, done)
+            assert store.rows()[id]["state"] == "running" and store.supervisor(id), (number, call, done)
+            assert store.record(id)["state"]["process"]["pid"] == pid and alive(pid), (number, call, done)
+            return done, call
+
+        hit = [attempt(number)[1] for number in store.points(POINTS * 2, random.Random(f"{SEED} {error} {caller.name}"), attempt)]
+        print(hit)
+        assert sum(isinstance(call, str) for call in hit) >= len(hit) / 2, hit

@@ -417,3 +417,22 @@ def test_a_file_that_is_there_is_not_overwritten(caller, folder):
     done = learn(caller, "-o", path, level="standard", command=["true"])
     assert done.returncode == 125 and "--append" in done.stderr
     assert path.read_text() == "mine"
+
+
+def test_no_file_beside_it_is_touched(caller, folder):
+    """Whether the folder takes files is tried out before the program runs, with a name that nobody has."""
+    names = ["p.json", "result.json", "receipt.json"]
+    for name in names:
+        (folder / f".{name}.codex32").write_text("mine")
+    caller.own(folder)
+    before = sorted(os.listdir(folder))
+    options = ["--result-file", folder / names[1], "--receipt", folder / names[2]]
+    done = learn(caller, "-o", folder / names[0], *options, level="standard", command=["true"])
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(folder)) == sorted(before + names)
+    assert all((folder / f".{name}.codex32").read_text() == "mine" for name in names)
+    # And where it takes none, the program does not run.
+    if caller.name == "user":
+        os.chown(folder, 0, 0)
+        done = learn(caller, "-o", folder / "q.json", level="standard", command=["echo", "ran"])
+        assert done.returncode == 125 and "cannot write the profile" in done.stderr and "ran" not in done.stdout

@@ -71,6 +71,57 @@ def test_landlock_is_a_second_wall(strict, verb):
     assert result.stdout.split() == ["data", "shm", "proc", "null"], result.stderr
 
 
+LIMITS = {"Max pending signals": 4096, "Max msgqueue size": 204800, "Max nice priority": 0, "Max realtime priority": 0}
+
+
+@pytest.mark.parametrize("verb", ["run", "exec"])
+def test_a_part_of_what_the_kernel_counts(strict, verb):
+    """Of the machine's terminals, the user's inotify instances and queued signals a program gets a share, as in a run."""
+    script = "cat /proc/sys/user/max_inotify_*; grep -E '(signals|msgqueue|priority)' /proc/self/limits; grep devpts /proc/mounts"
+
+    def told():
+        if verb == "run":
+            strict.sh(script)
+            result = strict("run", "one")
+        else:
+            strict.sleeping()
+            result = strict.exec("one", "sh", "-c", script)
+        assert result.returncode == 0, result
+        lines = result.stdout.splitlines()
+        limits = {name: line[len(name) :].split()[:2] for line in lines for name in LIMITS if line.startswith(name)}
+        terminals = next(line.split()[3].split(",") for line in lines if " devpts " in line)
+        return lines[:2], limits, terminals
+
+    counted, limits, terminals = told()
+    for name, most in LIMITS.items():
+        assert all(0 <= int(limit) <= most for limit in limits[name]), limits
+    assert "max=256" in terminals
+    # Only a user namespace of its own has a count of its own (the threat model says so).
+    assert (counted == ["32", "8192"]) == (strict.caller.name == "user"), counted
+    # Less may be asked for, and more is not had.
+    strict.clear()
+    pts = next(mount for mount in strict.config["mounts"] if mount["type"] == "devpts")
+    pts["options"].append("max=9")
+    strict.process["rlimits"] = [{"type": "RLIMIT_SIGPENDING", "soft": 7, "hard": 8}]
+    _, limits, terminals = told()
+    assert "max=9" in terminals and limits["Max pending signals"] == ["7", "8"]
+    strict.clear()
+    pts["options"][-1] = "max=9999"
+    assert "max=256" in told()[2]
+    # Without the annotation a bundle has what it asks for.
+    strict.clear()
+    strict.config["annotations"] = {}
+    assert "max=9999" in told()[2]
+
+
+def test_a_share_needs_a_proc_to_be_set_by(strict):
+    strict.config["mounts"] = [mount for mount in strict.config["mounts"] if mount["destination"] != "/proc"]
+    strict.config["linux"].update(maskedPaths=[], readonlyPaths=[])
+    strict.sh("echo ran")
+    result = strict("run", "one")
+    assert (strict.caller.name == "user") == ("there is no proc at /proc" in result.stderr), result
+
+
 def test_the_programs_reach_each_other(strict):
     """Each has a domain of its own, which must not keep a signal from another of the same container."""
     strict.sleeping()

@@ -175,7 +175,10 @@ struct ContainerProcess: ~Copyable {
     borrowing func cgroup(_ record: ContainerRecord) throws(Problem) -> Descriptor? {
         guard let path = record.cgroup else { return nil }
         let root = "/sys/fs/cgroup"
-        let memberships = (try? folder.contents(of: "cgroup")) ?? ""
+        let seen = try explaining("cannot enter \(record.name)") { () throws(KernelError) in
+            try unlessMissing { () throws(KernelError) in try folder.contents(of: "cgroup") }
+        }
+        let memberships = seen ?? ""
         guard path.hasPrefix(root + "/"),
             memberships.split(separator: "\n").contains(where: { $0 == "0::" + path.dropFirst(root.count) })
         else {

@@ -44,6 +44,7 @@ extension Containers {
             exec, input: configuration.interactive, timeLimit: configuration.timeLimit,
             detachKeys: configuration.detachKeys)
         _ = consume raw
+        session.loss.tell()
         guard let end = watched else {
             keeper?.part()
             _ = try session.goOn(exec)

@@ -11,6 +11,8 @@ struct ExecSession: ~Copyable {
     private let timer: Timer
     private var typed = TypedInput()
     private(set) var isLate = false
+    /// What of the output the caller did not take. To be told when its terminal is its own again.
+    private(set) var loss = OutputLoss()
 
     /// Begins to collect signals, before there is a program to pass them to.
     ///
@@ -105,13 +107,14 @@ struct ExecSession: ~Copyable {
     // MARK: The terminal
 
     /// False: there is nothing more now.
-    private borrowing func copyOut(_ exec: borrowing Exec) -> Bool {
+    private mutating func copyOut(_ exec: borrowing Exec) -> Bool {
         switch exec.terminal {
         case .some(let master):
             do {
                 let bytes = try master.readPrefix(65536)
                 if bytes.isEmpty { return false }
-                if !typed.isDetached { StandardStream.output.write(bytes[...]) }
+                if typed.isDetached || loss.isComplete { return true }
+                do throws(KernelError) { try StandardStream.output.tell(bytes[...]) } catch { loss.note(error) }
                 return true
             } catch {
                 // EIO: nobody has the other end open (pty(7)).

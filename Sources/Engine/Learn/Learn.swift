@@ -83,8 +83,7 @@ struct ProfileDestination: ~Copyable {
         ) { () throws(KernelError) in
             let folder = try Descriptor.open(place, [.read, .folder])
             // Shows now, and not after the run, that the folder takes files.
-            try folder.replace(".\(name).codex32", with: "", durable: false)
-            try folder.remove(".\(name).codex32")
+            try folder.tryPut(name)
             return folder
         }
         if !wishes.widens, (try? folder.status(of: name)) != nil {
@@ -120,7 +119,7 @@ struct ProfileDestination: ~Copyable {
                 }
                 try explaining(what, hint: "free some space there, or name a file elsewhere") {
                     () throws(KernelError) in
-                    try folder.replace(name, with: text, mode: 0o644, durable: true)
+                    try folder.put(name, with: text, mode: 0o644, durable: true)
                 }
                 return written
             }

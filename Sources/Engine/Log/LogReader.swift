@@ -176,7 +176,7 @@ struct LogReader: ~Copyable {
 extension Containers {
     /// Hands over what a container's log has, and, when followed, all that comes until it ends.
     public func logs(
-        _ reference: String, _ selection: LogSelection, follow: Bool, _ body: (LogEntry) -> Void
+        _ reference: String, _ selection: LogSelection, follow: Bool, _ body: (LogEntry) throws(Problem) -> Void
     ) throws(Problem) {
         let container = try store.find(reference)
         let record = try view(container)
@@ -196,13 +196,20 @@ extension Containers {
                 hint: "leave out --since, --until and --tail")
         }
         var reader = try LogReader(container, policy)
+        // What the caller could not do with an entry ends it all, though not in the middle of a piece that was read.
+        var failure: Problem?
+        func hand(_ entry: LogEntry) {
+            guard failure == nil, selection.wants(entry) else { return }
+            do throws(Problem) { try body(entry) } catch { failure = error }
+        }
         if let tail = selection.tail {
             var last = LogTail(lines: tail)
             try reader.readKept { if selection.wants($0) { last.add($0) } }
-            for entry in last.entries { body(entry) }
+            for entry in last.entries { hand(entry) }
         } else {
-            try reader.readKept { if selection.wants($0) { body($0) } }
+            try reader.readKept(hand)
         }
+        if let failure { throw failure }
         guard follow else { return }
         let what = "cannot watch the log of \(record.name)"
         let watch = try explaining(what, hint: "sysctl fs.inotify.max_user_instances says how many may") {
@@ -212,7 +219,8 @@ extension Containers {
         while true {
             // In this order: what was written before the end is read after the look.
             let isOwned = container.isOwned()
-            try reader.follow { if selection.wants($0) { body($0) } }
+            try reader.follow(hand)
+            if let failure { throw failure }
             // Its supervisor was killed, perhaps, and its program has another by now.
             if !isOwned, !record.isAdoptable || (try? view(container).state.isActive) != true { return }
             if let until = selection.until, Clock.realtime > until { return }

@@ -221,7 +221,7 @@ extension BundleRuntime {
     static func write(_ pid: Int32, to path: String) throws(Problem) {
         let (folder, name) = split(path)
         try explaining("cannot write \(path)") { () throws(KernelError) in
-            try Descriptor.open(folder, [.read, .folder]).replace(name, with: String(pid), mode: 0o644, durable: false)
+            try Descriptor.open(folder, [.read, .folder]).put(name, with: String(pid), mode: 0o644, durable: false)
         }
     }
 

@@ -232,6 +232,7 @@ extension ExecSession {
         let raw = terminal ? RawTerminal(.input) : nil
         let end = try run(exec, input: terminal, timeLimit: nil)
         _ = consume raw
+        loss.tell()
         return end.map { $0.exitCode ?? 128 + ($0.signal ?? 0) } ?? 0
     }
 }

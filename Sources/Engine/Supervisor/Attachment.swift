@@ -15,6 +15,8 @@ struct Attachment: ~Copyable {
     private let passesSignals: Bool
     /// The bytes that end the attachment and leave the program alone.
     private var detachKeys: DetachWatch
+    private var outputLoss = OutputLoss()
+    private var errorLoss = OutputLoss()
     /// Who was there at the beginning.
     fileprivate var supervisor: ProcessIdentity?
 
@@ -58,8 +60,14 @@ struct Attachment: ~Copyable {
             }
         }
         let raw = sendsInput && isTerminal ? RawTerminal(.input) : nil
-        let end = try copy(events, signals, inputIsReady, container, engine)
+        let end: End
+        do throws(Problem) { end = try copy(events, signals, inputIsReady, container, engine) } catch {
+            _ = consume raw
+            tellLoss(container)
+            throw error
+        }
         _ = consume raw
+        tellLoss(container)
         return end
     }
 
@@ -102,7 +110,8 @@ struct Attachment: ~Copyable {
         return .more
     }
 
-    private func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End? {
+    private mutating func receive(_ container: borrowing ContainerFolder, _ engine: Containers) throws(Problem) -> End?
+    {
         let packet = try nextPacket()
         guard let kind = packet.first else {
             // The supervisor may have ended, or been killed; otherwise it has let this client go.
@@ -121,8 +130,8 @@ struct Attachment: ~Copyable {
                 hint: "codex32 logs \(record.name) has all of it")
         }
         switch kind {
-        case Control.Frame.output: try show(packet[1...], on: .output)
-        case Control.Frame.error: try show(packet[1...], on: .error)
+        case Control.Frame.output: Attachment.show(packet[1...], on: .output, &outputLoss)
+        case Control.Frame.error: Attachment.show(packet[1...], on: .error, &errorLoss)
         case Control.Frame.ended:
             let answer = try Control.answer(Array(packet[1...]))
             for line in Denial.lines(of: answer["verdict"]) { StandardStream.error.print("codex32: \(line)\n") }
@@ -132,14 +141,15 @@ struct Attachment: ~Copyable {
         return nil
     }
 
+    private static func show(_ bytes: ArraySlice<UInt8>, on stream: StandardStream, _ loss: inout OutputLoss) {
+        if loss.isComplete { return }
+        do throws(KernelError) { try stream.tell(bytes) } catch { loss.note(error) }
+    }
+
     /// Nothing that the program wrote is left out without a word.
-    private func show(_ bytes: ArraySlice<UInt8>, on stream: StandardStream) throws(Problem) {
-        do throws(KernelError) { try stream.tell(bytes) } catch {
-            // A reader that is gone wants no more.
-            guard error.number != Errno.brokenPipe else { return }
-            throw Problem(
-                "cannot pass on what the program writes", error, hint: "it runs on, and codex32 logs has all of it")
-        }
+    private func tellLoss(_ container: borrowing ContainerFolder) {
+        let name = (try? container.written().name) ?? ""
+        for loss in [outputLoss, errorLoss] { loss.tell(hint: "codex32 logs \(name) has all of it") }
     }
 
     /// What the supervisor says next; empty: it is gone.

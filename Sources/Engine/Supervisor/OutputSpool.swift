@@ -103,7 +103,7 @@ final class OutputSpool {
         let pipe = try folder.open(name, [.readWrite, .noFollow, .nonblocking])
         let status = try pipe.status()
         guard status.kind == .pipe, status.uid == Machine.uid else {
-            throw KernelError("open", name, number: Errno.permission)
+            throw KernelError("open", name, number: Errno.invalid)
         }
         return Owned(pipe)
     }

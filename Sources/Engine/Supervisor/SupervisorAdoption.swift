@@ -7,14 +7,17 @@ extension Program {
     /// Opens a program that runs, with its cgroup and its output: by its record, which may be anybody's handiwork, so
     /// that everything is looked at before it is believed.
     ///
-    /// - Throws: what makes it another process, or one that cannot be looked after.
+    /// - Throws: what makes it another process, or one that cannot be looked after: ``Problem/isLasting`` says whether
+    ///   that is so for ever.
     static func adopt(
         _ record: ContainerRecord, _ configuration: ContainerConfiguration, in container: borrowing ContainerFolder
     ) throws(Problem) -> Program {
         let what = "cannot adopt \(record.name)"
-        guard let life = record.state.life, let process = ContainerProcess(life.process), process.isFirst else {
-            throw Problem(what, "its program is gone")
-        }
+        let gone = Problem(what, "its program is gone")
+        guard let life = record.state.life else { throw gone }
+        let held = try explaining(what) { () throws(KernelError) in try ContainerProcess.hold(life.process) }
+        guard let process = held else { throw gone }
+        guard try explaining(what, { () throws(KernelError) in try process.isFirst() }) else { throw gone }
         let path = container.runtimePath
         let spool = try explaining(what) { () throws(KernelError) in try OutputSpool(openIn: path, configuration.log) }
         let child = try explaining(what) { () throws(KernelError) in
@@ -103,8 +106,19 @@ extension Verdict {
 
 extension ContainerProcess {
     /// Whether it is the first process of a container, and not just one that has its number and start time.
-    var isFirst: Bool {
-        guard let text = try? folder.contents(of: "status") else { return false }
-        return ProcessStatus(text: text).isFirstOfNamespace
+    fileprivate borrowing func isFirst() throws(KernelError) -> Bool {
+        let text = try unlessMissing { () throws(KernelError) in try folder.contents(of: "status") }
+        return text.map { ProcessStatus(text: $0).isFirstOfNamespace } ?? false
+    }
+}
+
+extension Problem {
+    /// Whether it keeps a program from being adopted, or started again, tomorrow too: something is gone, or is not what
+    /// codex32 made, but somebody else's. A want of descriptors, memory or room, or an interruption, shows nothing of
+    /// the kind, and no running program is given up for it.
+    var isLasting: Bool {
+        guard let cause else { return true }
+        let strange = [Errno.loop, Errno.isFolder, Errno.invalid, Errno.overflow, Errno.denied]
+        return cause.isAbsence || strange.contains(cause.number)
     }
 }

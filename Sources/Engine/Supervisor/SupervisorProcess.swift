@@ -72,8 +72,8 @@ public enum SupervisorProcess {
         let lock = ContainerLock(file: Descriptor(owning: lockNumber))
         var report: Owned<Descriptor>? = Owned(Descriptor(owning: reportNumber))
         let tell = { (line: JSON) in if let report { StartReport.say(line, on: report.value) } }
-        // What keeps a program from being adopted, or started again, now, and will tomorrow: then it is not to run on by
-        // itself, or to be waited for.
+        // What keeps a program from being adopted, or started again, now, and will tomorrow (`isLasting`): then it is not
+        // to run on by itself, or to be waited for.
         var isForGood = mode.goesOn
         do throws(Problem) {
             Machine.setDumpable(false)
@@ -115,7 +115,7 @@ public enum SupervisorProcess {
             try supervisor.run()
             return 0
         } catch {
-            tell(.members(["problem": error.document, "isForGood": .bool(isForGood)]))
+            tell(.members(["problem": error.document, "isForGood": .bool(isForGood && error.isLasting)]))
             return error.status
         }
     }

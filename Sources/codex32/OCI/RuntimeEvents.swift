@@ -26,6 +26,7 @@ struct RuntimeEvents: Sendable {
                 return
             }
             if once { return }
+            try StandardStream.output.checkFollowed()
             isFirst = false
             Clock.sleep(milliseconds: Int(interval / 1_000_000))
         }

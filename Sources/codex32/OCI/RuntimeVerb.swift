@@ -133,10 +133,12 @@ enum RuntimeVerb {
             }
             if global.help || (verb == nil && !global.version) {
                 StandardStream.output.print(HelpText.command(command))
+                try StandardStream.output.checkTaken()
                 return 0
             }
             guard let verb, !global.version else {
                 StandardStream.output.print("codex32-oci version \(VersionCommand.version)\nspec: 1.3.0\n")
+                try StandardStream.output.checkTaken()
                 return 0
             }
             // Podman asks by `checkpoint --help` whether there is one: the answer is a failure.
@@ -151,7 +153,9 @@ enum RuntimeVerb {
                     "unknown verb \(verb)", "codex32 oci has no such verb, yet",
                     hint: "it has \(verbs.joined(separator: ", "))")
             }
-            return try act(verb, rest, global)
+            let status = try act(verb, rest, global)
+            try StandardStream.output.checkTaken()
+            return status
         } catch {
             StandardStream.error.print("codex32: \(error)\n")
             log(error, global)

@@ -52,6 +52,7 @@ enum Dashboard {
         var keys = KeyReader()
         while true {
             screen.show(page.lines(screen.size))
+            try StandardStream.output.checkFollowed()
             let ready = try explaining(what) { () throws(KernelError) in try events.wait() }
             for event in ready {
                 switch event.token {

@@ -42,11 +42,14 @@ enum OutputVerbs {
         guard let (draft, names) = try logsCommand.read(words, LogsDraft(), count: 1...1, what: "container") else {
             return 0
         }
-        try CommonOptions.containers(draft).logs(names[0], draft.selection, follow: draft.follow) { entry in
+        try CommonOptions.containers(draft).logs(names[0], draft.selection, follow: draft.follow) {
+            entry throws(Problem) in
             if draft.times, entry.beginsLine, let time = entry.time {
                 entry.stream.print(Timestamp.exact(time) + " ")
             }
             entry.stream.write(entry.bytes[...])
+            // With -f there is no end at which that would be seen.
+            try entry.stream.checkFollowed()
         }
         return 0
     }
@@ -140,6 +143,7 @@ enum OutputVerbs {
             if let until = draft.until, time(event) > until { return }
             guard EventFilter.match(draft.filters, event) else { return }
             StandardStream.output.print(try line(event, draft.format) + "\n")
+            try StandardStream.output.checkFollowed()
         }
         return 0
     }

@@ -77,6 +77,7 @@ enum StatsVerb {
             if let wanted, rows.isEmpty, !seen.contains(where: { wanted.contains($0.row.id) }) { return 0 }
             try show(rows, draft, look, &page)
             if draft.isOnce { return 0 }
+            try StandardStream.output.checkFollowed()
             Clock.sleep(milliseconds: Int(draft.interval / 1_000_000))
         }
     }
