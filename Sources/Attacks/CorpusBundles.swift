@@ -17,8 +17,10 @@ extension Corpus {
         changes.map { BundleAttack(changes: [$0.0: $0.1]) }
     }
 
-    private static func mount(_ target: String, _ source: String = "@place@/volume") -> String {
-        #"[{"destination": "\#(target)", "type": "bind", "source": "\#(source)", "options": ["bind"]}]"#
+    /// Behind a proc, which strict cannot do without: what stops it is to be the target.
+    private static func mount(_ target: String) -> String {
+        #"[{"destination": "/proc", "type": "proc", "source": "proc"}, "#
+            + #"{"destination": "\#(target)", "type": "bind", "source": "@place@/volume", "options": ["bind"]}]"#
     }
 
     private static let hook = "cat @place@/sentinel/file >/tmp/got; echo x >@place@/sentinel/new; :"
@@ -52,8 +54,7 @@ extension Corpus {
         refused(
             "mount-over-proc", "CVE-2019-16884, CVE-2019-19921: a mount of a bundle's in the place of /proc/self/attr",
             ["/proc/self/attr", "/proc/./sys", "//proc/sys/kernel", "/tmp/../proc/sys"].map { target in
-                let proc = #"[{"destination": "/proc", "type": "proc", "source": "proc"}, "#
-                return BundleAttack(changes: ["mounts": proc + mount(target).dropFirst()])
+                BundleAttack(changes: ["mounts": mount(target)])
             }),
         refused(
             "sysctl", "CVE-2022-0811: a sysctl of a bundle's that is the machine's, or climbs to one",

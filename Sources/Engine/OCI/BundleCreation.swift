@@ -233,11 +233,15 @@ extension BundleRuntime {
     /// With its text: the bundle's file may be another one later.
     private static func spec(in bundle: String) throws(Problem) -> (RuntimeSpec, [UInt8]) {
         let path = "\(bundle)/config.json"
-        let bytes = try explaining("cannot read \(path)") { () throws(KernelError) in
+        let bytes: [UInt8]
+        do throws(KernelError) {
             // Regular, before it is read: a pipe would never end.
             let file = try Descriptor.open(path, [.read, .nonblocking])
             guard try file.status().kind == .file else { throw KernelError("open", path, number: Errno.invalid) }
-            return try file.readAll(limit: 16 << 20)
+            bytes = try file.readAll(limit: 16 << 20)
+        } catch {
+            guard error.number == Errno.tooBig else { throw Problem("cannot read \(path)", error) }
+            throw Problem("cannot use \(path)", "it has more than 16 MiB")
         }
         do { return (try RuntimeSpec(try JSONReader.read(bytes)), bytes) } catch {
             throw Problem("cannot use \(path)", error.description)
