@@ -69,13 +69,16 @@ public enum StandardStream: Int32, Sendable {
     }
 
     /// Throws when something that was written has not arrived, as on a full disk. A reader that is gone has read all
-    /// that it wanted.
+    /// that it wanted; so has a terminal that was hung up, which answers EIO (termios(3), tty(4)).
     public func checkTaken() throws(Problem) {
-        guard let error = lost, error.number != EPIPE else { return }
+        guard let error = lost, error.number != EPIPE, error.number != EIO || !wasTerminal else { return }
         throw Problem(
             "cannot write to \(name)", error.reason,
             hint: "what it shows is not whole; anything else that was to be done is done")
     }
+
+    /// Of what is no terminal, isatty(3) says ENOTTY; of one that is gone, what everything says there.
+    private var wasTerminal: Bool { isatty(rawValue) == 1 || errno == EIO }
 
     /// Opens `/dev/null` for those of 0, 1 and 2 that the caller closed, so that no file of ours
     /// ever gets one of their numbers.

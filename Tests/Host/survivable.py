@@ -48,6 +48,7 @@ RULES = [
     # What is not needed for what was asked.
     (".*", "openat|newfstatat|pread64|write", "STORE/events(/journal)?|journal", ".*", "the journal keeps a container from nothing"),
     ("client", "openat", "STORE/volumes", "remove.*", "only tells of volumes that are kept"),
+    ("client", "newfstatat", "STORE/workspaces/ID", "remove.*", "only tells of a workspace that is kept"),
     ("supervisor", "write", "STORE/containers/ID/log/log.json", ".*", "a log that takes no more counts what it lost, and says so"),
     ("supervisor", "epoll_ctl|epoll_wait|wait4|pidfd_send_signal|timerfd_settime", ".*", ".*", "its loop does again what it could not do"),
     ("client", "wait4", ".*", "start.*|run -d", "the supervisor itself says that it runs"),

@@ -114,11 +114,15 @@ class Walk:
             assert rows[id]["state"] == "exited" or not worked, rows
         elif self.name.startswith("remove"):
             assert not (worked and rows), rows
-        if worked and self.name in ("exec", "start -a"):
+        # What could not be passed on is told, and the status stays the program's.
+        is_told = isinstance(call, Hit) and "cannot pass on all that the program wrote" in done.stderr
+        if is_told:
+            refused(done, hinted=True)
+        elif worked and self.name in ("exec", "start -a"):
             assert isinstance(call, Hit) or len(walls(done.stdout)) > 20, done.stdout
             self.seen = self.seen or walls(done.stdout)
             assert walls(done.stdout) == self.seen
-        if worked and isinstance(call, Hit):
+        if worked and isinstance(call, Hit) and not is_told:
             call.subject = re.sub(r"\b[0-9a-f]{16}\b", "ID", call.subject.replace(str(self.store.path), "STORE"))
             call.subject = re.sub(r"(pipe|socket):\[\d+\]", r"\1", re.sub(r"(/proc/|\.)\d+\b", r"\1N", call.subject))
             why = reason(self.name, self.who, call)

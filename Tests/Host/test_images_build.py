@@ -392,7 +392,13 @@ def test_whenever_it_is_killed(shop, stack):
         for half in (shop.caller.storage / "run/containers").glob(".*.new"):
             os.utime(half, (0, 0))  # one that is half made has a minute to become whole
         assert shop.call("system recover").returncode == 0
-        shop.image("prune", "-f")
+
+        def pruned():
+            # What the build held it holds until the last of its processes, which end with it, has ended.
+            shop.image("prune", "-f")
+            return len(os.listdir(shop.store / "manifests")) == 1
+
+        wait_until(pruned, "nothing of the build")
         nothing_left(shop, manifests=1)
     subprocess.run(words, env=shop.caller.environment(), check=True, capture_output=True, timeout=PATIENCE)
     assert shop.sh("built", "cat /b; test ! -e /data") == "1"

@@ -26,11 +26,19 @@ enum ImageVerb {
         groups: [CommonOptions.group()])
 
     static let verb = Verb(command) { words throws(Problem) in
-        guard let part = words.first, !part.hasPrefix("-") else {
-            guard try command.read(words, PlainDraft(), count: 1...1, what: "part") != nil else { return 0 }
-            return 0
+        // The options that all parts have may stand before it, as with the other verbs.
+        var place = 0
+        while place < words.count, words[place].hasPrefix("--root") { place += words[place] == "--root" ? 2 : 1 }
+        guard place < words.count, !words[place].hasPrefix("-") else {
+            guard let (_, parts) = try command.read(words, PlainDraft(), count: 1...Int.max, what: "part") else {
+                return 0
+            }
+            throw Problem(
+                "cannot use \(words[place])", "it stands before \(parts[0]), whose option it may be",
+                hint: "codex32 image \(parts[0]) --help")
         }
-        let rest = Array(words.dropFirst())
+        let part = words[place]
+        let rest = Array(words[..<place] + words[(place + 1)...])
         switch part {
         case "load": return try ImageLoadVerb.run(rest)
         case "build": return try ImageBuildVerb.run(rest)
