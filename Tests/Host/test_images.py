@@ -377,3 +377,14 @@ def test_a_killed_load_leaves_the_store_whole(shop):
     assert shop.load(path) == "stack:1\n"
     assert shop.sh("stack:1", "ls /many").count("\n") == 3000
     shop.whole()
+
+
+def test_the_store_may_be_named_before_the_part(shop):
+    shop.load(simple())
+    line = [*shop.caller.become(), str(shop.caller.binary), "image"]
+    for option in (["--root", str(shop.caller.storage)], [f"--root={shop.caller.storage}"]):
+        done = shop.caller.execute([*line, *option, "list", "-q"])
+        assert done.returncode == 0 and len(done.stdout.split()) == 1, done
+    for words in (["--root", str(shop.caller.storage)], ["-q", "list"], ["--root"]):
+        done = shop.caller.execute([*line, *words])
+        assert done.returncode == 125 and done.stderr.startswith("codex32: ") and "\nhint: " in done.stderr, done
