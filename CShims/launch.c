@@ -259,8 +259,11 @@ __attribute__((noreturn)) static void child_main(
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || setsid() < 0)
         fail(&state, CODEX_MESSAGE_FAILED, -errno);
     if (birth->early) {
-        // Where it has a root: what it makes belongs to that one.
-        if (codex_step_become_root(&(struct codex_step){0}) == 0) codex_furniture_make(&state, birth->clone_flags, true);
+        // Where it has a root: what it makes belongs to that one. Otherwise half of the ids may have changed.
+        if (codex_step_become_root(&(struct codex_step){0}) == 0)
+            codex_furniture_make(&state, birth->clone_flags, true);
+        else if (codex_watch_parent_again() < 0)
+            fail(&state, CODEX_MESSAGE_FAILED, -errno);
         // A parent that has died since its word shows here as the end of the socket.
         result = receive_plan(control, plan);
         if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
