@@ -96,7 +96,9 @@ class Walk:
         return self
 
     def check(self, id, done, call):
-        worked = done.returncode == (7 if self.name in ("exec", "start -a") else 0)
+        # What it had to say was not taken, and all the rest is done.
+        is_lost = isinstance(call, Hit) and "anything else that was to be done is done" in done.stderr
+        worked = is_lost or done.returncode == (7 if self.name in ("exec", "start -a") else 0)
         if not worked and not any(text in done.stdout + done.stderr for text in RUNTIME):
             assert done.returncode in (125, 126, 127)
             refused(done, hinted=True)
@@ -115,7 +117,7 @@ class Walk:
         elif self.name.startswith("remove"):
             assert not (worked and rows), rows
         # What could not be passed on is told, and the status stays the program's.
-        is_told = isinstance(call, Hit) and "cannot pass on all that the program wrote" in done.stderr
+        is_told = is_lost or isinstance(call, Hit) and "cannot pass on all that the program wrote" in done.stderr
         if is_told:
             refused(done, hinted=True)
         elif worked and self.name in ("exec", "start -a"):
