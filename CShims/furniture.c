@@ -21,7 +21,7 @@
 
 enum { STRICT = 1, STANDARD = 2, ANY = STRICT | STANDARD };
 
-// One step as Planner has it, and the one that must follow it, if it has anything in it (FurnitureTests compares the
+// One step as Planner has it, and the one that must follow it, if it has anything in it (test_early_child.py compares the
 // two). What is owned by somebody waits for the id maps.
 struct piece {
     int levels;

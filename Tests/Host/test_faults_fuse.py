@@ -135,3 +135,22 @@ def test_each_change_fails(caller, fault, disk):
             disk.heal()
     # Some changes matter to nobody: a note, a cache, an event. Most do.
     assert failed >= POINTS // 3, failed
+
+
+def test_a_stop_that_cannot_be_written_down(caller, fault, disk):
+    """The restart policy would undo it: whoever asked for the stop is told, and asks again when there is a disk."""
+    place = disk.mount / "store"
+    place.mkdir()
+    caller.own(place)
+    store = Store(caller, fault, place)
+    store.create("bot", "--isolation", "strict", *WAIVE, "--restart", "on-failure")
+    assert store.do("start", "-q", "bot").returncode == 0
+    disk.heal()
+    disk.fail(1, errno.EIO, 1)
+    done = store.do("stop", "-t", "0", "bot")
+    assert done.returncode == 125 and "cannot keep bot stopped" in done.stderr, done
+    refused(done)
+    disk.heal()
+    assert store.do("stop", "-t", "0", "bot").returncode == 0
+    assert [row["state"] for row in store.rows().values()] == ["exited"]
+    store.clear()

@@ -1,8 +1,9 @@
 import Foundation
 import LinuxKernel
 import OCISpec
-import Sandbox
 import Testing
+
+@testable import Sandbox
 
 /// Plans are values: they are made here without root, for machines that this one is not.
 @Suite struct PlannerTests {
@@ -143,5 +144,14 @@ import Testing
         #expect(made.steps.allSatisfy { !$0.purpose.isEmpty })
         #expect(made.stepTexts.allSatisfy { !$0.isEmpty })
         #expect(made.document.text().contains("\"isolation\":\"standard\""))
+    }
+}
+
+/// What a /dev is made with is one text, as every start has it; it must say what the lists say.
+@Suite struct DefaultPathsTests {
+    @Test func fixturesAreTheDevicesAndLinks() {
+        let files = DefaultPaths.devices.map { "\($0.name)\0\0" }
+        let links = DefaultPaths.deviceLinks.map { "\($0.name)\0\($0.target)\0" }
+        #expect(DefaultPaths.fixtures == (files + links).joined() + "pts\0/\0" + DefaultPaths.sharedMemory)
     }
 }
