@@ -151,7 +151,8 @@ def test_bounds_of_a_flood(root_store):
     identity = store.create(script, "-v", f"{place}:/shared")
     store.ok("start", "-q", identity)
     supervisor = store.supervisor(identity)
-    quiet = own_memory(supervisor)
+    # `start` is told before what planning took is given back.
+    wait_until(lambda: own_memory(supervisor) <= 1 << 20, "the supervisor's own memory within its bound")
     folder = store.folder(identity) / "log"
     most = 0
 
@@ -162,7 +163,7 @@ def test_bounds_of_a_flood(root_store):
 
     wait_until(done, "the end of the flood")
     assert most <= 30 << 20, most
-    assert quiet <= 1 << 20 and own_memory(supervisor) <= 1 << 20
+    assert own_memory(supervisor) <= 1 << 20
     assert peak(supervisor) < 16 << 20
     store.ok("stop", "-t", "0", identity)
     assert sorted(os.listdir(folder)) == ["log.json", "log.json.1", "log.json.2"]
