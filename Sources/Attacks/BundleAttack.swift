@@ -89,7 +89,10 @@ extension Runner {
         }
         let runtime = ["--cgroup-manager", "disabled"]
         let done = try verb(["oci"] + runtime + ["run", "--bundle", bundle, name])
-        _ = try verb(["oci"] + runtime + ["delete", "--force", name])
+        // One that was refused left nothing, which other tests show; with a hundred of them that is half of the time.
+        if done.status.map({ !(1..<128).contains($0) }) ?? true {
+            _ = try verb(["oci"] + runtime + ["delete", "--force", name])
+        }
         try explaining("cannot take a bundle away") { () throws(KernelError) in
             try Descriptor.open(self.place, [.read, .folder]).removeTree(name)
         }
