@@ -45,6 +45,8 @@ RULES = [
     (".*", "newfstatat", "STORE/(layers|run/supervised|containers/ID/lock)", ".*", "what could not be looked at is taken to be there"),
     ("client", "openat|fcntl|read", "(STORE/containers/ID/)?lock|/proc/N/stat", "exec",
      "a supervisor that could not be looked at is there, as the record says"),
+    ("client", "openat|newfstatat|read", "STORE/names/bot|STORE/containers/ID/container.json", "exec",
+     "only a guess, made before all else (glance.c): the verb itself looks again, and decides"),
     # What is not needed for what was asked.
     (".*", "openat|newfstatat|pread64|write", "STORE/events(/journal)?|journal", ".*", "the journal keeps a container from nothing"),
     ("client", "openat", "STORE/volumes", "remove.*", "only tells of volumes that are kept"),
