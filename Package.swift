@@ -22,12 +22,14 @@ let package = Package(
     products: [
         .executable(name: "codex32", targets: ["codex32"]),
         // For codex32-registry, a package of its own in Sources.
-        .library(name: "OCISpec", targets: ["OCISpec"]),
+        .library(name: "OCISpec", targets: ["OCISpec"]), .library(name: "Distribution", targets: ["Distribution"]),
     ],
     targets: [
         .target(name: "CShims", path: "CShims", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(name: "LinuxKernel", dependencies: ["CShims"], swiftSettings: rules),
         .target(name: "OCISpec", swiftSettings: rules),
+        // What registries say, read: codex32-registry's, here for the tests and the fuzzer, which wait for no NIO.
+        .target(name: "Distribution", dependencies: ["OCISpec"], swiftSettings: rules),
         .target(
             name: "Sandbox", dependencies: ["LinuxKernel", "OCISpec"],
             resources: [
@@ -49,7 +51,8 @@ let package = Package(
             swiftSettings: rules),
         .executableTarget(name: "codex32", dependencies: ["Engine", "Attacks"], swiftSettings: rules),
         .testTarget(
-            name: "UnitTests", dependencies: ["Engine", "Attacks", "codex32"], path: "Tests/Unit", swiftSettings: rules),
+            name: "UnitTests", dependencies: ["Distribution", "Engine", "Attacks", "codex32"], path: "Tests/Unit",
+            swiftSettings: rules),
     ]
 )
 
@@ -62,7 +65,7 @@ if Context.environment["CODEX32_FUZZ"] != nil {
         .target(
             name: "codex32", dependencies: ["Engine", "Attacks"], exclude: ["Main.swift"], swiftSettings: rules),
         .executableTarget(
-            name: "codex32-fuzz", dependencies: ["codex32"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            name: "codex32-fuzz", dependencies: ["codex32", "Distribution"], path: "Tests/Fuzz", exclude: ["Corpus"],
             swiftSettings: rules + [.unsafeFlags(["-parse-as-library"])]),
     ]
 }

@@ -6,6 +6,9 @@ internal import LinuxKernel
 /// something is missing is told once, behind its end: until then the terminal is the program's, and a caller that does
 /// not read must not keep codex32 from watching time and signals.
 struct OutputLoss {
+    static let what = "cannot pass on all that the program wrote"
+    static let usualHint = "its output has to go where there is room for it; the program itself went on"
+
     private var first: KernelError?
 
     /// From here on nothing more of the stream is passed on: what comes later must not look as if it had followed.
@@ -17,9 +20,9 @@ struct OutputLoss {
         if first == nil, error.number != Errno.brokenPipe { first = error }
     }
 
-    func tell(hint: String = "its output has to go where there is room for it; the program itself went on") {
+    func tell(hint: String = usualHint) {
         guard let first else { return }
-        let problem = Problem("cannot pass on all that the program wrote", first, hint: hint)
+        let problem = Problem(OutputLoss.what, first, hint: hint)
         StandardStream.error.print("codex32: \(problem)\n")
     }
 }

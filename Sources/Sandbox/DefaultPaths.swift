@@ -11,6 +11,8 @@ enum DefaultPaths {
     /// Beyond Docker's, for strict: what tells of the machine rather than of the sandbox.
     static let maskedStrict = [
         "/proc/kallsyms", "/proc/modules", "/proc/config.gz", "/proc/iomem", "/proc/slabinfo", "/proc/key-users",
+        // How the machine was started, sometimes with secrets, and what its disks do.
+        "/proc/cmdline", "/proc/diskstats", "/proc/partitions",
     ]
 
     /// Device nodes (Documentation/admin-guide/devices.txt): name, major, minor.

@@ -15,7 +15,7 @@ let package = Package(
         .executableTarget(
             name: "codex32-registry",
             dependencies: [
-                .product(name: "OCISpec", package: "codex32"),
+                .product(name: "OCISpec", package: "codex32"), .product(name: "Distribution", package: "codex32"),
                 .product(name: "AsyncHTTPClient", package: "async-http-client"),
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOHTTP1", package: "swift-nio"),
                 .product(name: "NIOPosix", package: "swift-nio"), .product(name: "NIOSSL", package: "swift-nio-ssl"),

@@ -22,6 +22,7 @@ struct Target: Sendable {
         Target(name: "tar", read: readTar), Target(name: "record", read: readRecord),
         Target(name: "seccomp", read: readSeccomp), Target(name: "options", read: readOptions),
         Target(name: "kernel", read: readKernel), Target(name: "messages", read: readMessages),
+        Target(name: "registry", read: readRegistry),
     ]
 }
 

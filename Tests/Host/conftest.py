@@ -22,6 +22,9 @@ import time
 
 import pytest
 
+# What these assert tells of both sides, as in a test.
+pytest.register_assert_rewrite("faults", "containers", "bundles", "adoption")
+
 # Started in the background of a script, the suite would pass on that Ctrl-C means nothing, and tests of it would hang.
 for number, action in {signal.SIGINT: signal.default_int_handler, signal.SIGQUIT: signal.SIG_DFL, signal.SIGHUP: signal.SIG_DFL}.items():
     if signal.getsignal(number) == signal.SIG_IGN:

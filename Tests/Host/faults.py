@@ -220,9 +220,15 @@ class Store:
         first = self.must("system", "recover")
         again = self.must("system", "recover")
         assert again == "all is in order\n", (first, again)
-        rows = self.truth()
-        self.files(rows)
-        return rows
+        while True:
+            rows = self.truth()
+            try:
+                self.files(rows)
+                return rows
+            except AssertionError:
+                # A program may have ended between the two looks.
+                if {id: row["state"] for id, row in self.rows().items()} == {id: row["state"] for id, row in rows.items()}:
+                    raise
 
     def usable(self, known, may_be_gone=False):
         """In order, with nothing lost: what does not run can be started. Then everything is taken away."""

@@ -34,6 +34,7 @@ RULES = [
     ("supervisor", "read", "pipe", ".*", "what could not be read of the program's output is read again"),
     ("supervisor", "fcntl", "STORE/containers/ID/lock", ".*", "a lock that is not given up goes with the process, which ends now"),
     ("client", "newfstatat|getdents64|lseek", "STORE/(containers/.ID.gone|layers/ID)(/.*)?", "remove.*", "what is being removed is looked at again"),
+    ("client", "openat", "ID", "remove.*", "a layer that may not be removed as it is (EPERM) is, in a user namespace with its ids"),
     ("child", "recvfrom", "socket", ".*", "asks whether its parent went before it was watched: for that it need not be answered"),
     # What is looked at again, or in another way.
     ("client|supervisor", "openat|read", "(STORE/containers/ID/)?container.json", ".*", "found by its name, it is read again by the verb"),
@@ -45,6 +46,8 @@ RULES = [
     (".*", "newfstatat", "STORE/(layers|run/supervised|containers/ID/lock)", ".*", "what could not be looked at is taken to be there"),
     ("client", "openat|fcntl|read", "(STORE/containers/ID/)?lock|/proc/N/stat", "exec",
      "a supervisor that could not be looked at is there, as the record says"),
+    ("client", "openat|newfstatat|read", "STORE/names/bot|STORE/containers/ID/container.json", "exec",
+     "only a guess, made before all else (glance.c): the verb itself looks again, and decides"),
     # What is not needed for what was asked.
     (".*", "openat|newfstatat|pread64|write", "STORE/events(/journal)?|journal", ".*", "the journal keeps a container from nothing"),
     ("client", "openat", "STORE/volumes", "remove.*", "only tells of volumes that are kept"),

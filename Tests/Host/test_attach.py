@@ -174,6 +174,24 @@ def test_client_that_never_reads(root_store):
     watching.communicate()
 
 
+@pytest.mark.parametrize("options", [[], ["--rm"]])
+def test_client_that_reads_only_after_the_end(root_store, options):
+    """Let go of for its slowness, it says that it has not got all, though the program has ended well meanwhile."""
+    store = root_store
+    identity = store.create("head -c 30000000 /dev/zero; exit 3", "--name", "bot", *options)
+    client = store.popen("start", "-q", "-a", identity)
+    wait_until(lambda: store.supervisors(), "the start")
+    wait_until(lambda: not store.supervisors(), "the end")
+    out, err = client.communicate(timeout=PATIENCE)
+    assert len(out) < 30_000_000
+    if options:
+        assert client.returncode == 125 and b"the container has ended, and is removed" in err, err
+    else:
+        lost = b"codex32: cannot pass on all that the program wrote: its supervisor was gone, or had let this client go,"
+        assert client.returncode == 3 and err.startswith(lost) and err.count(b"\n") == 2, err
+        assert err.endswith(b"\nhint: codex32 logs bot has all of it\n")
+
+
 def test_terminal(store, terminal):
     script = 'stty size; echo ready; read -r word; echo "word: $word"; stty size; read -r x; exit 9'
     identity = store.create(script, "-i", "-t")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pathlib
 import socket
 
 import pytest
@@ -180,6 +181,9 @@ def test_other_processes_are_invisible(caller, level):
 def test_masked_paths(caller, level):
     """What tells about the machine reads as nothing."""
     paths = ["/proc/keys", "/proc/timer_list", "/proc/interrupts", "/proc/kcore", "/sys/firmware", "/proc/acpi"]
+    if level == "strict":
+        paths += ["/proc/kallsyms", "/proc/modules", "/proc/cmdline", "/proc/diskstats", "/proc/partitions"]
+        assert pathlib.Path("/proc/cmdline").read_text()  # there is something to hide
     for path in paths:
         done = caller.sh(f"if [ -d {path} ]; then ls -A {path}; elif [ -e {path} ]; then head -c 64 {path}; fi", level=level)
         assert done.stdout == "", path

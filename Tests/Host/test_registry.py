@@ -114,6 +114,10 @@ def test_logins_are_kept_as_docker_keeps_them(at):
     at.call("image pull", at.name("x:1"), fails="it wants a login")
     file.write_text("{")
     at.call("image pull", at.name("x:1"), fails="is no JSON")
+    # Where there is no place for it, it is not said to be kept, and what is there stays.
+    file.write_text('{"auths": [1]}')
+    at.login(fails="is not as Docker keeps logins")
+    assert file.read_text() == '{"auths": [1]}'
 
 
 def test_a_credential_helper_is_asked(at):

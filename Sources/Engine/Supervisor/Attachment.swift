@@ -17,6 +17,8 @@ struct Attachment: ~Copyable {
     private var detachKeys: DetachWatch
     private var outputLoss = OutputLoss()
     private var errorLoss = OutputLoss()
+    /// The connection ended before the supervisor had said the end, as it does once it has passed on all.
+    private var wasCutOff = false
     /// Who was there at the beginning.
     fileprivate var supervisor: ProcessIdentity?
 
@@ -118,8 +120,17 @@ struct Attachment: ~Copyable {
             for _ in 0..<200 where container.isOwned() && container.callSupervisor() == nil {
                 Clock.sleep(milliseconds: 5)
             }
-            let record = try engine.view(container)
-            if let ending = record.state.ending { return .program(status: ending.status) }
+            let record: ContainerRecord
+            do throws(Problem) { record = try engine.view(container) } catch {
+                guard error.cause?.isAbsence == true else { throw error }
+                throw Problem(
+                    "the supervisor let this client go", "the container has ended, and is removed",
+                    hint: "what it wrote last, and how it ended, went with it; without --rm both would be kept")
+            }
+            if let ending = record.state.ending {
+                wasCutOff = true
+                return .program(status: ending.status)
+            }
             if record.isAdoptable, record.supervisor != supervisor || isGone(supervisor) {
                 throw Problem(
                     "the supervisor is gone", "the program runs on, and has another",
@@ -148,8 +159,14 @@ struct Attachment: ~Copyable {
 
     /// Nothing that the program wrote is left out without a word.
     private func tellLoss(_ container: borrowing ContainerFolder) {
-        let name = (try? container.written().name) ?? ""
-        for loss in [outputLoss, errorLoss] { loss.tell(hint: "codex32 logs \(name) has all of it") }
+        // With --rm there is none any more.
+        let hint = (try? container.written().name).map { "codex32 logs \($0) has all of it" }
+        for loss in [outputLoss, errorLoss] { loss.tell(hint: hint ?? OutputLoss.usualHint) }
+        guard wasCutOff else { return }
+        let problem = Problem(
+            OutputLoss.what, "its supervisor was gone, or had let this client go, before it had passed on all of it",
+            hint: hint)
+        StandardStream.error.print("codex32: \(problem)\n")
     }
 
     /// What the supervisor says next; empty: it is gone.

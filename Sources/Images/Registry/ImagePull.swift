@@ -75,7 +75,7 @@ public final class ImagePull {
     }
 
     /// The entries of an index; nil: it is none.
-    private static func index(_ bytes: [UInt8]) throws(DocumentError) -> [BlobDescriptor]? {
+    static func index(_ bytes: [UInt8]) throws(DocumentError) -> [BlobDescriptor]? {
         let top = try JSONObject(try JSONReader.read(bytes), at: "manifest")
         guard top.value("manifests") != nil else { return nil }
         // Whoever reads it otherwise would get another image by the same digest (CVE-2021-41190).

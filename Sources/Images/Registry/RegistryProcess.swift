@@ -18,7 +18,7 @@ public struct RegistrySettings: Sendable {
 /// What it says is bounded, and what it brings is verified by whoever takes it: it talks to strangers.
 final class RegistryProcess {
     /// What comes while blobs are brought.
-    enum Frame {
+    enum Frame: Equatable {
         /// So many bytes of a blob follow, and are read with ``read(into:)``.
         case part(blob: Int, bytes: Int)
         /// What came of a blob is void: it begins anew.
@@ -98,18 +98,34 @@ final class RegistryProcess {
 
     /// The next of a request for blobs.
     func frame() throws(Problem) -> Frame {
-        let header = try line()
+        guard let frame = RegistryProcess.frame(try line()) else { throw unknown }
+        return frame
+    }
+
+    private var unknown: Problem { Problem(what, "codex32-registry said something unknown") }
+
+    /// Nil: it is none.
+    static func frame(_ header: JSON) -> Frame? {
         let number = { (name: String) -> Int? in
-            guard case .integer(let value)? = header[name], value >= 0, value <= RegistryProcess.largestFrame else {
-                return nil
-            }
+            guard case .integer(let value)? = header[name], value >= 0, value <= largestFrame else { return nil }
             return Int(value)
         }
         if let blob = number("blob"), let bytes = number("bytes") { return .part(blob: blob, bytes: bytes) }
         if let blob = number("restart") { return .restart(blob: blob) }
         if let blob = number("end") { return .end(blob: blob) }
-        guard header["ok"] != nil else { throw Problem(what, "codex32-registry said something unknown") }
-        return .done
+        return header["ok"] == nil ? nil : .done
+    }
+
+    /// What a line says.
+    /// - Returns: nil: nothing that is known.
+    /// - Throws: what went wrong there.
+    static func header(_ line: [UInt8], _ what: String) throws(Problem) -> JSON? {
+        guard let header = try? JSONReader.read(line) else { return nil }
+        guard let error = header["error"] else { return header }
+        var (why, hint): (String, String?) = ("it failed", nil)
+        if case .string(let text)? = error["why"] { why = text }
+        if case .string(let text)? = error["hint"] { hint = text }
+        throw Problem(what, why, hint: hint)
     }
 
     /// Fills the buffer with the bytes that come next.
@@ -139,14 +155,8 @@ final class RegistryProcess {
                 throw Problem(what, "codex32-registry said something too long")
             }
         }
-        guard let header = try? JSONReader.read(line) else {
-            throw Problem(what, "codex32-registry said something unknown")
-        }
-        guard let error = header["error"] else { return header }
-        var (why, hint): (String, String?) = ("it failed", nil)
-        if case .string(let text)? = error["why"] { why = text }
-        if case .string(let text)? = error["hint"] { hint = text }
-        throw Problem(what, why, hint: hint)
+        guard let header = try RegistryProcess.header(line, what) else { throw unknown }
+        return header
     }
 
     private func fill() throws(Problem) {

@@ -1,47 +1,28 @@
+internal import Distribution
 internal import Glibc
 internal import OCISpec
 
-/// Who somebody is at a registry, from where Docker and Podman keep it.
-struct Credentials: Sendable {
-    let user: String
-    let password: String
-
-    var basic: String { "Basic " + Base64.encode("\(user):\(password)") }
-
+/// Where Docker and Podman keep who somebody is.
+extension Credentials {
     /// - Parameter registry: HOST[:PORT], as in an image's name.
     /// - Returns: nil: nobody, so that only what is public can be had.
     static func find(_ registry: String) throws(Failure) -> Credentials? {
         for path in CredentialFile.paths {
             guard let file = try CredentialFile.read(path) else { continue }
-            for key in CredentialFile.keys(registry) {
-                if case .string(let helper)? = file["credHelpers"]?[key] { return try ask(helper, key) }
-                if case .string(let text)? = file["auths"]?[key]?["auth"], !text.isEmpty {
-                    guard let both = Base64.decode(text), let colon = both.firstIndex(of: ":") else {
-                        throw Failure("\(path): the entry for \(key) is damaged", hint: "codex32 login \(registry)")
-                    }
-                    return Credentials(
-                        user: String(both[..<colon]), password: String(both[both.index(after: colon)...]))
-                }
+            switch try file.entry(registry, path: path) {
+            case .login(let found): return found
+            case .helper(let helper, let key): return try ask(helper, key)
+            case nil: break
             }
-            if case .string(let helper)? = file["credsStore"] {
-                for key in CredentialFile.keys(registry) { if let found = try ask(helper, key) { return found } }
-            }
+            guard let helper = file.usualHelper else { continue }
+            for key in LoginDocument.keys(registry) { if let found = try ask(helper, key) { return found } }
         }
         return nil
     }
 
     private static func ask(_ helper: String, _ key: String) throws(Failure) -> Credentials? {
         let output = try Helper.run(helper, "get", input: key)
-        if output.isEmpty { return nil }
-        guard let answer = try? JSONReader.read(output), case .string(let user)? = answer["Username"],
-            case .string(let secret)? = answer["Secret"]
-        else { throw Failure("the credential helper \(helper) answered with something else") }
-        guard user != "<token>" else {
-            throw Failure(
-                "the credential helper \(helper) has an identity token, which is not supported yet",
-                hint: "log in with a user and a password or access token")
-        }
-        return Credentials(user: user, password: secret)
+        return output.isEmpty ? nil : try Credentials(helper: helper, said: output)
     }
 
     /// Keeps them: with the helper that the file names, else in the file, readable by its owner alone.
@@ -49,39 +30,34 @@ struct Credentials: Sendable {
     /// - Returns: what a person should know about where they are.
     func keep(_ registry: String) throws(Failure) -> String {
         let path = try CredentialFile.own()
-        let file = try CredentialFile.read(path) ?? .object([])
-        let key = CredentialFile.keys(registry)[0]
-        if let helper = CredentialFile.helper(file, key) {
+        var file = try CredentialFile.read(path) ?? LoginDocument()
+        let key = LoginDocument.keys(registry)[0]
+        if let helper = file.helper(key) {
             let entry = JSON.members([
                 "ServerURL": .string(key), "Username": .string(user), "Secret": .string(password),
             ])
             _ = try Helper.run(helper, "store", input: entry.text())
             return "kept by docker-credential-\(helper)"
         }
-        let entry = JSON.members(["auth": .string(Base64.encode("\(user):\(password)"))])
-        let auths = (file["auths"] ?? .object([])).setting(key, entry)
-        try CredentialFile.write(path, file.setting("auths", auths))
+        try file.keep(self, key, path: path)
+        try CredentialFile.write(path, file.json)
         return "kept in \(path), where they are not encrypted"
     }
 
     /// - Returns: whether there were any.
     static func forget(_ registry: String) throws(Failure) -> Bool {
         let path = try CredentialFile.own()
-        guard let file = try CredentialFile.read(path) else { return false }
-        var found = false
-        var auths = file["auths"] ?? .object([])
-        for key in CredentialFile.keys(registry) {
-            if let helper = CredentialFile.helper(file, key) {
-                found = try !Helper.run(helper, "get", input: key).isEmpty || found
+        guard var file = try CredentialFile.read(path) else { return false }
+        var (isFound, isChanged) = (false, false)
+        for key in LoginDocument.keys(registry) {
+            if let helper = file.helper(key) {
+                isFound = try !Helper.run(helper, "get", input: key).isEmpty || isFound
                 _ = try? Helper.run(helper, "erase", input: key)
             }
-            if auths[key] != nil {
-                found = true
-                auths = auths.setting(key, nil)
-            }
+            isChanged = file.forget(key) || isChanged
         }
-        if found, file["auths"] != nil { try CredentialFile.write(path, file.setting("auths", auths)) }
-        return found
+        if isChanged { try CredentialFile.write(path, file.json) }
+        return isFound || isChanged
     }
 }
 
@@ -108,20 +84,8 @@ enum CredentialFile {
         return paths
     }
 
-    /// The names under which a registry may stand there; its own first.
-    static func keys(_ registry: String) -> [String] {
-        if registry == "docker.io" { return ["https://index.docker.io/v1/", "docker.io"] }
-        return [registry, "https://\(registry)", "https://\(registry)/v2/", "https://\(registry)/v1/"]
-    }
-
-    static func helper(_ file: JSON, _ key: String) -> String? {
-        if case .string(let name)? = file["credHelpers"]?[key] { return name }
-        if case .string(let name)? = file["credsStore"] { return name }
-        return nil
-    }
-
     /// Nil: there is none.
-    static func read(_ path: String) throws(Failure) -> JSON? {
+    static func read(_ path: String) throws(Failure) -> LoginDocument? {
         let file = open(path, O_RDONLY | O_CLOEXEC)
         guard file >= 0 else {
             if errno == ENOENT || errno == ENOTDIR { return nil }
@@ -137,7 +101,7 @@ enum CredentialFile {
             bytes += piece[..<count]
             if bytes.count > 4 << 20 { throw Failure("\(path) is larger than 4 MiB") }
         }
-        do throws(DocumentError) { return try JSONReader.read(bytes) } catch {
+        do throws(DocumentError) { return LoginDocument(try JSONReader.read(bytes)) } catch {
             throw Failure("\(path) is no JSON: \(error)", hint: "mend it, or move it away")
         }
     }
@@ -157,19 +121,5 @@ enum CredentialFile {
             unlink(template)
             throw failure
         }
-    }
-}
-
-extension JSON {
-    /// The object with one member exchanged, added at the end, or (nil) taken out.
-    func setting(_ name: String, _ value: JSON?) -> JSON {
-        guard case .object(var members) = self else { return self }
-        let index = members.firstIndex { $0.name == name }
-        if let value {
-            if let index { members[index] = Member(name, value) } else { members.append(Member(name, value)) }
-        } else if let index {
-            members.remove(at: index)
-        }
-        return .object(members)
     }
 }

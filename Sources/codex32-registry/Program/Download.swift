@@ -1,4 +1,5 @@
 internal import AsyncHTTPClient
+internal import Distribution
 internal import NIOCore
 internal import NIOHTTP1
 internal import OCISpec
@@ -111,7 +112,8 @@ struct Download: Sendable {
         let response = try await session.ask(.GET, url, headers: headers)
         switch response.status {
         case .partialContent:
-            guard at > 0, let range = response.headers.first(name: "content-range"), range.hasPrefix("bytes \(at)-")
+            guard at > 0, let range = response.headers.first(name: "content-range"),
+                RegistryAnswer.isPart(range, from: at, of: blob.size)
             else {
                 throw Failure("its answer is another part than the one asked for")
             }
@@ -123,7 +125,9 @@ struct Download: Sendable {
             let bytes = try await session.collect(response, limit: Session.largestAnswer)
             throw Download.failure(response, bytes, session.settings.registry)
         }
-        if let said = response.headers.first(name: "content-length").flatMap({ UInt64($0) }), said != blob.size - at {
+        if let said = response.headers.first(name: "content-length").flatMap({ RegistryAnswer.number($0) }),
+            said != blob.size - at
+        {
             throw Failure("it has \(at &+ said) bytes, and should have \(blob.size)", hint: Download.damaged)
         }
         try await take(response, blob, &at)

@@ -1,3 +1,4 @@
+internal import Distribution
 internal import Glibc
 
 /// Docker's credential helpers: `docker-credential-NAME get|store|erase`, with what it is about on the standard

@@ -1,4 +1,5 @@
 internal import AsyncHTTPClient
+internal import Distribution
 internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
@@ -25,8 +26,7 @@ enum Main {
             } catch {
                 // A document of codex32's that makes no sense is told in its own words.
                 let failure = error as? Failure ?? Failure("\(error)")
-                await outlet.send(
-                    .members(["error": .members(["why": .string(failure.why), "hint": .text(failure.hint)])]))
+                await outlet.send(failure.document)
             }
         }
     }

@@ -1,9 +1,9 @@
 internal import AsyncHTTPClient
+internal import Distribution
 internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
 internal import NIOSSL
-internal import OCISpec
 
 /// One registry for one purpose: where it is, how it is reached, and the token that it gave.
 actor Session {
@@ -93,7 +93,7 @@ actor Session {
         var url = url
         var mayLogIn = true
         for _ in 0...Session.mostRedirects + 1 {
-            let isOwn = try await Session.origin(of: url) == Session.origin(of: address())
+            let isOwn = try await RegistryURL.origin(of: url) == RegistryURL.origin(of: address())
             var request = HTTPClientRequest(url: url)
             request.method = method
             for (name, value) in headers { request.headers.add(name: name, value: value) }
@@ -114,10 +114,10 @@ actor Session {
                     throw Failure("the registry sends codex32 elsewhere, where it may not go")
                 }
                 await drain(response)
-                url = try Session.resolve(target, from: url)
+                url = try RegistryURL.resolve(target, from: url)
                 guard url.hasPrefix("https://") || settings.isInsecure else {
                     throw Failure(
-                        "the registry points to \(Session.shown(url)), which is not encrypted",
+                        "the registry points to \(RegistryURL.shown(url)), which is not encrypted",
                         hint: "--insecure \(settings.registry) allows it")
                 }
             default: return response
@@ -173,20 +173,11 @@ actor Session {
 
     /// A token from where the registry says (distribution, "Token Authentication Specification").
     private func token(_ challenge: Challenge, _ own: Credentials?) async throws(Failure) -> String {
-        guard let realm = challenge.parameters["realm"], Session.origin(of: realm) != nil else {
-            throw Failure("the registry wants a token and does not say from where")
-        }
-        guard realm.hasPrefix("https://") || settings.isInsecure else {
+        let url = try RegistryURL.token(challenge)
+        guard url.hasPrefix("https://") || settings.isInsecure else {
             throw Failure(
-                "the registry gives tokens at \(Session.shown(realm)), which is not encrypted",
+                "the registry gives tokens at \(RegistryURL.shown(url)), which is not encrypted",
                 hint: "--insecure \(settings.registry) allows it")
-        }
-        var url = realm
-        var separator = url.contains("?") ? "&" : "?"
-        for name in ["service", "scope"] {
-            guard let value = challenge.parameters[name] else { continue }
-            url += "\(separator)\(name)=\(Session.escape(value))"
-            separator = "&"
         }
         var request = HTTPClientRequest(url: url)
         request.headers.add(name: "user-agent", value: "codex32")
@@ -200,14 +191,6 @@ actor Session {
                 ? Failure("it wants a login", hint: "codex32 login \(settings.registry)") : refused()
         default: throw Session.failure(response, bytes)
         }
-        guard let answer = try? JSONReader.read(bytes) else { throw Failure("its token is no JSON") }
-        for name in ["token", "access_token"] {
-            if case .string(let token)? = answer[name], !token.isEmpty,
-                token.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
-            {
-                return token
-            }
-        }
-        throw Failure("it gave no token")
+        return try RegistryAnswer.token(bytes)
     }
 }

@@ -1,4 +1,5 @@
 internal import AsyncHTTPClient
+internal import Distribution
 internal import Glibc
 internal import NIOCore
 internal import NIOHTTP1
@@ -30,13 +31,13 @@ struct Upload: Sendable {
             guard begin.status == .accepted, let location = begin.headers.first(name: "location") else {
                 throw Download.failure(begin, said, session.settings.registry)
             }
-            let place = try Session.resolve(location, from: try await session.url("/"))
+            let place = try RegistryURL.resolve(location, from: try await session.url("/"))
             guard place.hasPrefix("https://") || session.settings.isInsecure else {
                 throw Failure("the registry wants it at a place that is not encrypted")
             }
             let separator = place.contains("?") ? "&" : "?"
             let done = try await session.ask(
-                .PUT, "\(place)\(separator)digest=\(Session.escape(blob.digest))",
+                .PUT, "\(place)\(separator)digest=\(RegistryURL.escape(blob.digest))",
                 headers: [("content-type", "application/octet-stream")],
                 body: { .stream(FileBytes(blob), length: .known(Int64(blob.size))) }, follows: false)
             let answer = try await session.collect(done, limit: Session.largestAnswer)
@@ -78,7 +79,7 @@ private struct FileBytes: AsyncSequence, Sendable {
             }
             // Shorter than it was: what was promised cannot be sent any more.
             guard read > 0 else {
-                throw codex32_registry.Failure("the blob \(blob.digest) is cut off on this machine's disk")
+                throw Distribution.Failure("the blob \(blob.digest) is cut off on this machine's disk")
             }
             at += UInt64(read)
             return buffer

@@ -1,8 +1,8 @@
 /// RFC 4648, section 4.
-enum Base64 {
+public enum Base64 {
     private static let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
 
-    static func encode(_ text: String) -> String {
+    public static func encode(_ text: String) -> String {
         var output: [UInt8] = []
         let bytes = Array(text.utf8)
         for start in stride(from: 0, to: bytes.count, by: 3) {
@@ -16,8 +16,8 @@ enum Base64 {
         return String(decoding: output, as: UTF8.self)
     }
 
-    /// Nil: it is none.
-    static func decode(_ text: String) -> String? {
+    /// Nil: it is none, or no text.
+    public static func decode(_ text: String) -> String? {
         var value: UInt32 = 0
         var bits = 0
         var output: [UInt8] = []
