@@ -220,15 +220,19 @@ class Store:
         first = self.must("system", "recover")
         again = self.must("system", "recover")
         assert again == "all is in order\n", (first, again)
+        seen = None
         while True:
             rows = self.truth()
             try:
                 self.files(rows)
                 return rows
             except AssertionError:
-                # A program may have ended between the two looks.
-                if {id: row["state"] for id, row in self.rows().items()} == {id: row["state"] for id, row in rows.items()}:
+                # A program may have ended meanwhile, and its supervisor, which says so first, be about to clear away.
+                states = {id: row["state"] for id, row in rows.items()}
+                if states == seen:
                     raise
+                seen = states
+                self.settled()
 
     def usable(self, known, may_be_gone=False):
         """In order, with nothing lost: what does not run can be started. Then everything is taken away."""

@@ -5,7 +5,7 @@ left, test_faults_verbs.py looks at after each of them. A call that is not here 
 import errno
 import re
 
-REPEATED = "read|write|pread64|recvfrom|recvmsg|sendto|wait4|epoll_wait|poll|fcntl|flock"
+REPEATED = "read|write|pread64|recvfrom|recvmsg|sendto|connect|wait4|epoll_wait|poll|fcntl|flock"
 
 # Who, the call, the path it is about, the verbs: regular expressions for all of each. Then why.
 RULES = [
