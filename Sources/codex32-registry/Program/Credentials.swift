@@ -5,6 +5,9 @@ internal import OCISpec
 struct Credentials: Sendable {
     let user: String
     let password: String
+    /// What a login at the registry's own pages gave (Docker's config.json, "identitytoken"): it stands for user and
+    /// password, and buys the tokens that are for one purpose and a short time.
+    var identityToken: String?
 
     var basic: String { "Basic " + Base64.encode("\(user):\(password)") }
 
@@ -15,7 +18,11 @@ struct Credentials: Sendable {
             guard let file = try CredentialFile.read(path) else { continue }
             for key in CredentialFile.keys(registry) {
                 if case .string(let helper)? = file["credHelpers"]?[key] { return try ask(helper, key) }
-                if case .string(let text)? = file["auths"]?[key]?["auth"], !text.isEmpty {
+                let entry = file["auths"]?[key]
+                if case .string(let token)? = entry?["identitytoken"], !token.isEmpty {
+                    return Credentials(user: "", password: "", identityToken: token)
+                }
+                if case .string(let text)? = entry?["auth"], !text.isEmpty {
                     guard let both = Base64.decode(text), let colon = both.firstIndex(of: ":") else {
                         throw Failure("\(path): the entry for \(key) is damaged", hint: "codex32 login \(registry)")
                     }
@@ -36,11 +43,8 @@ struct Credentials: Sendable {
         guard let answer = try? JSONReader.read(output), case .string(let user)? = answer["Username"],
             case .string(let secret)? = answer["Secret"]
         else { throw Failure("the credential helper \(helper) answered with something else") }
-        guard user != "<token>" else {
-            throw Failure(
-                "the credential helper \(helper) has an identity token, which is not supported yet",
-                hint: "log in with a user and a password or access token")
-        }
+        // docker-credential-helpers' name for whoever has one.
+        if user == "<token>" { return Credentials(user: "", password: "", identityToken: secret) }
         return Credentials(user: user, password: secret)
     }
 
