@@ -89,10 +89,10 @@ test-sanitizers: ## unit and host tests under AddressSanitizer, UndefinedBehavio
 	@Tests/Tools/setup build test
 	@Tests/Tools/sanitizers
 
-bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon, oci create to delete; writes bench*.json
+bench: binary ## time codex32 beside a C floor, bubblewrap, crun and runc, exec beside nsenter, logs beside conmon, oci create to delete, unpacking beside tar; writes bench*.json
 	@Tests/Tools/setup build test bench
 	@# All of them, also where a figure of one is not what it should be.
-	@status=0; for name in bench lifecycle exec logs oci; do \
+	@status=0; for name in bench lifecycle exec logs oci images; do \
 	  /usr/bin/python3 Tests/Bench/$$name.py --codex32 $(BINARY) --out "$$(echo "bench-$$name.json" | sed s/bench-bench/bench/)" || status=1; \
 	done; exit $$status
 
@@ -129,4 +129,4 @@ container-list: ## show what runs now
 	@$(BINARY) list
 
 clean: ## remove what was built
-	rm -rf .build bench.json bench-lifecycle.json bench-exec.json bench-logs.json bench-attack.json
+	rm -rf .build bench.json bench-lifecycle.json bench-exec.json bench-logs.json bench-oci.json bench-images.json bench-attack.json

@@ -4,8 +4,15 @@ public import OCISpec
 public struct Credentials: Equatable, Sendable {
     public let user: String
     public let password: String
+    /// What a login at the registry's own pages gave (Docker's config.json, "identitytoken"): it stands for user and
+    /// password, and buys the tokens that are for one purpose and a short time.
+    public let identityToken: String?
 
-    public init(user: String, password: String) { (self.user, self.password) = (user, password) }
+    public init(user: String, password: String) {
+        (self.user, self.password, identityToken) = (user, password, nil)
+    }
+
+    public init(identityToken: String) { (user, password, self.identityToken) = ("", "", identityToken) }
 
     /// The header's value (RFC 7617).
     public var basic: String { "Basic " + Base64.encode("\(user):\(password)") }
@@ -15,12 +22,8 @@ public struct Credentials: Equatable, Sendable {
         guard let answer = try? JSONReader.read(bytes), case .string(let user)? = answer["Username"],
             case .string(let secret)? = answer["Secret"]
         else { throw Failure("the credential helper \(helper) answered with something else") }
-        guard user != "<token>" else {
-            throw Failure(
-                "the credential helper \(helper) has an identity token, which is not supported yet",
-                hint: "log in with a user and a password or access token")
-        }
-        self.init(user: user, password: secret)
+        // docker-credential-helpers' name for whoever has one.
+        if user == "<token>" { self.init(identityToken: secret) } else { self.init(user: user, password: secret) }
     }
 }
 
@@ -48,7 +51,11 @@ public struct LoginDocument: Equatable, Sendable {
     public func entry(_ registry: String, path: String) throws(Failure) -> Entry? {
         for key in LoginDocument.keys(registry) {
             if case .string(let helper)? = json["credHelpers"]?[key] { return .helper(helper, key: key) }
-            guard case .string(let text)? = json["auths"]?[key]?["auth"], !text.isEmpty else { continue }
+            let entry = json["auths"]?[key]
+            if case .string(let token)? = entry?["identitytoken"], !token.isEmpty {
+                return .login(Credentials(identityToken: token))
+            }
+            guard case .string(let text)? = entry?["auth"], !text.isEmpty else { continue }
             guard let both = Base64.decode(text), let colon = both.utf8.firstIndex(of: 0x3a) else {
                 throw Failure("\(path): the entry for \(key) is damaged", hint: "codex32 login \(registry)")
             }

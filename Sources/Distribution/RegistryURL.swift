@@ -28,19 +28,29 @@ public enum RegistryURL {
     /// For messages: without what may be a secret.
     public static func shown(_ url: String) -> String { origin(of: url) ?? "somewhere" }
 
-    /// Where the token is to be had that a challenge wants.
-    public static func token(_ challenge: Challenge) throws(Failure) -> String {
+    /// Who gives the token that a challenge wants.
+    public static func tokenPlace(_ challenge: Challenge) throws(Failure) -> String {
         guard let realm = challenge.parameters["realm"], origin(of: realm) != nil,
             realm.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f })
         else { throw Failure("the registry wants a token and does not say from where") }
-        var url = realm
-        var separator = url.utf8.contains(0x3f) ? "&" : "?"
-        for name in ["service", "scope"] {
-            guard let value = challenge.parameters[name] else { continue }
-            url += "\(separator)\(name)=\(escape(value))"
-            separator = "&"
-        }
-        return url
+        return realm
+    }
+
+    /// Where the token is to be had, with what it is for.
+    public static func token(_ challenge: Challenge) throws(Failure) -> String {
+        let place = try tokenPlace(challenge)
+        let fields = fields(challenge).joined(separator: "&")
+        return fields.isEmpty ? place : place + (place.utf8.contains(0x3f) ? "&" : "?") + fields
+    }
+
+    /// What is sent there (RFC 6749, 6) by whoever has an identity token, which stands in no URL.
+    public static func form(_ challenge: Challenge, identityToken: String) -> String {
+        let own = ["grant_type=refresh_token", "client_id=codex32", "refresh_token=\(escape(identityToken))"]
+        return (fields(challenge) + own).joined(separator: "&")
+    }
+
+    private static func fields(_ challenge: Challenge) -> [String] {
+        ["service", "scope"].compactMap { name in challenge.parameters[name].map { "\(name)=\(escape($0))" } }
     }
 
     /// RFC 3986, 2.1: all but the unreserved.

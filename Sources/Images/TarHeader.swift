@@ -27,9 +27,10 @@ struct TarHeader: Equatable {
     /// - Throws: why it is no header.
     init?(_ block: [UInt8]) throws(TarError) {
         precondition(block.count == TarHeader.size)
-        if block.allSatisfy({ $0 == 0 }) { return nil }
-        var sum: UInt64 = 0
-        for (index, byte) in block.enumerated() { sum += (148..<156).contains(index) ? 0x20 : UInt64(byte) }
+        var sum = block.reduce(UInt64(0)) { $0 + UInt64($1) }
+        if sum == 0 { return nil }
+        // The checksum's own field counts as blanks.
+        for byte in block[148..<156] { sum = sum - UInt64(byte) + 0x20 }
         guard try TarHeader.number(block[148..<156], "checksum") == sum else {
             throw TarError("a header's checksum is wrong: this is no tar archive, or a damaged one")
         }

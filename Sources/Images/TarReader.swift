@@ -12,11 +12,15 @@ public final class TarReader {
     private var defaults = TarPax()
     private var isOver = false
     private var block = [UInt8](repeating: 0, count: TarHeader.size)
+    /// Read ahead from the source: small files would cost three calls each otherwise. Not more than a cache holds.
+    private let ahead = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 4096)
+    private var (from, to) = (0, 0)
 
     static let longestName: UInt64 = 65536
     static let mostExtents: UInt64 = 65536
 
     public init(_ source: any ByteSource) { self.source = source }
+    deinit { ahead.deallocate() }
 
     /// The next member; nil: the archive ends. What is left of the last one's contents is passed over.
     public func next() throws(Problem) -> TarEntry? {
@@ -191,16 +195,13 @@ public final class TarReader {
 
     /// Passes over what is left of a member.
     private func skip() throws(TarError) {
-        guard left > 0 || padding > 0 else { return }
-        var scratch = [UInt8](repeating: 0, count: 65536)
         var rest = left + padding
         (left, padding) = (0, 0)
         while rest > 0 {
-            let wanted = Int(min(rest, UInt64(scratch.count)))
-            let count = try withBytes(of: &scratch) { bytes throws(TarError) in
-                try some(UnsafeMutableRawBufferPointer(rebasing: bytes[..<wanted]))
-            }
+            if from == to { try refill() }
+            let count = Int(min(rest, UInt64(to - from)))
             guard count > 0 else { throw TarError("it ends inside of a member") }
+            from += count
             rest -= UInt64(count)
         }
     }
@@ -208,10 +209,10 @@ public final class TarReader {
     /// Reads what the writer pads its last record with, so that it does not meet a closed pipe.
     private func drain() throws(TarError) {
         isOver = true
-        var scratch = [UInt8](repeating: 0, count: 65536)
         // Some pad to tapes' sizes, a mebibyte at the most; whatever follows is no part of the archive.
         for _ in 0..<64 {
-            if try withBytes(of: &scratch, { bytes throws(TarError) in try some(bytes) }) == 0 { return }
+            try refill()
+            if from == to { return }
         }
     }
 
@@ -246,6 +247,21 @@ public final class TarReader {
     }
 
     private func some(_ buffer: UnsafeMutableRawBufferPointer) throws(TarError) -> Int {
+        // What is as large as the buffer would only be copied twice.
+        if from == to, buffer.count >= ahead.count { return try take(buffer) }
+        if from == to { try refill() }
+        let count = min(buffer.count, to - from)
+        buffer.copyMemory(from: UnsafeRawBufferPointer(rebasing: ahead[from..<(from + count)]))
+        from += count
+        return count
+    }
+
+    private func refill() throws(TarError) {
+        (from, to) = (0, 0)
+        to = try take(ahead)
+    }
+
+    private func take(_ buffer: UnsafeMutableRawBufferPointer) throws(TarError) -> Int {
         do throws(KernelError) { return try source.read(into: buffer) } catch { throw TarError(error.description) }
     }
 

@@ -73,6 +73,7 @@ public final class TarUnpacker {
         if let first { try put(first, rename) }
         while let entry = try reader.next() { try put(entry, rename) }
         while !levels.isEmpty { try leave() }
+        try layer?.finish(root)
         if let rootPending { try settle(root.descriptor, rootPending) }
     }
 
@@ -83,12 +84,7 @@ public final class TarUnpacker {
                 "cannot unpack the archive", "it has more than \(options.mostMembers) members",
                 hint: "--max-files raises the limit")
         }
-        bytes &+= entry.size
-        guard entry.size <= options.mostBytes, bytes <= options.mostBytes else {
-            throw Problem(
-                "cannot unpack the archive", "its files are larger than \(options.mostBytes) bytes together",
-                hint: "--max-size raises the limit")
-        }
+        try count(entry.size)
         let parts = rename(try parts(of: entry.path))
         if try layer?.isPassedOver(parts) == true { return }
         guard parts.count <= options.deepest else {
@@ -114,11 +110,23 @@ public final class TarUnpacker {
             }
         case .pipe:
             try place(entry, name, parent) { name throws(KernelError) in
-                try parent.descriptor.makePipe(name, mode: entry.mode & 0o777)
+                try parent.descriptor.makePipe(name, mode: entry.mode & 0o777 | (options.isFresh ? 0o600 : 0))
                 try settleName(entry, name, parent.descriptor)
+                // Whatever the caller's umask is. Where others write too, what has the name by now is not opened.
+                guard options.isFresh else { return }
+                try parent.descriptor.open(name, [.read, .noFollow, .nonblocking]).setMode(entry.mode & 0o777)
             }
         case .hardLink: try makeHardLink(entry, name, parent, rename)
         case .character, .block: notice("\(entry.path) is a device, and was left out")
+        }
+    }
+
+    private func count(_ size: UInt64) throws(Problem) {
+        bytes &+= size
+        guard size <= options.mostBytes, bytes <= options.mostBytes else {
+            throw Problem(
+                "cannot unpack the archive", "its files are larger than \(options.mostBytes) bytes together",
+                hint: "--max-size raises the limit")
         }
     }
 
@@ -196,13 +204,13 @@ public final class TarUnpacker {
     private func place(
         _ entry: TarEntry, _ name: FileName, _ parent: Owned, _ make: (FileName) throws(KernelError) -> Void
     ) throws(Problem) {
-        let what = "cannot write \(entry.path)"
         do throws(KernelError) {
             if options.isFresh {
                 do throws(KernelError) { return try make(name) } catch {
                     // A second member of the same name takes the first one's place.
                     guard error.number == Errno.exists else { throw error }
                     try parent.descriptor.remove(name)
+                    layer?.forget(levels.map(\.name) + [name])
                     return try make(name)
                 }
             }
@@ -218,9 +226,10 @@ public final class TarUnpacker {
         } catch {
             if error.number == Errno.isFolder {
                 throw Problem(
-                    what, "a folder stands in its place", hint: "take the folder away, or copy to another name")
+                    "cannot write \(entry.path)", "a folder stands in its place",
+                    hint: "take the folder away, or copy to another name")
             }
-            throw Problem(what, error, hint: TarUnpacker.hint(error))
+            throw Problem("cannot write \(entry.path)", error, hint: TarUnpacker.hint(error))
         }
     }
 
@@ -261,10 +270,11 @@ public final class TarUnpacker {
     }
 
     private func fill(_ file: borrowing Descriptor, _ entry: TarEntry) throws(Problem) {
-        let what = "cannot write \(entry.path)"
+        // Text that only an error needs costs as much as the rest of a small file.
+        func what() -> String { "cannot write \(entry.path)" }
         for extent in entry.extents ?? [TarEntry.Extent(offset: 0, count: entry.size)] {
             if extent.offset > 0 {
-                try explaining(what) { () throws(KernelError) in try file.seek(to: Int64(extent.offset)) }
+                try explaining(what()) { () throws(KernelError) in try file.seek(to: Int64(extent.offset)) }
             }
             var left = extent.count
             while left > 0 {
@@ -274,7 +284,7 @@ public final class TarUnpacker {
                 guard count > 0 else { throw Problem("cannot read the archive", "it ends inside of \(entry.path)") }
                 var done = 0
                 while done < count {
-                    done += try explaining(what) { () throws(KernelError) in
+                    done += try explaining(what()) { () throws(KernelError) in
                         try file.write(some: UnsafeRawBufferPointer(rebasing: part[done..<count]))
                     }
                 }
@@ -282,7 +292,7 @@ public final class TarUnpacker {
             }
         }
         if entry.extents != nil {
-            try explaining(what) { () throws(KernelError) in try file.truncate(Int64(entry.size)) }
+            try explaining(what()) { () throws(KernelError) in try file.truncate(Int64(entry.size)) }
         }
     }
 
@@ -291,14 +301,36 @@ public final class TarUnpacker {
     ) throws(Problem) {
         let parts = rename(try parts(of: entry.target))
         guard let old = parts.last else { throw Problem("cannot write \(entry.path)", "it is a link to a folder") }
-        var folder = root
+        var folder: Owned? = root
         for part in parts.dropLast() {
+            guard let above = folder else { break }
             folder = try explainingWalk(entry, part) { () throws(KernelError) in
-                Owned(try open(part, in: folder.descriptor))
+                do throws(KernelError) { return Owned(try open(part, in: above.descriptor)) } catch {
+                    guard layer != nil, error.number == Errno.missing else { throw error }
+                    return nil
+                }
             }
         }
+        let node = folder.flatMap { try? $0.descriptor.node(old) }
+        if let layer, node == nil || node?.isWhiteout == true {
+            return try linkBelow(entry, parts, name, parent, layer)
+        }
+        guard let folder else { return }
         try place(entry, name, parent) { name throws(KernelError) in
             try parent.descriptor.makeHardLink(name, to: old, in: folder.descriptor)
+        }
+    }
+
+    /// A link of a layer to a file that only the layers below have.
+    private func linkBelow(
+        _ entry: TarEntry, _ parts: [FileName], _ name: FileName, _ parent: Owned, _ layer: LayerMarks
+    ) throws(Problem) {
+        let (file, links) = try explainingWalk(entry, entry.target) { () throws(KernelError) in
+            try layer.linkBelow(parts, from: root)
+        }
+        if !links.has(parts) { try count(file.node.size) }
+        try place(entry, name, parent) { name throws(KernelError) in
+            try links.link(file, parts, as: name, in: parent.descriptor, levels.map(\.name), from: root)
         }
     }
 

@@ -17,7 +17,7 @@ extension RunDraft {
             reference = try ImageReference.asked(image, data: data)
         }
         self.reference = reference
-        guard case .stored(let stored) = reference else {
+        guard case .stored(let meant) = reference else {
             guard platform == nil else {
                 throw Problem(
                     "cannot use --platform", "\(image) is no image of the store", hint: "leave --platform out")
@@ -25,7 +25,9 @@ extension RunDraft {
             return
         }
         let store = ImageStore(data: data)
-        let config = try store.image(stored.digest).config
+        let stored = try store.image(meant.digest)
+        self.reference = .stored(StoredImage(name: meant.name, digest: meant.digest, known: stored))
+        let config = stored.config
         guard (platform ?? .machine).takes(config.platform) else {
             throw Problem(
                 "cannot use the image \(image)", "it is for \(config.platform), and not \(platform ?? .machine)",
@@ -33,7 +35,7 @@ extension RunDraft {
         }
         imageConfig = config
         workingFolder = workingFolder ?? workspace?.target ?? config.workingFolder
-        let roots = try store.layerFolders(stored.digest)
+        let roots = store.layerFolders(stored)
         if user == nil, !config.user.isEmpty {
             do throws(Problem) {
                 request.user = try UserValue.parse(config.user, roots: roots, hint: UserValue.hint)

@@ -29,13 +29,13 @@ def free_port():
         return one.getsockname()[1]
 
 
-def certificate(folder, name="server"):
-    """A key, and a certificate for localhost that it signed itself."""
+def certificate(folder, name="server", host="localhost"):
+    """A key, and a certificate for a host and this machine's address that it signed itself."""
     key, cert = folder / f"{name}.key", folder / f"{name}.pem"
     subprocess.run(
         [
-            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3000", "-subj", "/CN=localhost",
-            "-keyout", str(key), "-out", str(cert), "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3000", "-subj", f"/CN={host}",
+            "-keyout", str(key), "-out", str(cert), "-addext", f"subjectAltName=DNS:{host},IP:127.0.0.1",
         ],
         check=True, capture_output=True, timeout=PATIENCE,
     )  # fmt: skip
@@ -48,10 +48,10 @@ class Real:
 
     USER, PASSWORD = "bot", "secret: ü"
 
-    def __init__(self, folder):
+    def __init__(self, folder, name="localhost"):
         self.folder = folder
         self.host = f"localhost:{free_port()}"
-        self.key, self.cert = certificate(folder)
+        self.key, self.cert = certificate(folder, host=name)
         words = ["htpasswd", "-niB", self.USER]
         line = subprocess.run(words, input=self.PASSWORD, capture_output=True, text=True, check=True, timeout=PATIENCE)
         (folder / "htpasswd").write_text(line.stdout)

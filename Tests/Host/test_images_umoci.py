@@ -5,6 +5,7 @@ import os
 import pathlib
 import stat
 import subprocess
+import tarfile
 
 import pytest
 from conftest import PATIENCE
@@ -14,15 +15,35 @@ from test_images import STACK, shop  # noqa: F401
 pytestmark = pytest.mark.parametrize("caller", ["root"], indirect=True)
 
 MANY = [
-    base(*(member(f"etc/n{n}", str(n).encode(), mode=0o600 + n % 64, uid=n % 7, gid=n % 5, mtime=1_500_000_000 + n) for n in range(2000))),
+    base(*(member(f"etc/n{n}", str(n).encode(), mode=0o600 + n % 64, uid=n % 7, gid=n % 5, mtime=1_500_000_000 + n) for n in range(10_000))),
     layer(
-        *(member(f"etc/.wh.n{n}") for n in range(0, 2000, 3)),
+        *(member(f"etc/.wh.n{n}") for n in range(0, 10_000, 3)),
         member("etc/capable", b"x", mode=0o755, pax={"SCHILY.xattr.user.note": "kept", "SCHILY.xattr.security.capability": "\x01\x00\x00\x02\x00\x04\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"}),
         member("setuid", b"#!", mode=0o6755, uid=3, gid=4), folder("sticky", mode=0o1777), link("dangling", "/nowhere/at all"),
         member("name with \u00e9 and \n", b"odd"), member("etc/first", b"1"), hard("etc/second", "etc/first"), folder("a"), folder("a/b"), folder("a/b/c"), folder("a/b/c/d"), folder("a/b/c/d/e"), member("a/b/c/d/e/f", b"deep"),
     ),
     layer(member("etc/n0", b"again"), folder("a"), folder("a/b"), member("a/b/.wh.c"), folder("a/b/c"), member("a/b/c/new", b"n"), member("a/.wh..wh..opq")),
 ]  # fmt: skip
+
+# Hard links to what only layers below have. An overlay copies the file up and links the copy, under its old name too.
+LINKS = [
+    base(
+        folder("data"), member("data/old", b"old", mode=0o6750, uid=3, gid=4, mtime=1_234_567_890, pax={"SCHILY.xattr.user.note": "kept"}), member("data/other", b"other"), link("data/pointer", "old"),
+        member("data/pipe", type=tarfile.FIFOTYPE, mode=0o640, uid=5), folder("gone"), member("gone/file", b"gone"), folder("deep", mode=0o750, uid=6, mtime=1_111_111_111), folder("deep/er"), member("deep/er/file", b"deep"),
+        folder("opaque"), member("opaque/file", b"o"), member("single", b"single"), member("replaced", b"r"), member("again", b"a"),
+    ),
+    layer(member("middle", b"m")),
+    layer(
+        hard("new", "data/old"), folder("made"), hard("made/second", "data/old"), hard("third", "made/second"), hard("link", "data/pointer"), hard("pipe", "data/pipe"), hard("up", "deep/er/file"),
+        hard("saved", "gone/file"), member(".wh.gone"), hard("kept", "opaque/file"), folder("opaque"), member("opaque/.wh..wh..opq"), member("opaque/own", b"own"), hard("ours", "opaque/own"),
+        hard("copy", "data/other"), member("data/other", b"another"), hard("a", "single"), member(".wh.single"), hard("b", "replaced"), member("b", b"in its place"), hard("/c", "/again"), hard("m", "middle"),
+    ),
+]  # fmt: skip
+# A file with several names below: the copy has those of its own layer alone, as an overlay shows it, and the rest is the same.
+AGAIN = [*LINKS, layer(hard("top", "new"), hard("data/top", "up"))]
+
+# A layer that hides all that is below it.
+BARE = [base(folder("d"), member("d/file", b"x"), member("file", b"y")), layer(member("file", b"first")), layer(member("early", b"e"), member(".wh..wh..opq"), folder("d"), member("d/own", b"z"))]
 
 
 def seen(root):
@@ -46,7 +67,7 @@ def seen(root):
     return found, sorted(sorted(names) for names in links.values() if len(names) > 1)
 
 
-@pytest.mark.parametrize("layers", [STACK, MANY], ids=["stack", "many"])
+@pytest.mark.parametrize("layers", [STACK, MANY, LINKS, AGAIN, BARE], ids=["stack", "many", "links", "again", "bare"])
 @pytest.mark.parametrize("form", ["plain", "gzip"])
 def test_the_tree_is_that_of_umoci(shop, layers, form):
     layout = Layout()
@@ -64,5 +85,9 @@ def test_the_tree_is_that_of_umoci(shop, layers, form):
     finally:
         shop.image("unmount", "tree:1")
     assert sorted(ours[0]) == sorted(theirs[0])
+    if layers is AGAIN:
+        assert {name: ours[0][name]["links"] for name in ("top", "new", "up", "data/top", "deep/er/file", "third")} == {"top": 2, "new": 2, "up": 2, "data/top": 2, "deep/er/file": 2, "third": 4}
+        for name in ours[0]:
+            ours[0][name]["links"] = theirs[0][name]["links"] = 0
     wrong = {name: (ours[0][name], theirs[0][name]) for name in ours[0] if ours[0][name] != theirs[0][name]}
-    assert wrong == {} and ours[1] == theirs[1]
+    assert wrong == {} and (ours[1] == theirs[1] or layers is AGAIN)

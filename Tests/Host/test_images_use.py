@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, tree
 from layouts import Layout, base, folder, hard, layer, link, member
 from test_images import STACK, shop, simple  # noqa: F401
 
@@ -79,6 +79,31 @@ def test_a_large_change_in_a_foreground_run_of_several_layers(shop):
     shop.load(layout)
     # More than the 64 MiB that what is only in memory had.
     assert shop.sh("stack:1", "busybox dd if=/dev/zero of=/big bs=1M count=80 2>/dev/null; stat -c %s /big").strip() == str(80 << 20)
+
+
+def taken(folder):
+    """Bytes of the disk that a folder's files take, those with several names once."""
+    files = {(status.st_dev, status.st_ino): status.st_blocks * 512 for status in (os.lstat(path) for path in [folder, *tree(folder)])}
+    return sum(files.values())
+
+
+def test_a_second_container_takes_next_to_no_disk(shop):
+    """Of an image of many files and megabytes: before it writes, at most 100 KB are its own, with its record, log and layer."""
+    layout = Layout()
+    layout.image([base(), *(layer(*(member(f"part{part}/f{n}", os.urandom(20_000)) for n in range(100))) for part in range(5))], "big:1", config={"Cmd": ["sleep", "1000"]})
+    shop.load(layout)
+    start = lambda name: shop.call("run", "-d", "-q", "--name", name, "big:1")  # noqa: E731
+    before = taken(shop.caller.storage)
+    assert before > 10 << 20 and start("first").returncode == 0
+    between = taken(shop.caller.storage)
+    done = start("second")
+    assert done.returncode == 0, done.stderr
+    assert shop.call("exec", "second", "test", "-s", "/part4/f99").returncode == 0
+    assert 0 < taken(shop.caller.storage) - between <= 100_000
+    assert between - before <= 200_000
+    # Of what it changes it takes what it writes, and nothing of the rest.
+    assert shop.call("exec", "second", "sh", "-c", "echo x >> /part0/f0").returncode == 0
+    assert taken(shop.caller.storage) - between <= 140_000
 
 
 def test_system_df_knows_images(shop):

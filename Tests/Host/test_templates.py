@@ -4,6 +4,7 @@ Root builds template:debian and the ordinary user template:python, from the pack
 own apt: one small build for each.
 """
 
+import json
 import os
 import subprocess
 
@@ -77,6 +78,21 @@ def test_goes_on_after_a_kill(store, resumed):
     assert len(fetched) >= 5 and fetched.items() <= now.items(), "what was fetched is not fetched again"
     for stage in ("downloading", "installing", "built template"):
         assert any(stage in line for line in done.stderr.splitlines()), done.stderr
+
+
+def test_an_image_is_built_of_it(store, resumed):
+    """Debian's own files become its first layer once; a second image shares it."""
+    call = lambda *words: store.execute([*store.become(), str(store.binary), "image", words[0], "--root", str(store.storage), *words[1:]])  # noqa: E731
+    layers = lambda name: [layer["diffID"] for layer in json.loads(call("inspect", name).stdout)[0]["layers"]]  # noqa: E731
+    words = ["build", "-q", "--from", f"template:{resumed[0]}", "--run", "dpkg-query -W -f '${Status}' bash > /made"]
+    done = call(*words, "--cmd", json.dumps(["sh", "-c", "stat -c '%U %a' /made /etc/shadow; cat /made"]), "-t", "made:1")
+    assert done.returncode == 0, done.stderr
+    ran = store.run(level="standard", image="made:1")
+    assert (ran.returncode, ran.stdout) == (0, "root 644\nroot 640\ninstall ok installed"), ran.stderr
+    assert call(*words, "--env", "A=b", "-t", "made:2").returncode == 0
+    assert layers("made:1")[0] == layers("made:2")[0] and len(os.listdir(store.storage / "images/layers")) <= 3
+    assert call("remove", "made:1", "made:2").returncode == 0
+    assert os.listdir(store.storage / "images/layers") == []
 
 
 @pytest.mark.parametrize("level", ["minimal", "standard", "strict"])

@@ -93,6 +93,23 @@ import Testing
         }
     }
 
+    @Test func anIdentityTokenStandsForALogin() throws {
+        let text =
+            #"{"auths":{"quay.io":{"auth":"dTpw","identitytoken":"a&b"},"b.io":{"auth":"dTpw","identitytoken":""}}}"#
+        let file = LoginDocument(try JSONReader.read(Array(text.utf8)))
+        #expect(try file.entry("quay.io", path: "f") == .login(Credentials(identityToken: "a&b")))
+        #expect(try file.entry("b.io", path: "f") == .login(Credentials(user: "u", password: "p")))
+        let said = { (text: String) in try Credentials(helper: "x", said: Array(text.utf8)) }
+        #expect(try said(#"{"Username":"<token>","Secret":"t"}"#) == Credentials(identityToken: "t"))
+        #expect(try said(#"{"Username":"u","Secret":"t"}"#) == Credentials(user: "u", password: "t"))
+        #expect(throws: Failure.self) { try said(#"{"Username":"u"}"#) }
+        let challenge = Challenge(scheme: .bearer, parameters: ["realm": "https://a.io/t", "service": "s&x=1"])
+        #expect(try RegistryURL.tokenPlace(challenge) == "https://a.io/t")
+        #expect(
+            RegistryURL.form(challenge, identityToken: "a&b")
+                == "service=s%26x%3D1&grant_type=refresh_token&client_id=codex32&refresh_token=a%26b")
+    }
+
     @Test func loginsAreKeptAndForgotten() throws {
         let text =
             #"{"x":1,"auths":{"https://quay.io":{"auth":"dTpwOnE="},"bad.io":{"auth":"dQ=="}},"credHelpers":{"a.io":"pass"},"credsStore":"all"}"#

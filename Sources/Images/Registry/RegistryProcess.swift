@@ -34,6 +34,11 @@ final class RegistryProcess {
     private var buffer = [UInt8](repeating: 0, count: 1 << 18)
     private var (from, to) = (0, 0)
 
+    /// Where logins and certificates are, what their helpers need, and the way out of the network.
+    private static let variables = [
+        "PATH", "HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "HTTPS_PROXY", "https_proxy",
+        "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy",
+    ]
     private static let longestLine = 1 << 16
     private static let largestFrame = 64 << 20
 
@@ -49,7 +54,7 @@ final class RegistryProcess {
         }
         (requests, frames) = (pipes.0.write, pipes.1.read)
         var environment = ["LC_ALL=C.UTF-8"]
-        for name in ["PATH", "HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"] {
+        for name in RegistryProcess.variables {
             if let value = Machine.environment(name) { environment.append("\(name)=\(value)") }
         }
         process = try explaining("cannot start \(program)") { () throws(KernelError) in

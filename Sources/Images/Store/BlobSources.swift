@@ -19,10 +19,14 @@ final class SummingSource: ByteSource {
     }
 
     /// Reads what is left, and says what all of it comes to.
-    func finish() throws(KernelError) -> Digest {
+    func finish() throws(KernelError) -> Digest { try finish(within: .max)! }
+
+    /// The same; nil: more than so many bytes were left.
+    func finish(within most: UInt64) throws(KernelError) -> Digest? {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
         defer { buffer.deallocate() }
-        while try read(into: buffer) > 0 {}
+        let before = count
+        while try read(into: buffer) > 0 { if count - before > most { return nil } }
         return Digest(hex: sum.finish())!
     }
 }

@@ -11,6 +11,9 @@ extension ImageStore {
         public init() {}
     }
 
+    /// Bytes behind an archive's end that are read, for its sum: tools pad to a mebibyte at the most.
+    static let mostBehind: UInt64 = 64 << 20
+
     func layerPath(_ chain: Digest) -> String { "\(folder)/layers/\(chain.hex)" }
 
     /// Unpacks those of an image's layers that are not there yet, bottom first. Whoever else wants one meanwhile waits
@@ -63,9 +66,11 @@ extension ImageStore {
     ) throws(Problem) {
         let layer = image.manifest.layers[index]
         let what = "cannot unpack \(layer.digest)"
-        let file = try openBlob(layer.digest)
-        let inflating = InflatingSource(ByteStream(file))
+        let stream = ByteStream(try openBlob(layer.digest))
+        let inflating = InflatingSource(stream)
         let summing = try explaining(what) { () throws(KernelError) in try SummingSource(inflating) }
+        // What is unpacked is the blob itself, whose sum was verified when it was written.
+        let isKnown = layer.digest == image.config.diffIDs[index]
         let target = try explaining(what) { () throws(KernelError) -> Descriptor in
             try place.descriptor.makeFolder(name, mode: 0o700)
             let target = try place.descriptor.open(name, [.read, .folder, .noFollow])
@@ -94,15 +99,22 @@ extension ImageStore {
         options.attributes = true
         options.takesAbsolute = true
         (options.mostBytes, options.mostMembers) = (limits.bytes, limits.files)
-        let unpacker = TarUnpacker(TarReader(summing), into: target, options: options, notice: notice)
+        let unpacker = TarUnpacker(
+            TarReader(isKnown ? stream : summing), into: target, options: options, notice: notice)
         unpacker.layer = LayerMarks(below)
         do throws(Problem) { try unpacker.unpack() } catch {
             guard let failure = inflating.failure else { throw error }
             throw Problem(what, failure)
         }
-        let sum: Digest
-        do throws(KernelError) { sum = try summing.finish() } catch {
+        if isKnown { return }
+        let sum: Digest?
+        do throws(KernelError) { sum = try summing.finish(within: ImageStore.mostBehind) } catch {
             throw Problem(what, inflating.failure ?? error.description)
+        }
+        guard let sum else {
+            throw Problem(
+                what, "it goes on behind its end for more than \(ImageStore.mostBehind) bytes",
+                hint: "it was put together wrongly, or means harm")
         }
         guard sum == image.config.diffIDs[index] else {
             throw Problem(
@@ -117,8 +129,14 @@ final class LayerMarks {
     /// Top first.
     private let below: [Owned]
     private var gone: Set<[FileName]> = []
+    private let links: LayerLinks
+    /// Its own root was marked as opaque.
+    private var hidesAll = false
 
-    init(_ below: [Owned]) { self.below = below }
+    init(_ below: [Owned]) {
+        self.below = below
+        links = LayerLinks(below)
+    }
 
     static let prefix: [UInt8] = Array(".wh.".utf8)
     /// Docker's marks for a storage of long ago, without a meaning here.
@@ -140,7 +158,7 @@ final class LayerMarks {
         guard name.bytes.starts(with: LayerMarks.prefix) else { return false }
         let what = "cannot unpack \(name)"
         if name == LayerMarks.opaque {
-            if !below.isEmpty { try makeOpaque(folder) }
+            if parents.isEmpty { hidesAll = true } else if !below.isEmpty { try makeOpaque(folder) }
             return true
         }
         guard let hidden = FileName(name.bytes.dropFirst(4)), !hidden.isEmpty, hidden.bytes != [0x2e],
@@ -180,6 +198,37 @@ final class LayerMarks {
             hint: "the storage folder must be on a file system with user.* attributes, as ext4, xfs and btrfs are"
         ) { () throws(KernelError) in try folder.setAttribute("user.overlay.opaque", yes) }
         if Machine.isRoot { try? folder.setAttribute("trusted.overlay.opaque", yes) }
+    }
+
+    /// A file of the layers below that a hard link of this one is to.
+    func linkBelow(
+        _ parts: [FileName], from root: Owned
+    ) throws(KernelError) -> (file: LayerLinks.Found, by: LayerLinks) {
+        guard !hidesAll else { throw KernelError("link", parts.last?.description, number: Errno.missing) }
+        return (try links.find(parts, from: root), links)
+    }
+
+    /// A later member takes the place of an earlier one of this path.
+    func forget(_ path: [FileName]) { links.forget(path) }
+
+    /// All members were unpacked.
+    func finish(_ root: Owned) throws(Problem) {
+        let what = "cannot unpack the layer"
+        guard hidesAll else {
+            return try explaining(what) { () throws(KernelError) in try links.finish(root, entry(for:)) }
+        }
+        // The kernel does not look whether a layer's own root is opaque: what is below is hidden name by name.
+        for name in try explaining(what, { () throws(KernelError) in try LayeredFolder(below).names() }) {
+            let own = try? root.descriptor.node(name)
+            if own?.kind == .folder {
+                let inside = try explaining(what) { () throws(KernelError) in
+                    Owned(try root.descriptor.open(name, [.read, .folder, .noFollow]))
+                }
+                try makeOpaque(inside.descriptor)
+            } else if own == nil {
+                try explaining(what) { () throws(KernelError) in try root.descriptor.makeWhiteout(name) }
+            }
+        }
     }
 
     /// What a folder that the layer has things in, but no entry for, is in the layers below: in the overlay it hides

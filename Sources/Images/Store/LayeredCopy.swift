@@ -8,11 +8,16 @@ public struct LayeredCopy {
     private let owner: (@Sendable (_ uid: UInt32, _ gid: UInt32) -> (uid: UInt32, gid: UInt32))?
     /// Bits that change a program's user stay.
     private let setIDs: Bool
+    /// And capabilities of a file; in an image that is copied they would speak of the machine's root.
+    private let capabilities: Bool
     /// Nested deeper than this nothing is copied.
     private static let deepest = 256
 
-    public init(setIDs: Bool = true, owner: (@Sendable (UInt32, UInt32) -> (uid: UInt32, gid: UInt32))?) {
-        (self.owner, self.setIDs) = (owner, setIDs)
+    public init(
+        setIDs: Bool = true, capabilities: Bool = false,
+        owner: (@Sendable (UInt32, UInt32) -> (uid: UInt32, gid: UInt32))?
+    ) {
+        (self.owner, self.setIDs, self.capabilities) = (owner, setIDs, capabilities)
     }
 
     /// The image's folder at a path; nil: it has none, or a link is on the way.
@@ -38,23 +43,34 @@ public struct LayeredCopy {
         guard depth > 0 else { throw KernelError("mkdir", number: Errno.tooLong) }
         for name in try folder.names() {
             guard let (node, parent) = folder.place(name) else { continue }
-            switch node.kind {
-            case .folder:
-                guard let next = try folder.folder(name) else { continue }
-                try target.makeFolder(name, mode: 0o700)
-                try copy(next, into: try target.open(name, [.read, .folder, .noFollow]), depth - 1)
-            case .file: try copy(file: try parent.open(name, [.read, .noFollow, .nonblocking]), node, name, target)
-            case .link:
-                try target.makeLink(name, to: try parent.link(name))
-                try settle(name, node, target)
-            case .pipe:
-                try target.makePipe(name, mode: node.mode & 0o777)
-                try settle(name, node, target)
-            case .character, .block, .socket: continue
+            guard node.kind == .folder else {
+                try copy(node, name, from: parent, as: name, in: target)
+                continue
             }
+            guard let next = try folder.folder(name) else { continue }
+            try target.makeFolder(name, mode: 0o700)
+            try copy(next, into: try target.open(name, [.read, .folder, .noFollow]), depth - 1)
         }
         guard let node = try folder.node() else { return }
         try settle(target, node, try folder.attributes())
+    }
+
+    /// Copies a file, link or pipe, whose new name must not be there yet.
+    func copy(
+        _ node: Node, _ name: FileName, from parent: Descriptor.Shared, as new: FileName,
+        in target: borrowing Descriptor
+    ) throws(KernelError) {
+        switch node.kind {
+        case .file: try copy(file: try parent.open(name, [.read, .noFollow, .nonblocking]), node, new, target)
+        case .link:
+            try target.makeLink(new, to: try parent.link(name))
+            try settle(new, node, target)
+        case .pipe:
+            try target.makePipe(new, mode: 0o600)
+            try settle(new, node, target)
+            try target.open(new, [.read, .noFollow, .nonblocking]).setMode(node.mode & 0o777)
+        case .character, .block, .socket, .folder: break
+        }
     }
 
     /// Copies one file, which must not be there yet.
@@ -95,8 +111,7 @@ public struct LayeredCopy {
             try file.setOwner(uid: uid, gid: gid)
         }
         try file.setMode(owner == nil || !setIDs ? node.mode & 0o1777 : node.mode)
-        // A capability of the image's would speak of the machine's root here.
-        for (name, value) in attributes where name != TarAttribute.capability {
+        for (name, value) in attributes where capabilities || name != TarAttribute.capability {
             try? file.setAttribute(name, value)
         }
         try file.setModified(node.modified.seconds, node.modified.nanoseconds)

@@ -6,7 +6,7 @@ public final class LayeredFolder {
     /// Top first; those below an opaque one are not among them.
     private let folders: [Owned]
 
-    private init(_ folders: [Owned]) { self.folders = folders }
+    init(_ folders: [Owned]) { self.folders = folders }
 
     /// - Parameter paths: the layers' own folders, top first.
     public convenience init(_ paths: [String]) throws(KernelError) {

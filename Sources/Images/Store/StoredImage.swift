@@ -4,7 +4,14 @@ public import LinuxKernel
 public struct StoredImage: Equatable, Sendable {
     public let name: String
     public let digest: Digest
-    public init(name: String, digest: Digest) { (self.name, self.digest) = (name, digest) }
+    /// What it is made of, where that was read already: a start would read the same bytes three times.
+    public let known: ImageStore.Stored?
+
+    public init(name: String, digest: Digest, known: ImageStore.Stored? = nil) {
+        (self.name, self.digest, self.known) = (name, digest, known)
+    }
+
+    public static func == (a: StoredImage, b: StoredImage) -> Bool { a.name == b.name && a.digest == b.digest }
 }
 
 extension ImageReference {
@@ -25,7 +32,7 @@ extension ImageReference {
     /// The image's config, which says how it runs; nil: it is none of the store.
     public func config(data: String) throws(Problem) -> ImageConfig? {
         guard case .stored(let image) = self else { return nil }
-        return try ImageStore(data: data).image(image.digest).config
+        return try ImageStore(data: data).image(image).config
     }
 
     /// Keeps an image of the store from being swept while what is returned lives; nil: it is none.
@@ -36,9 +43,14 @@ extension ImageReference {
 }
 
 extension ImageStore {
+    fileprivate func image(_ asked: StoredImage) throws(Problem) -> Stored {
+        if let known = asked.known { return known }
+        return try image(asked.digest)
+    }
+
     /// A loaded image as something to run.
     func runnable(_ image: StoredImage) throws(Problem) -> Image {
-        let stored = try self.image(image.digest)
+        let stored = try self.image(image)
         let what = "cannot use the image \(image.name)"
         var layers: [(path: String, FileStatus)] = []
         for chain in stored.chain.reversed() {
@@ -55,7 +67,7 @@ extension ImageStore {
     }
 
     /// The folders of an image's layers, top first.
-    public func layerFolders(_ digest: Digest) throws(Problem) -> [String] {
-        try image(digest).chain.reversed().map { layerPath($0) }
-    }
+    public func layerFolders(_ digest: Digest) throws(Problem) -> [String] { layerFolders(try image(digest)) }
+
+    public func layerFolders(_ image: Stored) -> [String] { image.chain.reversed().map { layerPath($0) } }
 }

@@ -19,7 +19,9 @@ actor Session {
     }
 
     nonisolated let settings: Settings
-    nonisolated let client: HTTPClient
+    /// By the way out, and whether it is the registry itself that is spoken to: only that sees who this side is.
+    private var clients: [Route: HTTPClient] = [:]
+    private let tls: (others: TLSConfiguration, own: TLSConfiguration)
     private var base = ""
     private var credentials: Credentials?
     private var areCredentialsKnown = false
@@ -30,31 +32,42 @@ actor Session {
 
     init(_ settings: Settings) throws(Failure) {
         self.settings = settings
+        let trust = try Trust(settings.registry)
         var tls = TLSConfiguration.makeClientConfiguration()
         if settings.isInsecure { tls.certificateVerification = .none }
-        for path in Session.authorities(settings) {
+        for path in (settings.authority.map { [$0] } ?? []) + trust.authorities {
             do { tls.additionalTrustRoots.append(.certificates(try NIOSSLCertificate.fromPEMFile(path))) } catch {
                 throw Failure("cannot use the certificates in \(path)", hint: "it must be a PEM file")
             }
         }
-        var configuration = HTTPClient.Configuration(tlsConfiguration: tls)
+        var own = tls
+        try trust.identify(&own)
+        self.tls = (tls, own)
+    }
+
+    private struct Route: Hashable {
+        let proxy: Proxy?
+        let isOwn: Bool
+    }
+
+    private func client(for url: String) throws(Failure) -> HTTPClient {
+        let isOwn = Session.origin(of: url) == Session.origin(of: "https://\(host)")
+        let route = Route(proxy: try Proxy.find(for: url), isOwn: isOwn)
+        if let client = clients[route] { return client }
+        var configuration = HTTPClient.Configuration(tlsConfiguration: isOwn ? tls.own : tls.others)
         configuration.redirectConfiguration = .disallow
         configuration.httpVersion = .http1Only
         configuration.timeout = .init(connect: .seconds(10), read: .seconds(settings.idle))
         // One connection's failure is told at once; trying again is ours.
         configuration.connectionPool.retryConnectionEstablishment = false
-        configuration.proxy = nil
-        client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
-    }
-
-    /// What --tls-ca names, and what the machine keeps for this registry, as Docker and Podman do.
-    private static func authorities(_ settings: Settings) -> [String] {
-        var found = settings.authority.map { [$0] } ?? []
-        for folder in ["/etc/docker/certs.d", "/etc/containers/certs.d"] {
-            let path = "\(folder)/\(settings.registry)/ca.crt"
-            if access(path, R_OK) == 0 { found.append(path) }
+        configuration.proxy = route.proxy.map { proxy in
+            .server(
+                host: proxy.host, port: proxy.port,
+                authorization: proxy.login.map { .basic(credentials: Base64.encode($0)) })
         }
-        return found
+        let client = HTTPClient(eventLoopGroupProvider: .singleton, configuration: configuration)
+        clients[route] = client
+        return client
     }
 
     private var host: String {
@@ -71,7 +84,7 @@ actor Session {
         }
         let request = HTTPClientRequest(url: "https://\(host)/v2/")
         do {
-            _ = try await client.execute(request, timeout: .seconds(settings.idle))
+            _ = try await client(for: request.url).execute(request, timeout: .seconds(settings.idle))
             base = "https://\(host)"
         } catch { base = "http://\(host)" }
         return base
@@ -127,6 +140,7 @@ actor Session {
     }
 
     private func execute(_ request: HTTPClientRequest) async throws(Failure) -> HTTPClientResponse {
+        let client = try client(for: request.url)
         do { return try await client.execute(request, deadline: .distantFuture) } catch {
             throw Session.failure(error, settings)
         }
@@ -158,6 +172,11 @@ actor Session {
             guard let own else {
                 throw Failure("it wants a login", hint: "codex32 login \(settings.registry)")
             }
+            guard own.identityToken == nil else {
+                throw Failure(
+                    "it wants a user and a password, and the login that is kept has an identity token",
+                    hint: "codex32 login \(settings.registry)")
+            }
             guard rejected != own.basic else { throw refused() }
             authorization = own.basic
         case .bearer:
@@ -173,19 +192,29 @@ actor Session {
 
     /// A token from where the registry says (distribution, "Token Authentication Specification").
     private func token(_ challenge: Challenge, _ own: Credentials?) async throws(Failure) -> String {
-        let url = try RegistryURL.token(challenge)
-        guard url.hasPrefix("https://") || settings.isInsecure else {
+        let place = try RegistryURL.tokenPlace(challenge)
+        guard place.hasPrefix("https://") || settings.isInsecure else {
             throw Failure(
-                "the registry gives tokens at \(RegistryURL.shown(url)), which is not encrypted",
+                "the registry gives tokens at \(RegistryURL.shown(place)), which is not encrypted",
                 hint: "--insecure \(settings.registry) allows it")
         }
-        var request = HTTPClientRequest(url: url)
+        var request: HTTPClientRequest
+        if let identity = own?.identityToken {
+            // distribution, "Registry authorization server: OAuth2": the token for long is exchanged for one for now.
+            request = HTTPClientRequest(url: place)
+            request.method = .POST
+            request.headers.add(name: "content-type", value: "application/x-www-form-urlencoded")
+            request.body = .bytes(ByteBuffer(string: RegistryURL.form(challenge, identityToken: identity)))
+        } else {
+            request = HTTPClientRequest(url: try RegistryURL.token(challenge))
+            if let own { request.headers.add(name: "authorization", value: own.basic) }
+        }
         request.headers.add(name: "user-agent", value: "codex32")
-        if let own { request.headers.add(name: "authorization", value: own.basic) }
         let response = try await execute(request)
         let bytes = try await collect(response, limit: Session.largestAnswer)
         switch response.status.code {
         case 200: break
+        case 400 where own?.identityToken != nil: throw refused()
         case 401, 403:
             throw own == nil
                 ? Failure("it wants a login", hint: "codex32 login \(settings.registry)") : refused()

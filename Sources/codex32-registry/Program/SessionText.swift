@@ -50,6 +50,12 @@ extension Session {
             case .readTimeout, .deadlineExceeded:
                 return Failure("nothing came for \(settings.idle) seconds", isPassing: true)
             case .remoteConnectionClosed: return Failure("it closed the connection", isPassing: true)
+            case .proxyAuthenticationRequired:
+                return Failure(
+                    "the proxy wants a login", hint: "HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT, with %XX for others")
+            case .invalidProxyResponse, .httpProxyHandshakeTimeout:
+                return Failure(
+                    "the proxy lets codex32 not through", hint: "HTTPS_PROXY names it; NO_PROXY goes around it")
             case .tlsHandshakeTimeout: return Failure("it does not speak TLS", isPassing: true)
             default: return Failure("the connection failed: \(known)", isPassing: true)
             }

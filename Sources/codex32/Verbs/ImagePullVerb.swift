@@ -48,8 +48,10 @@ enum ImagePullVerb {
         summary: "bring images from registries",
         details: """
             The name says from which registry: none is ever guessed. Every byte is verified; a pull that was broken off
-            goes on where it was. Logins come from Docker's config.json and its credential helpers (codex32 login), the
-            certificates of a registry also from /etc/docker/certs.d/HOST:PORT/ca.crt.
+            goes on where it was. Logins come from Docker's config.json and its credential helpers (codex32 login), identity
+            tokens too. HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which way it goes. In certs.d/HOST:PORT of
+            ~/.config/containers, ~/.config/docker, /etc/docker and /etc/containers, *.crt are whom to trust, and NAME.cert
+            with NAME.key is your own certificate, for a registry that wants one.
             """,
         groups: [
             (
