@@ -71,7 +71,7 @@ test-vm: binary vm-packages ## the real binary under a kernel with cgroup v2, in
 
 vm-packages:
 	@Tests/Tools/setup build test
-	@Tests/Tools/unpack .build/vm-packages containerd docker.io tini
+	@Tests/Tools/unpack .build/vm-packages containerd docker.io tini containernetworking-plugins
 
 test-fuzz: setup ## four and a half minutes of fuzzing what reads others' bytes, a minute for each of nine targets, two at once
 	@Tests/Tools/fuzz 270

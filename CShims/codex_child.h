@@ -14,6 +14,7 @@ struct codex_child_state {
     int root;          // where paths inside the container are walked from
     uint32_t index;    // the step being done, for the report
     int preserved;     // how many descriptors from 3 on are the program's too
+    bool has_no_strangers; // every descriptor that is open is in a slot, or one of those above, or the program's
     bool is_furnished; // there may be something made for it already: see furniture.c
     char detail[CODEX_DETAIL];
 };
@@ -89,6 +90,9 @@ int codex_watch_parent_again(void);
 // Closes every descriptor but the standard streams, those that are passed on to the program, and these few; a
 // negative one stands for none.
 int codex_close_others(const struct codex_child_state *state, const int *kept, size_t count);
+// The same by close(2) of what is in slots, which is all that is open where there are no strangers: for under a filter
+// that may know no close_range(2), a call of Linux 5.9.
+void codex_close_known(const struct codex_child_state *state, const int *kept, size_t count);
 
 int codex_control_send(int control, const struct codex_message *message, int descriptor);
 int codex_control_wait(int control);

@@ -58,11 +58,17 @@ int codex_step_await(struct codex_child_state *state, const struct codex_step *s
     if (pipe != first && dup3(pipe, first, O_CLOEXEC) < 0) return -errno;
     if (outcome != first + 1 && dup3(outcome, first + 1, O_CLOEXEC) < 0) return -errno;
     outcome = first + 1;
+    int former[] = {state->root, state->control};
     state->root = -1;
     state->control = outcome;
     int kept[] = {first, outcome};
     result = codex_close_others(state, kept, 2);
-    if (result < 0) return result;
+    if (result < 0 && !state->has_no_strangers) return result;
+    if (result < 0) {
+        codex_close_known(state, kept, 2);
+        for (int i = 0; i < 2; i++)
+            if (former[i] > outcome) close(former[i]);
+    }
     char word;
     ssize_t count;
     do count = read(first, &word, 1);

@@ -59,7 +59,18 @@ int codex_step_loopback(void) {
     return result;
 }
 
+// While it can be done whatever the filter knows. Where it cannot, the last step says so.
+static void close_strangers(struct codex_child_state *state) {
+    enum { MOST = 512 };
+    int kept[MOST + 3] = {state->control, state->root, state->report};
+    size_t slots = state->plan->slot_count;
+    if (slots > MOST || state->has_no_strangers) return;
+    for (size_t i = 0; i < slots; i++) kept[i + 3] = codex_slot(state, (int)i);
+    state->has_no_strangers = codex_close_others(state, kept, slots + 3) == 0;
+}
+
 int codex_step_seccomp(struct codex_child_state *state, const struct codex_step *step) {
+    close_strangers(state);
     struct sock_fprog program = {
         .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)(uintptr_t)step->text,
@@ -98,6 +109,19 @@ int codex_step_lend_root(struct codex_child_state *state) {
     int result = codex_control_send(state->control, &message, root);
     close(root);
     return result < 0 ? result : codex_control_wait(state->control);
+}
+
+static bool is_kept(int number, const int *kept, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (kept[i] == number) return true;
+    return false;
+}
+
+void codex_close_known(const struct codex_child_state *state, const int *kept, size_t count) {
+    for (size_t i = 0; i < state->plan->slot_count; i++) {
+        int number = codex_slot(state, (int)i);
+        if (number >= 3 + state->preserved && !is_kept(number, kept, count)) close(number);
+    }
 }
 
 int codex_close_others(const struct codex_child_state *state, const int *kept, size_t count) {
@@ -162,7 +186,11 @@ int codex_step_exec(struct codex_child_state *state) {
     // Closed, and not only by execve: the program's own path, or a link in its image, may lead through
     // /proc/self/fd to a folder that is open until then. The control socket must last; it is close-on-exec.
     int result = codex_close_others(state, &state->control, 1);
-    if (result < 0) return result;
+    if (result < 0 && !state->has_no_strangers) return result;
+    if (result < 0) {
+        codex_close_known(state, &state->control, 1);
+        if (state->root > 2 && state->root != state->control) close(state->root);
+    }
     state->root = -1;
     result = -ENOENT;
     for (const char *const *candidate = state->plan->candidates; *candidate; candidate++) {

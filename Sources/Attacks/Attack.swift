@@ -107,6 +107,14 @@ public struct Attack: Sendable {
         }
     }
 
+    /// The name of the image that it is run in, among those of ``Place``.
+    var image: String {
+        switch root {
+        case .busybox: "plain"
+        case .hostile(let name): name
+        }
+    }
+
     /// It needs nothing of codex32's own: it can be tried in another sandbox too.
     public var isPortable: Bool {
         guard case .program = probe, case .busybox = root, race == nil, needs == nil else { return false }

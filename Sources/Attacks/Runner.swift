@@ -98,13 +98,20 @@ struct Runner {
     /// In another sandbox: `tool PLACE WORDS...` runs the words over the root file system PLACE/images/plain, with
     /// PLACE/volume, PLACE/read-only and PLACE/codex32 at /volume, /read-only (read-only) and /attack, and hands on
     /// the variables that are named in ATTACK_VARIABLES.
+    ///
+    /// For attacks that need more: ATTACK_IMAGE is the image's name where it is another one, ATTACK_OPTIONS has the
+    /// options of `codex32 run` that make the attack, one a line, and ATTACK_LEVEL is strict, or the level of a control.
     func inside(
-        tool: String, _ words: [String], variables: [String], leaked: Int32
+        tool: String, _ level: IsolationLevel, _ words: [String], image: String = "plain", options: [String],
+        variables: [String], leaked: Int32
     ) throws(Problem) -> OutsideProcess {
         let names = variables.map { String($0.prefix { $0 != "=" }) }.joined(separator: " ")
+        let told = [
+            "ATTACK_VARIABLES=\(names)", "ATTACK_IMAGE=\(image)", "ATTACK_LEVEL=\(level.rawValue)",
+            "ATTACK_OPTIONS=\(options.joined(separator: "\n"))",
+        ]
         return try OutsideProcess.run(
-            tool, [tool, place] + words, environment: environment + variables + ["ATTACK_VARIABLES=\(names)"],
-            leaked: leaked)
+            tool, [tool, place] + words, environment: environment + variables + told, leaked: leaked)
     }
 
     func outside(_ attack: Attack, variables: [String], leaked: Int32) throws(Problem) -> OutsideProcess {

@@ -12,6 +12,9 @@ public struct Trial: Sendable {
     public var profile: String?
     /// A program that runs words in another sandbox than codex32's, for comparison (``Attack/isPortable``).
     public var tool: String?
+    /// In another sandbox: these attacks were named one by one, and the tool understands options and images. Otherwise
+    /// only those are tried there that need neither.
+    public var isChosen = false
     /// Where its folder is made.
     public let folder: String
 
@@ -66,8 +69,9 @@ public struct Trial: Sendable {
                 if done.status == 7 { present.append(level) } else { absent.append((level, Trial.why(done))) }
             }
             var rows: [Matrix.Row] = []
-            for (index, attack) in (tool == nil ? attacks : attacks.filter(\.isPortable)).enumerated() {
-                progress(attack, index, attacks.count)
+            let tried = tool == nil ? attacks : attacks.filter { $0.isPortable || isChosen && $0.probe.isRun }
+            for (index, attack) in tried.enumerated() {
+                progress(attack, index, tried.count)
                 rows.append(try row(attack, place, runner, variables, present))
             }
             victim.end()
@@ -82,7 +86,8 @@ public struct Trial: Sendable {
 
     private func plain(_ runner: Runner, _ level: IsolationLevel) throws(Problem) -> OutsideProcess {
         guard let tool else { return try runner.plain(level) }
-        return try runner.inside(tool: tool, ["/bin/sh", "-c", "exit 7"], variables: [], leaked: -1)
+        return try runner.inside(
+            tool: tool, level, ["/bin/sh", "-c", "exit 7"], options: [], variables: [], leaked: -1)
     }
 
     private static func why(_ done: OutsideProcess) -> String {
@@ -166,7 +171,8 @@ public struct Trial: Sendable {
         let done: OutsideProcess
         if let tool {
             done = try runner.inside(
-                tool: tool, attack.words, variables: runner.known(attack, variables + [token]), leaked: number)
+                tool: tool, level, attack.words, image: attack.image, options: options,
+                variables: runner.known(attack, variables + [token]), leaked: number)
         } else {
             done = try runner.inside(
                 attack, level, options: options, variables: variables + [token], leaked: number)

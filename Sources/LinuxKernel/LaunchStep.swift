@@ -105,8 +105,8 @@ public enum LaunchStep: Hashable, Sendable {
     case enterHost(Slot, at: String? = nil)
     case useRoot(Slot?)
     case attach(Slot, at: String, MountTarget, within: Slot? = nil)
-    case mask(String, null: Slot, empty: Slot, within: Slot)
-    case readOnly(String, within: Slot)
+    case mask(String, null: Slot, empty: Slot, within: Slot?)
+    case readOnly(String, within: Slot?)
     case makeFolder(String, mode: UInt32)
     case makeLink(String, to: String, within: Slot? = nil)
     /// Fills a new file system, which has nothing in it yet. Pairs of a name and a target, each ended by NUL: a link to the

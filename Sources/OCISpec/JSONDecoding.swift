@@ -16,6 +16,16 @@ public struct JSONObject {
         }
     }
 
+    /// Refuses a member whose name is one of these in other letters: somebody meant that one, and would be passed over.
+    public func refuse(alike names: Set<String>) throws(DocumentError) {
+        for member in members where !names.contains(member.name) {
+            let letters = member.name.lowercased()
+            if let meant = names.first(where: { $0.lowercased() == letters }) {
+                throw DocumentError(path(member.name), "is not known: the specification writes it \(meant)")
+            }
+        }
+    }
+
     private func path(_ name: String) -> String { place.isEmpty ? name : "\(place).\(name)" }
 
     /// A member's value; null counts as missing.

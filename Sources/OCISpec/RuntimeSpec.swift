@@ -1,7 +1,8 @@
 /// A bundle's `config.json` (runtime-spec 1.3, config.md), as far as it is understood here.
 ///
-/// What is not known is an error, and so is what is known and cannot be done yet: nothing is left out silently.
-/// Only `annotations`, which the specification wants passed over, may hold anything.
+/// What is not known is an error, and so is what is known and cannot be done yet: nothing that a part of this file says of
+/// a container is left out silently. Only `annotations` may hold anything, and beside the parts that the specification
+/// has there may be others of somebody's own, which it wants passed over (config.md, "Extensibility").
 public struct RuntimeSpec: Equatable, Sendable {
     /// config.md, "Specification version".
     public let version: String
@@ -19,9 +20,8 @@ public struct RuntimeSpec: Equatable, Sendable {
     public init(_ json: JSON) throws(DocumentError) {
         let top = try JSONObject(json, at: "")
         try top.refuse(["solaris", "windows", "vm", "zos", "freebsd"])
-        try top.allow(only: [
+        try top.refuse(alike: [
             "ociVersion", "process", "root", "hostname", "mounts", "annotations", "linux", "hooks", "domainname",
-            "solaris", "windows", "vm", "zos", "freebsd",
         ])
         version = try top.required("ociVersion")
         guard version.hasPrefix("1.") else { throw DocumentError("ociVersion", "\(version) is not a version 1") }

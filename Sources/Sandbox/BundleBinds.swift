@@ -7,6 +7,11 @@ public struct BundleBind: Sendable {
     /// Of the mount itself.
     public var attributes: MountAttributes = []
     /// Of it and all that is below.
+    /// What has to be cleared to set them: the times are one value of several, MOUNT_ATTR__ATIME (mount_setattr(2)).
+    public var cleared: MountAttributes {
+        let times = MountAttributes(rawValue: 0x70)
+        return attributes.isDisjoint(with: times) ? [] : times
+    }
     public var recursiveSet: MountAttributes = []
     public var recursiveClear: MountAttributes = []
     /// Nil: private.
@@ -90,7 +95,7 @@ extension BundlePlan {
             .cloneTree(source, recursive: bind.recursive, into: tree, slave: bind.keepsPeers),
         ]
         if !bind.attributes.isEmpty {
-            plan.steps.append(.mountAttributes(tree, set: bind.attributes, clear: [], recursive: false))
+            plan.steps.append(.mountAttributes(tree, set: bind.attributes, clear: bind.cleared, recursive: false))
         }
         if !bind.recursiveSet.isEmpty || !bind.recursiveClear.isEmpty {
             plan.steps.append(

@@ -20,8 +20,12 @@ extension BundlePlan {
         "sysfs": [], "mqueue": [], "cgroup": [], "cgroup2": [],
     ]
 
+    /// MOUNT_ATTR_STRICTATIME (linux/mount.h).
+    private static let everyAccessTime = MountAttributes(rawValue: 0x20)
+
     private func options(_ mount: SpecMount) throws(Problem) -> Options {
         var result = Options()
+        let isBind = mount.type == "bind" || mount.options.contains("bind") || mount.options.contains("rbind")
         for option in mount.options {
             switch option {
             case "bind": if result.recursive == nil { result.recursive = false }
@@ -34,8 +38,13 @@ extension BundlePlan {
             case "suid": result.attributes.remove(.noSetuid)
             case "dev": result.attributes.remove(.noDevices)
             case "exec": result.attributes.remove(.noExecute)
-            case "noatime": result.attributes.insert(.noAccessTime)
-            case "strictatime": result.attributes.insert(MountAttributes(rawValue: 0x20))  // MOUNT_ATTR_STRICTATIME
+            // The last one counts.
+            case "noatime":
+                result.attributes.remove(BundlePlan.everyAccessTime)
+                result.attributes.insert(.noAccessTime)
+            case "strictatime":
+                result.attributes.remove(.noAccessTime)
+                result.attributes.insert(BundlePlan.everyAccessTime)
             case "nodiratime": result.attributes.insert(MountAttributes(rawValue: 0x80))  // MOUNT_ATTR_NODIRATIME
             case "defaults", "relatime", "atime": break
             case "idmap": result.ownersRecursive = false
@@ -48,6 +57,9 @@ extension BundlePlan {
                 }
                 if BundlePlan.addRecursive(option, to: &result.bind) { continue }
                 let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+                // A bind mount has no file system to be made: mount(2) takes no notice of these, and writers of bundles
+                // who give the same options to every mount count on that.
+                if isBind, parts.count == 2, parts[0] == "mode" || parts[0] == "size" { continue }
                 guard BundlePlan.own[mount.type]?.contains(String(parts[0])) ?? false, parts.count < 2 || parts[1] != ""
                 else {
                     throw BundlePlan.wrong("\(mount.place).options", "\(option) is not supported for this mount yet")
@@ -66,6 +78,10 @@ extension BundlePlan {
         // A fake file there would take what is written for the kernel (CVE-2019-16884, CVE-2019-19921).
         if first == "proc", parts.count > 1 {
             throw BundlePlan.wrong("\(mount.place).destination", "nothing may be mounted below /proc")
+        }
+        if first == "proc", mount.type != "proc", mount.source != "/proc" {
+            throw BundlePlan.wrong(
+                "\(mount.place).type", "at /proc there can only be a proc, or the host's by a bind")
         }
         let target = "/" + parts.joined(separator: "/")
         let options = try options(mount)
@@ -129,7 +145,10 @@ extension BundlePlan {
         var (type, attributes, data) = (mount.type, options.attributes, options.data)
         // Filled before it is closed.
         if options.copiesUp { attributes.remove(.readOnly) }
+        // What mountinfo shows as the source, as was asked: the kernel's own word would be "none".
+        if !mount.source.isEmpty, !mount.source.utf8.contains(0) { data.append(MountOption("source", mount.source)) }
         if type == "devpts" { data = terminalOptions(data) }
+        if type == "tmpfs" { data = fileOptions(data) }
         if type == "cgroup" || type == "cgroup2" {
             // Without a cgroup namespace the machine's whole tree would be shown.
             attributes.formUnion([.readOnly, .noSetuid, .noDevices, .noExecute])

@@ -23,14 +23,12 @@ extension BundlePlan {
             guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
             paths.append((path, kind))
         }
-        // Without these nothing could be ended or cleaned up for certain. A pid namespace of others' ends with them, and
-        // what the container left there is found by its cgroup.
-        if !plan.namespaces.contains(.pid), !paths.contains(where: { $0.kind == .pid }) {
-            throw BundlePlan.wrong("linux.namespaces", "a container without a pid namespace is not supported yet")
-        }
+        // Without these nothing could be ended or cleaned up for certain. A pid namespace of others', or the machine's own,
+        // does not end with the container, and what that left there is found by its cgroup.
         if !plan.namespaces.contains(.pid), !cgroups {
             throw BundlePlan.wrong(
-                "linux.namespaces", "a pid namespace by path takes a cgroup: else its processes could not be ended")
+                "linux.namespaces",
+                "a pid namespace by path, or none, takes a cgroup: else its processes could not be ended")
         }
         if !plan.namespaces.contains(.mount) {
             throw BundlePlan.wrong("linux.namespaces", "a container without a mount namespace is not supported yet")

@@ -77,7 +77,10 @@ public struct BundlePlan: Sendable {
     /// Podman sends rules for devices with everything. They are in force without a cgroup where the program cannot make
     /// device nodes anyway: it has only those that the configuration gives.
     public func mayMakeDevices() throws(Problem) -> Bool {
-        guard !spec.linux.namespaces.contains(where: { $0.type == "user" }) else { return false }
+        // Nor in a user namespace, its own or the one that codex32 itself is in (mknod(2)).
+        guard !spec.linux.namespaces.contains(where: { $0.type == "user" }), !Machine.isRootOfNamespace else {
+            return false
+        }
         guard let right = CapabilitySet(name: "CAP_MKNOD") else { return true }
         return try set("bounding").isSuperset(of: right)
     }
@@ -190,11 +193,21 @@ public struct BundlePlan: Sendable {
         }
     }
 
-    private func below(_ path: String, _ place: String) throws(Problem) -> Slot {
+    /// The mount of the container's own below which a path is walked; nil: it is the root's.
+    private func below(_ path: String, _ place: String) throws(Problem) -> Slot? {
         let parts = path.split(separator: "/")
-        guard path.hasPrefix("/"), parts.count > 1, !parts.contains(".."), let within = outer[String(parts[0])] else {
-            throw BundlePlan.wrong(place, "\(path) is not below a mount of the container's, such as /proc or /sys")
+        guard path.hasPrefix("/"), let first = parts.first.map(String.init), !parts.contains("..") else {
+            throw BundlePlan.wrong(place, "\(path) is no absolute path of something in the root")
         }
+        // The kernel's own are hidden in the mounts that show them, or there is nothing to be hidden: what an image has
+        // by such a name is no mask's business.
+        guard let within = outer[first] else {
+            guard first != "proc", first != "sys" else {
+                throw BundlePlan.wrong(place, "\(path) is not below a mount of the container's")
+            }
+            return nil
+        }
+        guard parts.count > 1 else { throw BundlePlan.wrong(place, "\(path) is a mount of the container's") }
         return within
     }
 }

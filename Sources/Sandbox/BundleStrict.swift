@@ -120,6 +120,14 @@ extension BundlePlan {
         return options.filter { $0.key != "max" } + [MountOption("max", String(min(asked, SharedQuota.terminals)))]
     }
 
+    /// Files of a tmpfs, which are kernel memory that its size does not count: as many as a run gives to so much, where
+    /// nothing is said of them.
+    func fileOptions(_ options: [MountOption]) -> [MountOption] {
+        guard tightening != nil, !options.contains(where: { $0.key == "nr_inodes" }) else { return options }
+        let size = options.last { $0.key == "size" }.flatMap { CgroupSetting.bytes($0.value[...]) }
+        return options + [MountOption("nr_inodes", String(SharedQuota.inodes(for: size)))]
+    }
+
     /// What tells of the machine rather than of the container.
     mutating func strictMasks(_ null: Slot, _ empty: Slot) {
         guard tightening != nil, let proc = outer["proc"] else { return }

@@ -170,13 +170,12 @@ extension Planner {
         }
     }
 
-    /// A tmpfs (Documentation/filesystems/tmpfs.rst) of so many bytes. Its inodes are kernel memory that
-    /// the size does not count, by default as many as fill half of the machine's: one for each KiB.
+    /// A tmpfs of so many bytes.
     func temporary(size: UInt64, mode: UInt32, attributes: MountAttributes, into slot: Slot) -> LaunchStep {
         .newFileSystem(
             "tmpfs",
             options: [
-                MountOption("size", String(size)), MountOption("nr_inodes", String(max(size >> 10, 1024))),
+                MountOption("size", String(size)), MountOption("nr_inodes", String(SharedQuota.inodes(for: size))),
                 MountOption("mode", "0" + UInt64(mode).octal),
             ],
             attributes: attributes, workingFolder: nil, into: slot)

@@ -18,6 +18,11 @@ enum SharedQuota {
     /// Every mount of a devpts is an instance of its own. Of all of them together the machine has 4,096 terminals, a
     /// quarter of which it keeps for itself: a sandbox gets a part, or others have none.
     static let terminals: UInt64 = 256
+
+    /// Inodes of a tmpfs (Documentation/filesystems/tmpfs.rst), which are kernel memory that its size does not count, by
+    /// default as many as fill half of the machine's: one for each KiB.
+    /// - Parameter size: in bytes; nil: it has the kernel's own, half of the memory, and so many as 64 MiB have.
+    static func inodes(for size: UInt64?) -> UInt64 { max((size ?? 64 << 20) >> 10, 1024) }
 }
 
 extension Planner {

@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
-TOOLS = {"bubblewrap": ("bwrap", "in-bubblewrap"), "runc": ("runc", "in-runc"), "firejail": ("firejail", "in-firejail")}
+TOOLS = {"bubblewrap": ("bwrap", "in-bubblewrap"), "runc": ("runc", "in-bundle-runc-create"), "firejail": ("firejail", "in-firejail")}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MARKS = {"stopped": "stopped", "succeeded": "OPEN", "impossible": "-", "failed": "?"}
 
@@ -83,7 +83,8 @@ def main():
         # Under the name that says whose profile it is.
         TOOLS[f"runc, {'Docker' if given.profile else 'Podman'}'s profile"] = TOOLS.pop("runc")
         for _, wrapper in TOOLS.values():
-            shutil.copy(HERE / wrapper, place / wrapper)
+            # in-bundle is told by its name how it is to run things.
+            shutil.copy(HERE / ("in-bundle" if wrapper.startswith("in-bundle") else wrapper), place / wrapper)
         if given.profile:
             shutil.copy(given.profile, place / "profile.json")
             (place / "profile.json").chmod(0o644)

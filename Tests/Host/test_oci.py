@@ -118,7 +118,8 @@ def test_create_says_what_cannot_run(bundle, program, words):
 @pytest.mark.parametrize(
     "place, value, name",
     [
-        (["unknown"], 1, "unknown"),
+        (["Linux"], {}, "writes it linux"),
+        (["process", "unknown"], 1, "process.unknown"),
         (["process", "apparmorProfile"], "x", "process.apparmorProfile"),
         (["process", "user"], {"uid": 4294967296}, "process.user.uid"),
         (["linux", "resources"], {"memory": {"limit": 1}}, "linux.resources.memory"),

@@ -115,6 +115,12 @@ def test_namespaces_that_cannot_be_had(bundle):
         result = bundle("run", "one")
         assert result.returncode == 1 and words in result.stderr, result.stderr
         bundle.config["linux"]["namespaces"] = kept
+    for kind, words in (("mount", "without a mount namespace"), ("pid", "or none, takes a cgroup")):
+        kept = list(bundle.config["linux"]["namespaces"])
+        bundle.config["linux"]["namespaces"] = [each for each in kept if each["type"] != kind]
+        result = bundle("run", "one")
+        assert result.returncode == 1 and words in result.stderr, result.stderr
+        bundle.config["linux"]["namespaces"] = kept
     by_path(bundle, "self", "network")
     bundle.config["linux"]["namespaces"][-1]["path"] = "/nowhere"
     result = bundle("run", "one")

@@ -114,6 +114,19 @@ def test_a_part_of_what_the_kernel_counts(strict, verb):
     assert "max=9999" in told()[2]
 
 
+def test_files_of_a_tmpfs_are_counted(strict):
+    """Empty files are kernel memory that no size counts: as many as a run gives, or as the bundle says."""
+    strict.config["mounts"].append({"destination": "/data", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "size=2m"]})
+    strict.sh("grep -E '/(data|dev) ' /proc/mounts")
+    told = {line.split()[1]: line.split()[3] for line in strict("run", "one").stdout.splitlines()}
+    assert "nr_inodes=2048" in told["/data"] and "nr_inodes=65536" in told["/dev"], told
+    strict.config["mounts"][-1]["options"].append("nr_inodes=7777")
+    assert "nr_inodes=7777" in strict("run", "one").stdout
+    strict.config["mounts"][-1]["options"].pop()
+    strict.config["annotations"] = {}
+    assert "nr_inodes=2048" not in strict("run", "one").stdout
+
+
 def test_a_share_needs_a_proc_to_be_set_by(strict):
     strict.config["mounts"] = [mount for mount in strict.config["mounts"] if mount["destination"] != "/proc"]
     strict.config["linux"].update(maskedPaths=[], readonlyPaths=[])
@@ -155,6 +168,18 @@ def test_the_variable_is_the_usual_level(bundle):
     environment = bundle.caller.environment({"CODEX32_ISOLATION_LEVEL": "strict"})
     result = subprocess.run(bundle.words("run", "one"), cwd=bundle.folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
     assert int(lines(result.stdout)["CapBnd:"], 16) == 0
+
+
+def test_the_option_is_the_usual_level(bundle):
+    """For callers that cannot annotate a container, in their daemon's configuration."""
+    bundle.sh(STATUS)
+    bundle.write()
+    words = bundle.words("--isolation", "strict", "run", "one")
+    result = subprocess.run(words, cwd=bundle.folder, env=bundle.caller.environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert int(lines(result.stdout)["CapBnd:"], 16) == 0
+    words = bundle.words("--isolation", "harder", "run", "two")
+    result = subprocess.run(words, cwd=bundle.folder, env=bundle.caller.environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 1 and "--isolation" in result.stderr and "strict" in result.stderr
 
 
 @pytest.mark.parametrize("waived", [False, True])

@@ -6,10 +6,10 @@ import json
 import shutil
 import tarfile
 
-TOOLS = ("sh", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod", "test", "true", "head")
+TOOLS = ("sh", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod", "test", "true", "head", "readlink", "hostname")
 
 
-def write(path, name="bb:latest"):
+def write(path, name="bb:latest", command=("sh",)):
     def add(archive, name, data=None, mode=0o755, link=None):
         entry = tarfile.TarInfo(name)
         entry.mode = mode
@@ -32,7 +32,7 @@ def write(path, name="bb:latest"):
         add(archive, "etc/passwd", b"root:x:0:0:root:/:/bin/sh\nbot:x:7:8:bot:/:/bin/sh\n", 0o644)
     layer = layer.getvalue()
     config = {
-        "architecture": "amd64", "os": "linux", "config": {"Cmd": ["sh"], "Env": ["PATH=/bin"]}, "history": [{}],
+        "architecture": "amd64", "os": "linux", "config": {"Cmd": list(command), "Env": ["PATH=/bin"]}, "history": [{}],
         "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
     }  # fmt: skip
     with tarfile.open(path, "w") as archive:

@@ -7,6 +7,8 @@ them; Go programs take seconds to start there, so that one container shows many 
 import contextlib
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 
@@ -16,6 +18,7 @@ from machine import CGROUPS, CODEX32, DISK, HERE, in_machine, wait_until
 
 pytestmark = in_machine
 PROGRAMS = HERE.parents[1] / ".build/vm-packages"
+PAGE = HERE.parents[1] / "Sources/Sandbox/Sandbox.docc/OCIRuntime.md"
 ENVIRONMENT = os.environ | {"PATH": f"{PROGRAMS}/usr/bin:{PROGRAMS}/usr/sbin:{os.environ['PATH']}"}
 
 
@@ -72,8 +75,12 @@ def docker():
     words = [
         "dockerd", "--data-root", "{0}/root", "--exec-root", "{0}/exec", "--pidfile", "{0}/pid", "--host",
         "unix://{0}/s", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--storage-driver", "overlay2",
-        "--add-runtime", "codex32={0}/codex32-oci",
+        "--config-file", str(DISK / "daemon.json"),
     ]  # fmt: skip
+    # As the page has it, but for the place of the program.
+    (text,) = re.findall(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert text.count("/usr/local/bin/codex32-oci") == 2
+    (DISK / "daemon.json").write_text(text.replace("/usr/local/bin/codex32-oci", f"{DISK}/docker/codex32-oci"))
     with daemon("docker", words, ["docker", "--host", "unix://{0}/s"]) as made:
         made("load", "--input", made.place / "image.tar")
         yield made
@@ -100,6 +107,11 @@ def test_containerd(containerd):
     assert (group / "cgroup.events").read_text().split()[-1] == "1"
     assert "PAUSED" in containerd("task", "ls").stdout
     containerd("task", "resume", "one")
+    # ctr serves a terminal of its own, which it has to be given.
+    words = ["ctr", "--address", containerd.place / "s", *run, "--rm", "--tty", IMAGE, "typed", "sh", "-c", "test -t 0 && echo is a tty"]
+    typed = subprocess.run(["script", "-qec", shlex.join(map(str, words)), "/dev/null"], env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+                           stdin=subprocess.DEVNULL, check=False)  # fmt: skip
+    assert "is a tty" in typed.stdout, typed
     containerd("task", "kill", "--signal", "KILL", "one")
     wait_until(lambda: "STOPPED" in containerd("task", "ls").stdout, "the end")
     containerd("task", "rm", "one", status=None)  # its status is the container's
@@ -135,3 +147,32 @@ def test_docker(docker):
     wait_until(lambda: docker("logs", "one").stdout.count("began") == 2, "its second word")
     docker("rm", "--force", "one")
     assert list(CGROUPS.glob("docker/*/")) == []
+
+
+# What Docker's own list, its capabilities and its mounts stop: programs of `codex32 selftest --attack` that tell it themselves.
+STOPPED = (
+    "unshare-user clone-user clone3-user nested-mount release-agent release-agent-direct cgroup-write mount fsopen open-tree pivot-root "
+    "overlay-confusion map-confusion inheritable-capabilities core-pattern kernel-settings uevent-helper sysrq bpf perf-event keyring add-key "
+    "userfaultfd reboot kexec load-module swap accounting set-clock i386-calls x32-calls fanotify read-only-volume"
+).split()
+# And the walls of strict more: rights, terminals, tracing, sockets.
+STOPPED_STRICTLY = ("new-privileges capabilities trace-own tiocsti tiocsti-wide tioclinux netlink-audit netlink-netfilter raw-ip write-root").split()
+
+
+@pytest.mark.parametrize("runtime", ["codex32", "codex32-strict"])
+def test_attacks_with_dockers_own_profile(docker, runtime):
+    """By create and start, and by exec, of a container as Docker configures it."""
+    names = STOPPED + (STOPPED_STRICTLY if runtime == "codex32-strict" else [])
+    (docker.place / "shared").mkdir(exist_ok=True)
+    words = ["--runtime", runtime, "--security-opt", "apparmor=unconfined", "--network", "none", "-v", f"{CODEX32}:/attack:ro",
+             "-v", f"{docker.place}/shared:/read-only:ro", "-e", "ATTACK_READ_ONLY=/read-only", *(["--read-only"] if runtime == "codex32-strict" else [])]  # fmt: skip
+    ran = docker("run", "--rm", *words, "bb", "/attack", "attack-program", "try", *names).stdout
+    docker("run", "--detach", "--name", runtime, *words, "bb", "sleep", "1000")
+    added = docker("exec", runtime, "/attack", "attack-program", "try", *names).stdout
+    docker("rm", "--force", runtime)
+    for output in (ran, added):
+        told = {name: (outcome, why) for name, outcome, why in (line.split("\t") for line in output.splitlines())}
+        assert sorted(told) == sorted(names)
+        # What this machine has for nobody is not possible; all else was refused.
+        assert {name: met for name, met in told.items() if met[0] not in ("stopped", "impossible")} == {}
+        assert sum(outcome == "stopped" for outcome, _ in told.values()) > len(names) - 6

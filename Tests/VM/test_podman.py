@@ -6,6 +6,7 @@ so that one container shows many things.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -13,7 +14,8 @@ import pytest
 from machine import CGROUPS, CODEX32, DISK, HERE, in_machine, wait_until
 
 pytestmark = in_machine
-TOOLS = ("sh", "test", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod")
+PAGE = HERE.parents[1] / "Sources/Sandbox/Sandbox.docc/OCIRuntime.md"
+TOOLS = ("readlink", "sh", "test", "cat", "ls", "id", "sleep", "touch", "mkdir", "grep", "echo", "mknod")
 
 
 class Podman:
@@ -24,6 +26,10 @@ class Podman:
         self.place = DISK / f"podman-{who}"
         self.place.mkdir()
         shutil.copy(CODEX32, self.place / "codex32-oci")
+        # As the page has it, but for the place of the program.
+        (text,) = re.findall(r"```toml\n(# containers.conf\n.*?)```", PAGE.read_text(), re.DOTALL)
+        assert text.count("/usr/local/bin/codex32-oci") == 1
+        (self.place / "containers.conf").write_text(text.replace("/usr/local/bin/codex32-oci", f"{self.place}/codex32-oci"))
         root = self.place / "image"
         for folder in ("bin", "etc", "tmp"):
             (root / folder).mkdir(parents=True)
@@ -39,8 +45,8 @@ class Podman:
     def __call__(self, *words, status=0):
         done = subprocess.run(
             [*self.prefix, "podman", "--root", self.place / "storage", "--runroot", self.place / "run",
-             "--cgroup-manager", "cgroupfs", "--runtime", self.place / "codex32-oci", *words],
-            cwd=self.place, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, check=False,
+             *words],
+            cwd=self.place, env=os.environ | {"CONTAINERS_CONF": str(self.place / "containers.conf")}, capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
         assert status is None or done.returncode == status, (words, done.returncode, done.stdout, done.stderr)
         return done
@@ -107,6 +113,9 @@ def test_life_of_a_container(root):
     root("exec", "one", "sh", "-c", "exit 9", status=9)
     assert "executable file not found in $PATH" in root("exec", "one", "nonesuch", status=127).stderr
     root("healthcheck", "run", "one")
+    # Refused, and nothing is the matter with the container.
+    refused = root("container", "checkpoint", "one", status=125)
+    assert "checkpoint" in refused.stderr and root("ps", "--format", "{{.Names}}").stdout == "one\n"
     root("update", "--memory", "48m", "--cpus", "0.25", "one")
     assert (group / "memory.max").read_text() == f"{48 << 20}\n"
     assert (group / "cpu.max").read_text() == "25000 100000\n"
@@ -143,8 +152,65 @@ def test_user_namespace(root):
     assert done.stdout.splitlines()[-1].split()[2:4] == ["0", "0"]
 
 
+def test_user_namespace_of_podmans_choice(root):
+    """--userns=auto: ids that no other container has; and a volume whose files are the container's own by an id-mapped mount."""
+    for name in ("/etc/subuid", "/etc/subgid"):
+        with open(name, "a") as file:
+            file.write("containers:300000:100000\n")
+    volume = root.place / "mapped"
+    volume.mkdir()
+    (volume / "file").write_text("of root\n")
+    script = "cat /proc/self/uid_map; ls -ln /v/file; echo more >> /v/file; touch /v/new; exit 4"
+    done = root("run", "--rm", "--network", "none", "--userns=auto:size=4096", "-v", f"{volume}:/v:idmap", "bb", "sh", "-c", script, status=4)
+    inside, outside, count, *_ = done.stdout.split()
+    assert (inside, count) == ("0", "4096") and 300000 <= int(outside) < 400000
+    assert done.stdout.splitlines()[-1].split()[2:4] == ["0", "0"]
+    assert (volume / "file").read_text() == "of root\nmore\n" and (volume / "new").stat().st_uid == 0
+
+
+def test_processes_of_the_machine(root):
+    """--pid=host: it sees the machine's processes, and all that it started ends with it, by its cgroup."""
+    script = "sleep 100003 & sleep 100004 & readlink /proc/self/ns/pid; exec sleep 100005"
+    root("run", "-d", "--network", "none", "--pid", "host", "--name", "wide", "bb", "sh", "-c", script)
+    wait_until(lambda: root("logs", "wide").stdout == os.readlink("/proc/self/ns/pid") + "\n", "its word")
+    assert root("exec", "wide", "sh", "-c", "readlink /proc/self/ns/pid").stdout == os.readlink("/proc/self/ns/pid") + "\n"
+    group = root.cgroup("wide")
+    assert len((group / "cgroup.procs").read_text().split()) == 3
+    root("rm", "-f", "-t", "0", "wide")
+    assert not group.exists()
+    assert subprocess.run(["pgrep", "-f", "^sleep 10000[345]$"], capture_output=True, check=False).stdout == b""
+
+
+def test_health_that_fails(root):
+    root("run", "-d", "--network", "none", "--name", "sick", "--health-cmd", "test -e /none", "--health-interval", "disable", "bb", "sleep", "1000")
+    assert root("healthcheck", "run", "sick", status=1).stdout.strip() == "unhealthy"
+    root("rm", "-f", "-t", "0", "sick")
+
+
+@pytest.mark.parametrize("shared", ["net,ipc,uts", "net,ipc,uts,pid"])
+def test_pod(root, shared):
+    """Its containers have the namespaces of the first one, by path; with pid among them, their processes see each other."""
+    root("pod", "create", "--name", "pod", "--network", "none", "--share", shared, "--hostname", "shared", "--infra-image", "bb",
+         "--infra-command", "sleep 100000")  # fmt: skip
+    root("run", "-d", "--pod", "pod", "--name", "first", "-m", "64m", "bb", "sleep", "100001")
+    script = "cat /proc/sys/kernel/hostname; readlink /proc/self/ns/net; cat /proc/[0-9]*/cmdline"
+    second = root("run", "--rm", "--pod", "pod", "bb", "sh", "-c", script).stdout
+    in_first = root("exec", "first", "sh", "-c", script).stdout
+    assert second.splitlines()[:2] == in_first.splitlines()[:2] and second.startswith("shared\n")
+    group = root.cgroup("first")
+    assert (group / "memory.max").read_text() == f"{64 << 20}\n"
+    for output in (second, in_first):
+        seen = [number for number in ("100000", "100001") if f"sleep\0{number}\0" in output]
+        assert seen == (["100000", "100001"] if "pid" in shared else ["100001"] if output == in_first else [])
+    # Its end is not that of the others.
+    root("kill", "first")
+    assert root("wait", "first").stdout == "137\n"
+    root("pod", "rm", "-f", "-t", "0", "pod")
+    assert not group.exists()
+
+
 def test_nothing_is_left(root):
-    left = [path for path in CGROUPS.glob("libpod_parent/*") if path.is_dir() and path.name.startswith("libpod-")]
+    left = [path for path in [*CGROUPS.glob("libpod_parent/*"), *CGROUPS.glob("libpod_parent/*/*")] if path.is_dir() and path.name.startswith("libpod-")]
     # conmon has a cgroup of its own beside the container's.
     assert [path for path in left if "conmon" not in path.name] == []
     assert os.listdir("/run/codex32-oci") == []

@@ -31,7 +31,8 @@ extension BundleRuntime {
         }
         let hasCgroup = state.cgroup != nil || state.scope != nil
         if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
-        state.tightening = try BundleTightening(spec, usual: BundleRuntime.usualLevel, abi: Machine.landlockABI)
+        state.tightening = try BundleTightening(
+            spec, usual: creation.isolation ?? BundleRuntime.usualLevel, abi: Machine.landlockABI)
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: hasCgroup, isMoved: state.scope != nil,
             keyring: creation.keyring, preserved: preserved.count, hookStates: state.hookStates,

@@ -17,6 +17,8 @@ public struct BundleRuntime: Sendable {
         public var preserved = 0
         /// The cgroup is a scope of systemd's (`--systemd-cgroup`).
         public var systemd = false
+        /// The level of a bundle that names none; nil: as the caller's environment says.
+        public var isolation: String?
         public init() {}
     }
 

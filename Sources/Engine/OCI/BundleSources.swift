@@ -38,7 +38,9 @@ struct BundleSources: ~Copyable {
         let tree = try explaining("cannot use \(clone.path)") { () throws(KernelError) in
             let tree = try Descriptor.open(clone.path, [.pathOnly])
                 .cloneMount(recursive: bind.recursive, keepsPeers: bind.keepsPeers)
-            if !bind.attributes.isEmpty { try tree.setMountAttributes(bind.attributes, recursive: false) }
+            if !bind.attributes.isEmpty {
+                try tree.setMountAttributes(bind.attributes, clear: bind.cleared, recursive: false)
+            }
             if !bind.recursiveSet.isEmpty || !bind.recursiveClear.isEmpty {
                 try tree.setMountAttributes(bind.recursiveSet, clear: bind.recursiveClear, recursive: true)
             }

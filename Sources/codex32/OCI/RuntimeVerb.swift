@@ -11,6 +11,7 @@ enum RuntimeVerb {
         var logsJSON = false
         var cgroups = true
         var systemd = false
+        var isolation: String?
         var version = false
     }
 
@@ -64,6 +65,15 @@ enum RuntimeVerb {
                     },
                     .flag("--systemd-cgroup", help: "a container's cgroup is a scope of systemd's") {
                         $0.systemd = true
+                    },
+                    // For callers that cannot annotate a container, as Docker 20.10: their daemon's configuration gives it.
+                    .option(
+                        "--isolation", value: "LEVEL",
+                        help: "strict: its walls around every container, as by the annotation codex32.isolation",
+                        choices: ["strict"]
+                    ) { draft, text throws(Problem) in
+                        guard text == "strict" else { throw Value.wrong("--isolation", text, "strict") }
+                        draft.isolation = text
                     },
                     .flag("-v", "--version", help: "print the version and exit") { $0.version = true },
                     .flag("-h", "--help", help: "print this and exit") { $0.help = true },
@@ -210,6 +220,7 @@ enum RuntimeVerb {
         let operands = given.operands
         draft.creation.cgroups = global.cgroups
         draft.creation.systemd = global.systemd
+        draft.creation.isolation = global.isolation
         if draft.creation.bundle.isEmpty { draft.creation.bundle = Machine.workingFolder }
         // These two need no folder for states.
         switch verb {

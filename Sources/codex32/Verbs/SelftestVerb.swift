@@ -70,7 +70,8 @@ enum SelftestVerb {
                     },
                     .option(
                         "--tool", value: "PROGRAM",
-                        help: "for comparison, in another sandbox: PROGRAM FOLDER WORDS... (Tests/Bench/in-bubblewrap)"
+                        help:
+                            "in another sandbox: PROGRAM FOLDER WORDS... (Tests/Bench); with --only, attacks with options too"
                     ) { $0.tool = $1 },
                     .option("--format", value: "FORMAT", help: "table or json", choices: ["table", "json"]) {
                         draft, text throws(Problem) in
@@ -183,6 +184,7 @@ enum SelftestVerb {
                 throw Problem("cannot use --tool \(tool)", "it is no program", hint: "name one by its whole path")
             }
             trial.tool = tool
+            trial.isChosen = !draft.only.isEmpty
         }
         var bar = SelftestProgress()
         let matrix = try trial.run { attack, index, count in bar.show(attack.name, index, count) }
