@@ -1,3 +1,4 @@
+internal import Distribution
 internal import Glibc
 
 /// The way out of this machine's network, from the variables that other programs read too: HTTPS_PROXY for what is
@@ -111,7 +112,7 @@ struct Proxy: Hashable, Sendable {
         let port: Int
 
         init?(_ url: String) {
-            guard let origin = Session.origin(of: url) else { return nil }
+            guard let origin = RegistryURL.origin(of: url) else { return nil }
             isEncrypted = origin.hasPrefix("https://")
             let rest = origin.dropFirst(isEncrypted ? 8 : 7)
             let bracket = rest.lastIndex(of: "]") ?? rest.startIndex

@@ -51,7 +51,7 @@ actor Session {
     }
 
     private func client(for url: String) throws(Failure) -> HTTPClient {
-        let isOwn = Session.origin(of: url) == Session.origin(of: "https://\(host)")
+        let isOwn = RegistryURL.origin(of: url) == RegistryURL.origin(of: "https://\(host)")
         let route = Route(proxy: try Proxy.find(for: url), isOwn: isOwn)
         if let client = clients[route] { return client }
         var configuration = HTTPClient.Configuration(tlsConfiguration: isOwn ? tls.own : tls.others)

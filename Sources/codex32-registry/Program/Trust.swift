@@ -1,3 +1,4 @@
+internal import Distribution
 internal import Glibc
 internal import NIOSSL
 
