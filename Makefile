@@ -38,7 +38,8 @@ binary: setup ## build codex32 alone
 	swift build $(RELEASE) $(STRICT)
 	@# lld writes through a mapping, and the page cache then has the file page by page. Written again, in place for
 	@# Swift's build, it has it in larger pieces, as a file that was installed or read from a disk: that starts faster.
-	@if ! cmp -s $(BINARY) $(BINARY).copy; then \
+	@# A link that came out as the one before is to be written again too: it is newer.
+	@if [ $(BINARY) -nt $(BINARY).copy ] || ! cmp -s $(BINARY) $(BINARY).copy; then \
 	  cp -p $(BINARY) $(BINARY).copy && cat $(BINARY).copy > $(BINARY) && touch -r $(BINARY).copy $(BINARY); fi
 
 registry: binary ## build codex32-registry too: the first time some minutes, for NIO and its TLS

@@ -7,6 +7,7 @@ import random
 import signal
 import stat
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -19,8 +20,9 @@ from test_images import STACK, shop, simple  # noqa: F401
 @pytest.fixture(scope="module")
 def registry(place, binary):
     part(binary)
-    folder = pathlib.Path(place) / "registry"
-    folder.mkdir(mode=0o755)
+    # One for each file of tests that asks for it.
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="registry-", dir=place))
+    folder.chmod(0o755)
     real = Real(folder)
     yield real
     real.end()
