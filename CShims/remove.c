@@ -133,7 +133,8 @@ static int empty(int folder, int top, uint64_t *serial) {
     }
 }
 
-int codex_remove_tree(int folder, const char *name) {
+// -ENOENT: somebody else removes it too.
+static int remove_tree(int folder, const char *name) {
     int result = remove_one(folder, name);
     if (result <= 0) return result;
     int top = open_to_empty(folder, name);
@@ -144,6 +145,14 @@ int codex_remove_tree(int folder, const char *name) {
     close(top);
     if (result < 0) return result;
     return unlinkat(folder, name, AT_REMOVEDIR) == 0 ? 0 : -errno;
+}
+
+int codex_remove_tree(int folder, const char *name) {
+    // Two that remove one tree, as a command and the supervisor that clears up behind it may, take entries away from
+    // under each other: each goes on until the tree is gone. What keeps changing for ever is not waited for.
+    int result = -ENOENT;
+    for (int tries = 0; tries < 1 && result == -ENOENT; tries++) result = remove_tree(folder, name);
+    return result;
 }
 
 int codex_remove_tree_in(int user_namespace, int folder, const char *name) {
