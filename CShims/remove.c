@@ -151,7 +151,7 @@ int codex_remove_tree(int folder, const char *name) {
     // Two that remove one tree, as a command and the supervisor that clears up behind it may, take entries away from
     // under each other: each goes on until the tree is gone. What keeps changing for ever is not waited for.
     int result = -ENOENT;
-    for (int tries = 0; tries < 1 && result == -ENOENT; tries++) result = remove_tree(folder, name);
+    for (int tries = 0; tries < 1000 && result == -ENOENT; tries++) result = remove_tree(folder, name);
     return result;
 }
 
