@@ -6,12 +6,12 @@ public struct BundleBind: Sendable {
     public var recursive: Bool
     /// Of the mount itself.
     public var attributes: MountAttributes = []
-    /// Of it and all that is below.
     /// What has to be cleared to set them: the times are one value of several, MOUNT_ATTR__ATIME (mount_setattr(2)).
     public var cleared: MountAttributes {
         let times = MountAttributes(rawValue: 0x70)
         return attributes.isDisjoint(with: times) ? [] : times
     }
+    /// Of it and all that is below.
     public var recursiveSet: MountAttributes = []
     public var recursiveClear: MountAttributes = []
     /// Nil: private.

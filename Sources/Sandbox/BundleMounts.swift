@@ -46,7 +46,8 @@ extension BundlePlan {
                 result.attributes.remove(.noAccessTime)
                 result.attributes.insert(BundlePlan.everyAccessTime)
             case "nodiratime": result.attributes.insert(MountAttributes(rawValue: 0x80))  // MOUNT_ATTR_NODIRATIME
-            case "defaults", "relatime", "atime": break
+            case "relatime", "atime": result.attributes.subtract([.noAccessTime, BundlePlan.everyAccessTime])
+            case "defaults": break
             case "idmap": result.ownersRecursive = false
             case "ridmap": result.ownersRecursive = true
             case "tmpcopyup" where mount.type == "tmpfs": result.copiesUp = true

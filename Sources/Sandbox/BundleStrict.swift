@@ -38,6 +38,11 @@ public struct BundleTightening: Equatable, Sendable {
             throw BundlePlan.wrong("annotations", "\(BundleTightening.waiver) is \(waived), and can only be landlock")
         }
         guard asked ?? usual == "strict" else { return nil }
+        // What the one who configured the runtime wants is not the bundle's to weaken.
+        guard waived == nil || usual != "strict" else {
+            throw BundlePlan.wrong(
+                "annotations", "\(BundleTightening.waiver) is not taken where strict is the runtime's own level")
+        }
         for type in ["pid", "mount", "ipc", "uts", "network"]
         where !spec.linux.namespaces.contains(where: { $0.type == type }) {
             throw BundlePlan.wrong("linux.namespaces", "strict needs a \(type) namespace")

@@ -177,6 +177,12 @@ def test_the_option_is_the_usual_level(bundle):
     words = bundle.words("--isolation", "strict", "run", "one")
     result = subprocess.run(words, cwd=bundle.folder, env=bundle.caller.environment(), capture_output=True, text=True, timeout=PATIENCE)
     assert int(lines(result.stdout)["CapBnd:"], 16) == 0
+    # It is the daemon's, and no container's to weaken.
+    bundle.config["annotations"] = {"codex32.waive": "landlock"}
+    bundle.write()
+    words = bundle.words("--isolation", "strict", "run", "weaker")
+    result = subprocess.run(words, cwd=bundle.folder, env=bundle.caller.environment(), capture_output=True, text=True, timeout=PATIENCE)
+    assert result.returncode == 1 and "codex32.waive is not taken" in result.stderr, result
     words = bundle.words("--isolation", "harder", "run", "two")
     result = subprocess.run(words, cwd=bundle.folder, env=bundle.caller.environment(), capture_output=True, text=True, timeout=PATIENCE)
     assert result.returncode == 1 and "--isolation" in result.stderr and "strict" in result.stderr
