@@ -233,13 +233,13 @@ def test_restart_policy(adopting):
     pid = adopting.pid(identity)
     wait_until(lambda: adopting.logs(identity) == b"up\n", "its word")
     kill_supervisor(adopting, identity)
-    adopting.ok("exec", identity, "touch", "/tmp/go")
+    adopting.ok("exec", "-d", identity, "touch", "/tmp/go")
     wait_until(lambda: adopting.logs(identity) == b"up\nup\n", "another start")
     assert adopting.pid(identity) != pid and adopting.record(identity)["restarts"] == 1
     (died,) = [event for event in adopting.events() if event["type"] == "die"]
     assert died["exitStatus"] == 125 and died["verdict"]["reason"] == "engine"
     # This one has a supervisor of its own again, which sees its end.
-    adopting.ok("exec", identity, "touch", "/tmp/go")
+    adopting.ok("exec", "-d", identity, "touch", "/tmp/go")
     adopting.until(identity, "exited")
     assert adopting.record(identity)["state"]["exitStatus"] == 0
 

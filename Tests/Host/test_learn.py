@@ -337,7 +337,7 @@ def test_a_container_keeps_its_profile(caller, folder):
     # A second program has what is left, too.
     done = store.call("exec", name, "sh", "-c", "mkdir /tmp/new")
     assert done.returncode != 0 and "peration not permitted" in done.stderr
-    store.ok("exec", name, "sh", "-c", "echo x > /tmp/go")
+    store.ok("exec", "-d", name, "sh", "-c", "echo x > /tmp/go")
     assert store.ok("wait", name).strip() == "0"
     store.ok("remove", name)
 

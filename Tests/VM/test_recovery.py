@@ -174,7 +174,7 @@ def test_oom_of_an_adopted_program():
     id = store.do("create", *words).strip()
     store.do("start", "-q", id)
     store.kill_supervisor(id)
-    store.do("exec", id, "touch", "/tmp/go")
+    store.do("exec", "-d", id, "touch", "/tmp/go")
     assert store.do("wait", id) == "137\n"
     verdict = store.record(id)["state"]["verdict"]
     assert verdict["reason"] == "oom" and verdict["oomKills"] > 0
