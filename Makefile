@@ -9,9 +9,11 @@ REGISTRY := .build/release/codex32-registry
 REGISTRY_BUILD := --package-path Sources/codex32-registry --scratch-path .build/registry -c release --static-swift-stdlib \
   -Xswiftc -use-ld=lld -Xlinker -s
 # Linked without a shared library: it starts in under a millisecond and runs in any root. By lld, which
-# comes with Swift: it folds functions that came out the same, and puts those of a start side by side. It is entered
-# before the C library begins: see entry.c.
+# comes with Swift: it folds functions that came out the same, and puts those of a start side by side. Its parts lie in
+# memory as in the file, by pieces of 64 KiB: so much does the kernel map at once around what is touched, and where the
+# page cache has such a piece as one, it maps all of it. It is entered before the C library begins: see entry.c.
 UNSTRIPPED := -c release -Xswiftc -static-executable -Xswiftc -use-ld=lld -Xlinker --icf=safe -Xlinker --entry=codex_entry \
+  -Xlinker -z -Xlinker max-page-size=65536 \
   -Xlinker --symbol-ordering-file=$(CURDIR)/Tests/Bench/start-order.txt -Xlinker --no-warn-symbol-ordering
 RELEASE := $(UNSTRIPPED) -Xlinker -s
 STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror

@@ -94,7 +94,10 @@ def main():
                 [touched, *words], check=True, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
             )
             note(steps.stdout, addresses, later, verb[0])
-    lines = [name for address in {**orders[0], **orders[1], **later[0], **later[1]} for name in names[address]]
+    # What both run stands between what only one of them does: each then touches its own and that, and nothing of the other's.
+    shared = [address for address in orders[1] if address in later[1]]
+    own = [address for address in orders[1] if address not in later[1]]
+    lines = [name for address in dict.fromkeys([*orders[0], *own, *shared, *later[0], *later[1]]) for name in names[address]]
     (HERE / "start-order.txt").write_text("\n".join(lines) + "\n")
 
 

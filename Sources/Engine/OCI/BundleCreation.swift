@@ -11,6 +11,8 @@ extension BundleRuntime {
     /// - Parameter foreground: its terminal is this process's to serve, where no socket was named.
     func make(_ id: String, _ creation: Creation, foreground: Bool = false) throws(Problem) -> Exec {
         try BundleRuntime.check(id)
+        // Each part needs a few pages of the program, and the largest of them counts: see ``Machine/forgetProgram()``.
+        Machine.forgetProgram()
         let preserved = try PreservedDescriptors(asked: creation.preserved, activated: true)
         try BundleRuntime.protectProgram()
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
@@ -33,6 +35,7 @@ extension BundleRuntime {
         if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         state.tightening = try BundleTightening(
             spec, usual: creation.isolation ?? BundleRuntime.usualLevel, abi: Machine.landlockABI)
+        Machine.forgetProgram()
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: hasCgroup, isMoved: state.scope != nil,
             keyring: creation.keyring, preserved: preserved.count, hookStates: state.hookStates,
@@ -62,6 +65,7 @@ extension BundleRuntime {
         _ bundle: BundlePlan, _ state: BundleState, _ spec: RuntimeSpec, _ creation: Creation,
         _ folder: borrowing Descriptor
     ) throws(Problem) -> Exec {
+        Machine.forgetProgram()
         var state = state
         let what = "cannot make the container \(state.id)"
         var sources = try BundleSources(bundle)
@@ -133,6 +137,8 @@ extension BundleRuntime {
         var terminal: Descriptor?
         let what = "cannot make the container \(state.id)"
         while true {
+            // While the child is busy, so that nobody waits for it.
+            Machine.forgetProgram()
             let message = try explaining(what) { () throws(KernelError) in try child.receive() }
             switch consume message {
             case .failed(let step, let error, let detail): throw failure(plan, step, error, detail)
@@ -156,7 +162,10 @@ extension BundleRuntime {
                 try explaining(what) { () throws(KernelError) in
                     try folder.replace(BundleState.file, with: text, durable: false)
                 }
-                if let file = creation.pidFile { try write(child.pid, to: file) }
+                if let file = creation.pidFile {
+                    Machine.forgetProgram()
+                    try write(child.pid, to: file)
+                }
             case .finished:
                 guard state.process?.isAlive ?? false else { throw Problem(what, "its process has ended") }
                 return terminal
@@ -244,7 +253,11 @@ extension BundleRuntime {
             guard error.number == Errno.tooBig else { throw Problem("cannot read \(path)", error) }
             throw Problem("cannot use \(path)", "it has more than 16 MiB")
         }
-        do { return (try RuntimeSpec(try JSONReader.read(bytes)), bytes) } catch {
+        do {
+            let text = try JSONReader.read(bytes)
+            Machine.forgetProgram()
+            return (try RuntimeSpec(text), bytes)
+        } catch {
             throw Problem("cannot use \(path)", error.description)
         }
     }

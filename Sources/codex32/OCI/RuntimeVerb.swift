@@ -212,6 +212,7 @@ enum RuntimeVerb {
 
     private static func act(_ verb: String, _ words: [String], _ global: Global) throws(Problem) -> Int32 {
         if verb == "exec" { return try RuntimeExec.run(words, try BundleRuntime(root: global.storage)) }
+        Machine.forgetProgram()
         let command = verbCommand(verb)
         let counts: ClosedRange<Int> =
             verb == "list" || verb == "features" || verb == "spec" ? 0...0 : verb == "kill" ? 1...2 : 1...1
