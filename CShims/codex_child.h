@@ -61,6 +61,7 @@ int codex_step_landlock_path(struct codex_child_state *state, const struct codex
 int codex_step_landlock_enforce(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_become_root(const struct codex_step *step);
 int codex_step_identity(const struct codex_step *step);
+int codex_step_close_others(struct codex_child_state *state);
 int codex_step_seccomp(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_observe(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_lend_root(struct codex_child_state *state);

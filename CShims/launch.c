@@ -148,6 +148,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_IDENTITY: return codex_step_identity(step);
     case CODEX_STEP_CAPABILITIES: return codex_capabilities_set(step->a, step->b);
     case CODEX_STEP_NO_NEW_PRIVS: return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ? 0 : -errno;
+    case CODEX_STEP_CLOSE_OTHERS: return codex_step_close_others(state);
     case CODEX_STEP_SECCOMP: return codex_step_seccomp(state, step);
     case CODEX_STEP_OBSERVE: return codex_step_observe(state, step);
     case CODEX_STEP_INIT: return codex_step_init(state);

@@ -60,17 +60,17 @@ int codex_step_loopback(void) {
 }
 
 // While it can be done whatever the filter knows. Where it cannot, the last step says so.
-static void close_strangers(struct codex_child_state *state) {
+int codex_step_close_others(struct codex_child_state *state) {
     enum { MOST = 512 };
     int kept[MOST + 3] = {state->control, state->root, state->report};
     size_t slots = state->plan->slot_count;
-    if (slots > MOST || state->has_no_strangers) return;
+    if (slots > MOST) return 0;
     for (size_t i = 0; i < slots; i++) kept[i + 3] = codex_slot(state, (int)i);
     state->has_no_strangers = codex_close_others(state, kept, slots + 3) == 0;
+    return 0;
 }
 
 int codex_step_seccomp(struct codex_child_state *state, const struct codex_step *step) {
-    close_strangers(state);
     struct sock_fprog program = {
         .len = (unsigned short)(step->text_length / sizeof(struct sock_filter)),
         .filter = (struct sock_filter *)(uintptr_t)step->text,

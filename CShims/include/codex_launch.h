@@ -48,6 +48,7 @@ enum codex_step_kind {
     CODEX_STEP_IDENTITY,         // a: uid; b: gid; text: gid_t array; flags: CODEX_IDENTITY_*
     CODEX_STEP_CAPABILITIES,     // a: permitted and effective; b: inheritable and ambient
     CODEX_STEP_NO_NEW_PRIVS,
+    CODEX_STEP_CLOSE_OTHERS,     // closes what no later step needs: the filter that comes may not know close_range(2)
     CODEX_STEP_SECCOMP,          // text: struct sock_filter array; flags: SECCOMP_FILTER_FLAG_*
     CODEX_STEP_OBSERVE,          // text: struct sock_filter array; a: what tells its own message from the program's calls
     CODEX_STEP_INIT,             // forks: this process stays as pid 1 and reaps, the new one goes on

@@ -167,6 +167,7 @@ extension LaunchRoom {
         case .capabilities(let permitted, let inheritable):
             return form(CODEX_STEP_CAPABILITIES, a: permitted.rawValue, b: inheritable.rawValue)
         case .noNewPrivileges: return form(CODEX_STEP_NO_NEW_PRIVS)
+        case .closeOthers: return form(CODEX_STEP_CLOSE_OTHERS)
         case .seccomp(let program): return form(CODEX_STEP_SECCOMP, bytes: program.bytes)
         case .seccompToldOf(let program):
             // SECCOMP_FILTER_FLAG_NEW_LISTENER. A filter that is as long as the other can be loaded too.

@@ -132,6 +132,8 @@ public enum LaunchStep: Hashable, Sendable {
     case identity(uid: UInt32, gid: UInt32, groups: [UInt32]?)
     case capabilities(permitted: CapabilitySet, inheritable: CapabilitySet)
     case noNewPrivileges
+    /// Closes every descriptor that no later step needs: before a filter that may not know close_range(2).
+    case closeOthers
     case seccomp(SeccompProgram)
     /// The same, with what it refuses told to the parent (``LaunchMessage/listener``).
     case seccompToldOf(SeccompProgram)
@@ -212,6 +214,7 @@ extension LaunchStep {
         case .identity(let uid, let gid, _): "cannot become user \(uid):\(gid)"
         case .capabilities: "cannot set the capabilities"
         case .noNewPrivileges: "cannot set no_new_privs"
+        case .closeOthers: "cannot close what the program has no business with"
         case .seccomp, .seccompToldOf: "cannot load the seccomp filter"
         case .observe: "cannot observe the program"
         case .reaper: "cannot start the init process"

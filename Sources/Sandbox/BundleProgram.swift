@@ -30,7 +30,7 @@ extension BundlePlan {
         let filter = try filter(sets.effective)
         // Without no_new_privs a filter takes CAP_SYS_ADMIN, which the program may not have: it is then loaded
         // before the ids and capabilities change. Otherwise it comes last, so that it must allow nothing of ours.
-        if let filter, !process.noNewPrivileges { plan.steps.append(.seccomp(filter)) }
+        if let filter, !process.noNewPrivileges { plan.steps += [.closeOthers, .seccomp(filter)] }
         plan.steps.append(.boundingSet(try set("bounding")))
         if let map = plan.identity {
             guard map.hostUID(process.uid) != nil, map.hostGID(process.gid) != nil else {
@@ -49,7 +49,7 @@ extension BundlePlan {
         plan.steps += hookSteps("startContainer", spec.hooks.startContainer, hookStates.created)
         // This one knows seccomp(2), which the other need not.
         if let filter = try strictFilter() { plan.steps.append(.seccomp(filter)) }
-        if let filter, process.noNewPrivileges { plan.steps.append(.seccomp(filter)) }
+        if let filter, process.noNewPrivileges { plan.steps += [.closeOthers, .seccomp(filter)] }
         plan.steps.append(.execute)
     }
 

@@ -93,6 +93,7 @@ extension LaunchStep {
         case .identity(let uid, let gid, _): "become \(uid):\(gid)"
         case .capabilities(let set, _): "capabilities \(set.names.count)"
         case .noNewPrivileges: "no_new_privs"
+        case .closeOthers: "close every other descriptor"
         case .seccomp(let program): "seccomp \(program.instructionCount) instructions"
         case .observe: "observe every call"
         case .seccompToldOf(let program): "seccomp \(program.instructionCount) instructions, told of"

@@ -122,6 +122,8 @@ extension Planner {
         if request.outlives { add(.outlive) }
         // Below the filter that decides: that one may let nobody load another, and the answers are its own all the same.
         if let observer = request.observer { add(.observe(observer)) }
+        // The levels' own lists know what the child calls behind them; another's may not.
+        if request.seccompProfile != nil || request.learned != nil { add(.closeOthers) }
         if let seccomp { add(request.explains ? .seccompToldOf(seccomp) : .seccomp(seccomp)) }
         if request.reaper { add(.reaper) }
         add(.execute)
