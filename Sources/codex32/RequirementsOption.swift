@@ -87,7 +87,12 @@ extension RunDraft {
         if let ready = store.ready(name), isCurrent(ready) { return ready.digest }
         let storage = try Storage.current(option: storage)
         // Built first: which folder it is has to be known before it is packed.
-        _ = try ImageReference.template(RunDraft.template).resolve(store: storage.data) { tell($0) }
+        do throws(Problem) {
+            _ = try ImageReference.template(RunDraft.template).resolve(store: storage.data) { tell($0) }
+        } catch {
+            let way = "--requirements ignore runs the script over this machine's own Python"
+            throw Problem(error.what, error.why, hint: (error.hint.map { "\($0); " } ?? "") + way)
+        }
         var build = Build(base: .template(RunDraft.template), steps: [], names: [], storage: storage)
         build.ready = (name, store.source(ofTemplate: RunDraft.template) ?? "")
         return try carryOut(&build)

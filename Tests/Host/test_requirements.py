@@ -463,4 +463,5 @@ def test_without_a_template(shop):
     words = [*caller.become(), str(caller.binary), "run", "--root", str(caller.storage), str(script)]
     done = caller.execute(words, env=shop.local | {"http_proxy": "http://127.0.0.1:9"})
     assert done.returncode == 125 and "cannot build the template python" in done.stderr
+    assert done.stderr.rstrip().endswith("; --requirements ignore runs the script over this machine's own Python")
     assert not (caller.storage / "images/ready").exists() or [n for n in os.listdir(caller.storage / "images/ready") if not n.startswith(".")] == []
