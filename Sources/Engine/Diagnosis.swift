@@ -27,7 +27,10 @@ public enum Diagnosis {
     }
 
     public static func all() -> [Finding] {
-        [kernel(), userNamespaces(), appArmor(), subordinate(), cgroup(), seccomp(), landlock(), overlay()]
+        [
+            kernel(), userNamespaces(), appArmor(), subordinate(), cgroup(), seccomp(), landlock(), overlay(),
+            requirements(),
+        ]
     }
 
     public static func levels(_ findings: [Finding]) -> [Level] {
@@ -136,6 +139,15 @@ public enum Diagnosis {
             name: "Landlock", isThere: abi != nil,
             found: abi.map { "ABI \($0)" } ?? "the kernel has none, or it is switched off",
             change: "add landlock to the kernel's lsm= parameter", neededBy: [], waiver: abi == nil ? "landlock" : nil)
+    }
+
+    /// What a script with a `requirements.txt` stands on is made by mmdebstrap, the first time.
+    private static func requirements() -> Finding {
+        let program = HostProgram.find("mmdebstrap")
+        return Finding(
+            name: "template:python, for requirements.txt", isThere: program != nil,
+            found: program.map { "\($0) makes it" } ?? "mmdebstrap is not installed",
+            change: "apt-get install mmdebstrap", neededBy: [], waiver: nil)
     }
 
     private static func overlay() -> Finding {

@@ -11,6 +11,12 @@ enum Preparation {
         // Minimal shows the host's tree, so that a script needs no image around it.
         let image = try configuration.image.resolve(store: configuration.storage.data, progress: progress)
         request.command = command(configuration, image)
+        if let (path, status, inside) = image.script {
+            // As a script over the machine's own programs: its owner stays.
+            var volume = Volume(source: HostPath(absolute(path), status), target: inside)
+            (volume.readOnly, volume.mapOwners) = (true, false)
+            request.volumes.append(volume)
+        }
         request.readOnly = configuration.readOnly ?? (request.level == .strict)
         request.workingFolder = configuration.workingFolder ?? image.workingFolder
         switch image.root {

@@ -25,6 +25,8 @@ public struct Image: Sendable {
     /// Runs when the caller gives no command.
     public let command: [String]
     public let workingFolder: String
+    /// A program of the machine's that is shown in the image, to be read.
+    public var script: (path: String, status: FileStatus, inside: String)?
 }
 
 /// What `--image` may be: `template:NAME`, a folder, a script or program file, or an image of the store.

@@ -1,9 +1,9 @@
-internal import LinuxKernel
+public import LinuxKernel
 
 /// A script or program of the caller's, run over the `host` template.
-enum ScriptImage {
+public enum ScriptImage {
     /// Where the file appears inside.
-    static let folder = "/app"
+    public static let folder = "/app"
 
     /// The interpreters for names without a `#!` line.
     private static let bySuffix: [(suffix: String, command: [String])] = [
@@ -11,8 +11,10 @@ enum ScriptImage {
         (".rb", ["ruby"]), (".pl", ["perl"]), (".lua", ["lua"]), (".php", ["php"]),
     ]
 
+    private static func name(_ path: String) -> String { String(path.split(separator: "/").last ?? "program") }
+
     static func image(_ path: String, _ status: FileStatus) throws(Problem) -> Image {
-        let name = String(path.split(separator: "/").last ?? "program")
+        let name = name(path)
         let inside = "\(folder)/\(name)"
         let command = try interpreter(path, name, status)
         guard case .assembled(let root) = try Template.named("host").kind else {
@@ -24,6 +26,35 @@ enum ScriptImage {
         return Image(
             reference: path, root: .assembled(entries), entrypoint: command + [inside], command: [],
             workingFolder: folder)
+    }
+
+    /// The same over an image with what the script needs, instead of over the machine's own programs.
+    static func image(_ path: String, over root: Image.Root) throws(Problem) -> Image {
+        let status = try explaining("cannot use the image \(path)") { () throws(KernelError) in
+            try Descriptor.status(ofPath: path)
+        }
+        guard status.kind == .file else {
+            throw Problem("cannot use the image \(path)", "it is no script any more", hint: "make the container anew")
+        }
+        let inside = "\(folder)/\(name(path))"
+        let command = try interpreter(path, name(path), status)
+        var image = Image(
+            reference: path, root: root, entrypoint: command + [inside], command: [], workingFolder: folder)
+        image.script = (path, status, inside)
+        return image
+    }
+
+    /// Whether it is Python that runs a file: what it needs may stand in a `requirements.txt` beside it.
+    public static func isPython(_ path: String) throws(Problem) -> Bool {
+        guard let status = try? Descriptor.status(ofPath: path), status.kind == .file else { return false }
+        let command = try interpreter(path, name(path), status)
+        let isEnv = command.first?.hasSuffix("/env") == true
+        // env(1) -S has the words in one argument, as the kernel gave them.
+        let words = isEnv ? command.dropFirst().flatMap { $0.split(separator: " ").map(String.init) } : command
+        guard let program = words.first(where: { !isEnv || !$0.hasPrefix("-") && !$0.holds("=") }) else { return false }
+        let name = (program.split(separator: "/").last ?? "").utf8
+        let digits = name.dropFirst("python".utf8.count)
+        return name.starts(with: "python".utf8) && digits.allSatisfy { (0x30...0x39).contains($0) || $0 == 0x2e }
     }
 
     /// By the first line where it says, else by the name, else as a program of its own.

@@ -9,12 +9,15 @@ extension RunDraft {
     mutating func meetImage() throws(Problem) {
         guard let image else { return }
         let data = try Storage.current(option: storage).data
-        let reference: ImageReference
+        var reference: ImageReference
         if let digest = try pull.apply(to: image, data: data, platform, quiet: quiet) {
             // By a digest it may be the index that was named.
             reference = .stored(StoredImage(name: image, digest: digest))
         } else {
             reference = try ImageReference.asked(image, data: data)
+        }
+        if case .path(let path) = reference, platform == nil, let script = try scriptImage(path) {
+            reference = .stored(script)
         }
         self.reference = reference
         guard case .stored(let meant) = reference else {
@@ -26,7 +29,8 @@ extension RunDraft {
         }
         let store = ImageStore(data: data)
         let stored = try store.image(meant.digest)
-        self.reference = .stored(StoredImage(name: meant.name, digest: meant.digest, known: stored))
+        self.reference = .stored(
+            StoredImage(name: meant.name, digest: meant.digest, known: stored, isScript: meant.isScript))
         let config = stored.config
         guard (platform ?? .machine).takes(config.platform) else {
             throw Problem(
@@ -34,7 +38,9 @@ extension RunDraft {
                 hint: "--platform \(config.platform) takes it, where this machine can run its programs")
         }
         imageConfig = config
-        workingFolder = workingFolder ?? workspace?.target ?? config.workingFolder
+        // A script's own is beside it.
+        let usual = meant.isScript ? ScriptImage.folder : config.workingFolder
+        workingFolder = workingFolder ?? workspace?.target ?? usual
         let roots = store.layerFolders(stored)
         if user == nil, !config.user.isEmpty {
             do throws(Problem) {

@@ -13,6 +13,7 @@ struct RunDraft: Sendable {
     var imageConfig: ImageConfig?
     var platform: Platform?
     var pull = PullPolicy.missing
+    var requirements = RequirementsOption.use
     var entrypoint: [String]?
     var name: String?
     var storage: String?

@@ -67,6 +67,17 @@ enum RunOptions {
             }
             draft.pull = policy
         },
+        .option(
+            "--requirements", value: "HOW",
+            help: "a requirements.txt beside a Python script: use (default), refresh or ignore",
+            choices: RequirementsOption.allCases.map(\.rawValue)
+        ) {
+            draft, text throws(Problem) in
+            guard let how = RequirementsOption(rawValue: text) else {
+                throw Value.wrong("--requirements", text, "use, refresh or ignore")
+            }
+            draft.requirements = how
+        },
         .option("--name", value: "NAME", help: "a name for it, unique while it runs") { draft, text throws(Problem) in
             draft.name = try Value.name(text, option: "--name")
         },

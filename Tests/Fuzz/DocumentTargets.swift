@@ -48,6 +48,26 @@ func readImage(_ bytes: [UInt8]) {
     }
     if let config = try? ImageConfig(bytes: bytes) { _ = Platform.machine.takes(config.platform) }
     readImageName(bytes)
+    readRequirements(bytes)
+}
+
+/// What a script needs, how pip is set, and which registry has mirrors.
+private func readRequirements(_ bytes: [UInt8]) {
+    if let file = try? RequirementsFile(bytes, path: "requirements.txt") {
+        expect(Array(file.pieces.joined().utf8) == bytes + [10], "a requirements file reaches pip changed")
+        expect(
+            file.pieces.allSatisfy { !$0.utf8.contains(0) && $0.utf8.count <= 1 << 17 }, "no argument of pip's shell")
+        let leads = file.text.split(separator: "\n").contains { $0.hasPrefix("-r") || $0.hasPrefix("/") }
+        // Behind a backslash it is the end of a line that began before.
+        expect(!leads || file.text.utf8.contains(0x5c), "a requirements file leads to a file")
+    }
+    if let file = try? PipFile(bytes, path: "pip.conf") {
+        var settings = PipSettings()
+        for (name, value) in file.general + file.install { try? settings.set(name, value, from: "pip.conf") }
+        expect(settings.environment.allSatisfy { !$0.value.utf8.contains(10) }, "a setting of several lines")
+        expect(!settings.index.utf8.contains(10), "an address of several lines")
+    }
+    _ = try? RegistryMirrors(bytes)
 }
 
 private func readImageName(_ bytes: [UInt8]) {

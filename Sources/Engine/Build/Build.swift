@@ -8,6 +8,8 @@ public enum BuildStep: Sendable {
     case copy(source: String, destination: String)
     /// A shell's command.
     case run(String)
+    /// The Python packages of a `requirements.txt`, by pip.
+    case requirements(RequirementsFile, PipSettings)
     case set(ImageSetting)
 
     /// As a line of a Dockerfile, for people and for the image's history.
@@ -15,6 +17,8 @@ public enum BuildStep: Sendable {
         switch self {
         case .copy(let source, let destination): "COPY \(source) \(destination)"
         case .run(let script): "RUN \(script)"
+        case .requirements(let file, let settings):
+            "RUN pip install -r \(file.path) (\(file.count == 1 ? "1 package" : "\(file.count) packages"), from \(settings.index))"
         case .set: ""
         }
     }
@@ -34,12 +38,21 @@ public struct Build {
     public var quiet = false
     /// What the commands' sandbox is, but for the image's part.
     public var request = SandboxRequest()
+    /// Under which the image is kept for starts, and what it was made of (``ImageStore/Ready``).
+    public var ready: (name: String, source: String)?
 
     public init(base: ImageReference, steps: [BuildStep], names: [ImageName], storage: Storage) {
         (self.base, self.steps, self.names, self.storage) = (base, steps, names, storage)
     }
 
-    public var runsCommands: Bool { steps.contains { if case .run = $0 { true } else { false } } }
+    public var runsCommands: Bool {
+        steps.contains { step in
+            switch step {
+            case .run, .requirements: true
+            case .copy, .set: false
+            }
+        }
+    }
 
     /// Makes the image.
     ///
@@ -48,7 +61,7 @@ public struct Build {
     ///   - report: told of each step.
     /// - Throws: what went wrong; nothing is left then.
     public func run(
-        sandbox: (StoredImage, String) throws(Problem) -> RunConfiguration, report: @escaping (String) -> Void
+        sandbox: (StoredImage, BuildStep) throws(Problem) -> RunConfiguration, report: @escaping (String) -> Void
     ) throws(Problem) -> Digest {
         let sources = try openSources()
         try protectProgram()
@@ -69,13 +82,13 @@ public struct Build {
                     guard let source else { continue }
                     try build.copy(
                         source.place.value, name: source.name, to: destination, by: step.line, at: time)
-                case .run(let script):
+                case .run, .requirements:
                     let digest = try build.image()
                     let image = StoredImage(name: "step@\(digest)", digest: digest)
-                    try execute(try sandbox(image, script), script, number, build, report)
+                    try execute(try sandbox(image, step), step, number, build, report)
                 }
             }
-            let digest = try build.finish(names)
+            let digest = try build.finish(names, ready: ready)
             clear(build, report)
             return digest
         } catch {
@@ -164,7 +177,7 @@ public struct Build {
     // MARK: Commands
 
     private func execute(
-        _ configuration: RunConfiguration, _ script: String, _ number: Int, _ build: ImageBuild,
+        _ configuration: RunConfiguration, _ step: BuildStep, _ number: Int, _ build: ImageBuild,
         _ report: @escaping (String) -> Void
     ) throws(Problem) {
         let what = "cannot build the image"
@@ -184,15 +197,16 @@ public struct Build {
                     // What codex32 mounted in there is no work of the command's.
                     let work = InsideProcess.Work.layer(
                         changes: true, leavesOut: Planner.mountPoints(of: request) + ["/sys"])
-                    try pack(upper, plan.identity, work, into: build, by: BuildStep.run(script).line, note)
+                    try pack(upper, plan.identity, work, into: build, by: step.line, note)
                 }, report: report)
         } catch {
             // As a command of its own it would have a status of its own: here it is the build that failed.
             throw Problem(error.what, error.why, hint: error.hint)
         }
         guard status == 0 else {
+            if case .requirements(let file, let settings) = step { throw file.failed(status, settings) }
             throw Problem(
-                what, "step \(number), \(BuildStep.run(script).shortLine), ended with status \(status)",
+                what, "step \(number), \(step.shortLine), ended with status \(status)",
                 hint: status == 127
                     ? "127: a program was not found; --from chooses a base that has it" : Build.hint(configuration))
         }

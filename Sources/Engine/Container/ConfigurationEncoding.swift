@@ -44,6 +44,7 @@ extension RunConfiguration {
     fileprivate var members: [JSON.Member] {
         [
             .init("image", .string(image.text)), .init("imageDigest", image.digestDocument),
+            .init("imageScript", .bool(image.isScriptOverImage)),
             .init("arguments", .list(arguments)), .init("entrypoint", entrypoint.map { .list($0) } ?? .null),
             .init("isolation", .string(request.level.rawValue)),
             .init("waived", .list(request.waived.map(\.name).sorted())),

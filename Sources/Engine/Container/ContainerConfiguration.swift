@@ -108,7 +108,7 @@ extension RunConfiguration {
         {
             workingFolder = Machine.workingFolder
         }
-        if case .path(let path) = image { image = .path(Preparation.absolute(path)) }
+        image = image.settled
         if let (path, target) = workspace { workspace = (Preparation.absolute(path), target) }
     }
 }

@@ -9,11 +9,27 @@ extension ImageReference {
         return .string("\(image.digest)")
     }
 
+    /// Whether the image has what a script needs, and the script is a file of the machine's.
+    var isScriptOverImage: Bool { if case .stored(let image) = self { image.isScript } else { false } }
+
+    /// The same, told by an absolute path where it is one.
+    var settled: ImageReference {
+        switch self {
+        case .path(let path): .path(Preparation.absolute(path))
+        case .stored(let image) where image.isScript:
+            .stored(
+                StoredImage(
+                    name: Preparation.absolute(image.name), digest: image.digest, known: image.known, isScript: true))
+        default: self
+        }
+    }
+
     /// As the record has it.
     func pinned(by configuration: JSONObject) throws(DocumentError) -> ImageReference {
         guard let text = try configuration.string("imageDigest") else { return self }
         guard let digest = Digest(text) else { throw DocumentError("configuration.imageDigest", "is no digest") }
-        return .stored(StoredImage(name: self.text, digest: digest))
+        let isScript = try configuration.bool("imageScript") ?? false
+        return .stored(StoredImage(name: self.text, digest: digest, isScript: isScript))
     }
 }
 

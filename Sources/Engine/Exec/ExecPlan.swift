@@ -32,7 +32,12 @@ enum ExecPlan {
             request.volumes.append(Volume(source: HostPath(path, try root()), target: target))
         }
         request.readOnly = configuration.run.readOnly ?? (request.level == .strict)
-        let usual = if case .path = configuration.run.image, isScript { "/app" } else { "/" }
+        let usual: String
+        switch configuration.run.image {
+        case .path where isScript: usual = ScriptImage.folder
+        case .stored(let image) where image.isScript: usual = ScriptImage.folder
+        default: usual = "/"
+        }
         request.workingFolder = configuration.run.workingFolder ?? usual
         request.reaper = false
         request.hold = false

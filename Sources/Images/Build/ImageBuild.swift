@@ -111,8 +111,13 @@ public final class ImageBuild {
     }
 
     /// The whole image, with its names.
-    public func finish(_ names: [ImageName]) throws(Problem) -> Digest {
+    ///
+    /// - Parameter ready: under which it is kept for starts, and what it was made of.
+    public func finish(
+        _ names: [ImageName], ready: (name: String, source: String)? = nil
+    ) throws(Problem) -> Digest {
         let digest = try image()
+        if let ready { try store.keep(ready.name, digest, source: ready.source) }
         for name in names { try store.name(name, digest) }
         made.removeAll { $0 == digest }
         mayHaveLeft = !made.isEmpty

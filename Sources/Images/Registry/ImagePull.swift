@@ -12,6 +12,8 @@ public final class ImagePull {
     private let brought: (_ done: UInt64, _ total: UInt64) -> Void
     private let notice: (String) -> Void
     private let what: String
+    /// Whom it is asked of now: a mirror's path differs from the registry's.
+    private var source: (registry: String, repository: String)
 
     /// - Parameters:
     ///   - progress: told what is done now.
@@ -24,13 +26,35 @@ public final class ImagePull {
         (self.store, self.reference, self.platform, self.limits) = (store, reference, platform, limits)
         (self.progress, self.brought, self.notice) = (progress, brought, notice)
         what = "cannot pull \(reference)"
+        source = (reference.registry, reference.repository)
     }
 
-    public func run(_ settings: RegistrySettings) throws(Problem) -> ImageLoad.Loaded {
+    /// - Parameter mirrors: asked first, in their order; what none of them gives, or not as it should be, the registry
+    ///   itself is asked for. Each is a stranger to the others: its login is its own, or none.
+    public func run(
+        _ settings: RegistrySettings, mirrors: [RegistryMirror] = []
+    ) throws(Problem) -> ImageLoad.Loaded {
         let held = try store.share()
         defer { withExtendedLifetime(held) {} }
+        for mirror in mirrors {
+            source = (mirror.registry, mirror.repository(reference.repository))
+            do throws(Problem) {
+                let loaded = try bring(settings)
+                notice("\(reference) came from the mirror \(mirror)")
+                return loaded
+            } catch {
+                // What is wrong on this machine would be so with the next one.
+                if error.cause != nil { throw error }
+                notice("the mirror \(mirror) does not give \(reference): \(error.why)")
+            }
+        }
+        source = (reference.registry, reference.repository)
+        return try bring(settings)
+    }
+
+    private func bring(_ settings: RegistrySettings) throws(Problem) -> ImageLoad.Loaded {
         let process = try RegistryProcess(what)
-        try process.open(reference.registry, settings)
+        try process.open(source.registry, settings)
         let (bytes, digest) = try manifest(process)
         let manifest: ImageManifest
         do throws(DocumentError) { manifest = try ImageManifest(bytes: bytes) } catch {
@@ -48,7 +72,7 @@ public final class ImagePull {
     /// The manifest for the platform, through indexes of it. An index names what is in it by digest, so that it cannot
     /// be in itself; how deep they nest, and how large they are, is bounded.
     private func manifest(_ process: RegistryProcess) throws(Problem) -> (bytes: [UInt8], digest: Digest) {
-        progress("asking \(reference.registry) for \(reference.repository):\(reference.asked)")
+        progress("asking \(source.registry) for \(source.repository):\(reference.asked)")
         var bytes = try document(process, "manifest", reference.asked, limit: ImageManifest.largest)
         var digest = try sum(bytes)
         if let asked = reference.digest, asked != digest { throw wrongSum(asked, digest) }
@@ -100,7 +124,7 @@ public final class ImagePull {
     ) throws(Problem) -> [UInt8] {
         try process.ask(
             .members([
-                "verb": .string(verb), "repository": .string(reference.repository), "reference": .string(name),
+                "verb": .string(verb), "repository": .string(source.repository), "reference": .string(name),
                 "limit": .number(limit),
             ]), limit: limit
         ).bytes
@@ -158,7 +182,7 @@ public final class ImagePull {
         progress("bringing \(parts.count) blobs")
         try process.send(
             .members([
-                "verb": .string("blobs"), "repository": .string(reference.repository),
+                "verb": .string("blobs"), "repository": .string(source.repository),
                 "blobs": .array(
                     parts.map { part in
                         .members([

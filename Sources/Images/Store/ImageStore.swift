@@ -7,6 +7,7 @@ internal import OCISpec
 ///     manifests/HEX    a manifest, under the sum of its bytes: this is an image
 ///     blobs/HEX        configs, and layers as they came
 ///     layers/HEX       unpacked layers, under their chain ids (image-spec, config.md, "Layer ChainID")
+///     ready/           images that starts need again, see ``ImageStore/Ready``
 ///     ingest/          what is being written; a rename puts it in its place when it is whole and was verified
 ///     lock             shared by what adds, alone for what takes away
 ///
@@ -17,7 +18,7 @@ public struct ImageStore: Sendable {
     /// - Parameter data: the storage folder.
     public init(data: String) { folder = "\(data)/images" }
 
-    static let folders = ["names", "manifests", "blobs", "layers", "ingest"]
+    static let folders = ["names", "manifests", "blobs", "layers", "ready", "ingest"]
 
     /// Whoever adds to the store holds it; a sweep waits meanwhile.
     func share() throws(Problem) -> Held {
@@ -50,9 +51,11 @@ public struct ImageStore: Sendable {
             try? ingest.removeTree(name)
         }
         // Half-written documents, which have names of their own until they are whole.
-        for part in ["manifests", "names"] {
+        for part in ["manifests", "names", "ready"] {
             guard let place = try? Descriptor.open("\(folder)/\(part)", [.read, .folder]) else { continue }
-            for name in (try? place.entries()) ?? [] where name.hasPrefix(".") { try? place.remove(name) }
+            for name in (try? place.entries()) ?? [] where name.hasPrefix(".") && !name.hasSuffix(".lock") {
+                try? place.remove(name)
+            }
         }
     }
 

@@ -46,17 +46,27 @@ extension ImageStore {
             for name in given { try place.remove(name.fileName) }
             try place.sync()
         }
-        return (given, isLast ? try sweep([digest], inUse: users) : Swept())
+        // A name that goes leaves what starts need.
+        if isLast, !(asked.map(all.contains) ?? false) { try forgetReady(before: nil, digest) }
+        let goes = isLast ? try !kept().contains(digest) : false
+        return (given, goes ? try sweep([digest], inUse: users) : Swept())
     }
 
     /// Takes away all images that have no name and are in no use, and all layers and blobs that no image has. It
     /// waits for what is being loaded.
-    public func prune(inUse: () throws(Problem) -> [Digest: String]) throws(Problem) -> Swept {
+    ///
+    /// - Parameter before: those that are kept for starts go too, where none needed them since then, in seconds since
+    ///   1970.
+    public func prune(
+        readyBefore before: Int64, inUse: () throws(Problem) -> [Digest: String]
+    ) throws(Problem) -> Swept {
         if Descriptor.isMissing(folder) { return Swept() }
         let lock = try alone()
         defer { withExtendedLifetime(lock) {} }
         clear(parts: true)
-        let named = Set(try names().map(\.digest))
+        try forgetReady(before: before)
+        clearClaims()
+        let named = try kept()
         return try sweep(try all().filter { !named.contains($0) }, inUse: try inUse())
     }
 
@@ -65,9 +75,14 @@ extension ImageStore {
     func discard(_ digests: [Digest], inUse: () throws(Problem) -> [Digest: String]) throws(Problem) {
         let lock = try alone()
         defer { withExtendedLifetime(lock) {} }
-        let named = Set(try names().map(\.digest))
+        let named = try kept()
         let there = Set(try all())
         _ = try sweep(digests.filter { there.contains($0) && !named.contains($0) }, inUse: try inUse())
+    }
+
+    /// Those that have a name, or are kept for a start.
+    private func kept() throws(Problem) -> Set<Digest> {
+        Set(try names().map(\.digest) + allReady().map(\.digest))
     }
 
     private func alone() throws(Problem) -> Held {

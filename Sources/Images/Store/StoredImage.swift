@@ -6,12 +6,16 @@ public struct StoredImage: Equatable, Sendable {
     public let digest: Digest
     /// What it is made of, where that was read already: a start would read the same bytes three times.
     public let known: ImageStore.Stored?
+    /// The name is a script's path, and the image has what that needs.
+    public let isScript: Bool
 
-    public init(name: String, digest: Digest, known: ImageStore.Stored? = nil) {
-        (self.name, self.digest, self.known) = (name, digest, known)
+    public init(name: String, digest: Digest, known: ImageStore.Stored? = nil, isScript: Bool = false) {
+        (self.name, self.digest, self.known, self.isScript) = (name, digest, known, isScript)
     }
 
-    public static func == (a: StoredImage, b: StoredImage) -> Bool { a.name == b.name && a.digest == b.digest }
+    public static func == (a: StoredImage, b: StoredImage) -> Bool {
+        a.name == b.name && a.digest == b.digest && a.isScript == b.isScript
+    }
 }
 
 extension ImageReference {
@@ -61,6 +65,7 @@ extension ImageStore {
             layers.append((path, status))
         }
         let root: Image.Root = layers.count == 1 ? .folder(path: layers[0].path, layers[0].1) : .layers(layers)
+        if image.isScript { return try ScriptImage.image(image.name, over: root) }
         return Image(
             reference: image.name, root: root, entrypoint: stored.config.entrypoint, command: stored.config.command,
             workingFolder: stored.config.workingFolder)

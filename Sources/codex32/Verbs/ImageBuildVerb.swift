@@ -25,7 +25,8 @@ enum ImageBuildVerb {
             IMAGE is a loaded image, template:busybox, template:debian, template:python, or a folder with a root file system.
             The other options under "Steps" work in the order in which they stand, as the lines of a Dockerfile do: a --run
             has the variables, the working folder and the user of those before it. Each --copy and each --run is a layer of
-            its own; the layers of IMAGE are shared with it. Commands run in a sandbox, at standard or strict, without a
+            its own; the layers of IMAGE are shared with it. --requirements is one too: pip is the image's own, and its
+            index and options are those that are set for pip on this machine (PIP_INDEX_URL, pip.conf). Commands run in a sandbox, at standard or strict, without a
             network unless asked for, and with /bin/sh of the image; what they leave in /tmp is gone. Their output goes to
             standard error. One that fails ends the build, of which nothing is left then; what a killed build leaves,
             codex32 image prune takes away.
@@ -43,6 +44,13 @@ enum ImageBuildVerb {
             draft, text throws(Problem) in
             guard !text.isEmpty else { throw wrong("--run", text, "a shell command") }
             draft.steps.append(.run(text))
+        },
+        .option(
+            "--requirements", value: "FILE",
+            help: "install its Python packages: pip, in a sandbox which has the network alone among the steps"
+        ) {
+            draft, path throws(Problem) in
+            draft.steps.append(.requirements(try RequirementsFile.named(path), try PipSettings.current()))
         },
         .option("-e", "--env", value: "NAME=VALUE", help: "a variable of the image") { draft, text throws(Problem) in
             let (name, value) = try pair(text, option: "--env")
@@ -174,8 +182,8 @@ enum ImageBuildVerb {
                 hint: "--isolation standard or strict")
         }
         var told: Set<String> = []
-        let digest = try build.run { image, script throws(Problem) in
-            try sandbox(run, image, script, quiet: draft.quiet)
+        let digest = try build.run { image, step throws(Problem) in
+            try sandbox(run, image, step, quiet: draft.quiet)
         } report: { line in
             // Each command has the same sandbox: its warnings are told once.
             guard line.hasPrefix("step ") || told.insert(line).inserted else { return }
@@ -191,8 +199,8 @@ enum ImageBuildVerb {
     }
 
     /// How a command runs in the image as it is by then: with its variables, working folder and user.
-    private static func sandbox(
-        _ draft: RunDraft, _ image: StoredImage, _ script: String, quiet: Bool
+    static func sandbox(
+        _ draft: RunDraft, _ image: StoredImage, _ step: BuildStep, quiet: Bool
     ) throws(Problem) -> RunConfiguration {
         var run = draft
         run.image = image.name
@@ -200,11 +208,14 @@ enum ImageBuildVerb {
         try run.meetImage()
         // What the image has where volumes would be is a part of it.
         run.ownVolumes = []
-        run.entrypoint = (run.imageConfig?.shell ?? ["/bin/sh", "-c"]) + [script]
+        if case .run(let script) = step {
+            run.entrypoint = (run.imageConfig?.shell ?? ["/bin/sh", "-c"]) + [script]
+        }
         run.readOnly = false
         if run.request.network == .host { try useResolver(&run.request, of: image, storage: draft.storage) }
         var configuration = try run.configuration(arguments: [])
         configuration.output = quiet ? .none : .error
+        if case .requirements(let file, let settings) = step { try configuration.install(file, settings) }
         return configuration
     }
 

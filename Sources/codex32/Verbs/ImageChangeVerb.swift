@@ -22,6 +22,7 @@ enum ImageChangeVerb {
         var help = false
         var storage: String?
         var force = false
+        var all = false
     }
 
     private static let removeCommand = Command<Draft>(
@@ -59,10 +60,20 @@ enum ImageChangeVerb {
     private static let pruneCommand = Command<Draft>(
         name: "image prune", synopsis: "codex32 image prune [OPTIONS]",
         summary: "take away images without a name that no container uses",
-        details:
-            "And layers and blobs that no image has. It waits for what is being loaded, and removes nothing in use.",
+        details: """
+            And layers and blobs that no image has. It waits for what is being loaded, and removes nothing in use. What is
+            kept for scripts with a requirements.txt goes once no start needed it for 30 days.
+            """,
         groups: [
-            ("Options", [.flag("-f", "--force", help: "do not ask") { $0.force = true }]), CommonOptions.group(),
+            (
+                "Options",
+                [
+                    .flag("-f", "--force", help: "do not ask") { $0.force = true },
+                    .flag("-a", "--all", help: "what is kept for scripts with a requirements.txt too") {
+                        $0.all = true
+                    },
+                ]
+            ), CommonOptions.group(),
         ])
 
     static func prune(_ words: [String]) throws(Problem) -> Int32 {
@@ -79,7 +90,10 @@ enum ImageChangeVerb {
             guard answer == UInt8(ascii: "y") || answer == UInt8(ascii: "Y") else { return 0 }
         }
         let containers = try CommonOptions.containers(draft)
-        let swept = try ImageVerb.store(draft).prune { () throws(Problem) in try containers.imagesInUse() }
+        let before = draft.all ? Int64.max : Clock.realtime / 1_000_000_000 - ImageStore.readyFor
+        let swept = try ImageVerb.store(draft).prune(readyBefore: before) { () throws(Problem) in
+            try containers.imagesInUse()
+        }
         for digest in swept.images { StandardStream.output.print("removed \(digest)\n") }
         StandardStream.output.print(
             "freed \(Quantity.bytes(swept.bytes)) (\(swept.layers) layers, \(swept.blobs) blobs)\n")

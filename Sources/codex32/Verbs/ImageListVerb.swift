@@ -15,7 +15,8 @@ enum ImageListVerb {
     private static let command = Command<Draft>(
         name: "image list", synopsis: "codex32 image list [OPTIONS]", summary: "show the images that there are",
         details: """
-            One line for each name; <none> for an image that lost its names. The size is that of its blobs, as loaded.
+            One line for each name; <none> for an image that lost its names; <requirements> and <template> for what is kept
+            for scripts with a requirements.txt. The size is that of its blobs, as loaded.
             Fields for --format: ID Repository Tag Digest CreatedAt Size Bytes Layers.
             """,
         groups: [
@@ -34,11 +35,17 @@ enum ImageListVerb {
         guard let (draft, _) = try command.read(words, Draft(), count: 0...0, what: "word") else { return 0 }
         let store = try ImageVerb.store(draft)
         let names = try store.names()
-        let nameless = try store.all().filter { digest in !names.contains { $0.digest == digest } }
+        let ready = try store.allReady()
+        let nameless = try store.all().filter { digest in
+            !names.contains { $0.digest == digest } && !ready.contains { $0.digest == digest }
+        }
+        let lines =
+            names.map { ($0.name.repository, $0.name.tag, $0.digest) }
+            + ready.map { ($0.shown.kind, $0.shown.which, $0.digest) } + nameless.map { ("<none>", "<none>", $0) }
         var status: Int32 = 0
         var rows: [JSON] = []
-        for (name, digest) in names.map({ (Optional($0.name), $0.digest) }) + nameless.map({ (nil, $0) }) {
-            do throws(Problem) { rows.append(row(name, try store.image(digest))) } catch {
+        for (repository, tag, digest) in lines {
+            do throws(Problem) { rows.append(row(repository, tag, try store.image(digest))) } catch {
                 StandardStream.error.print("codex32: \(error)\n")
                 status = error.status
             }
@@ -65,10 +72,10 @@ enum ImageListVerb {
         return status
     }
 
-    private static func row(_ name: ImageName?, _ image: ImageStore.Stored) -> JSON {
+    private static func row(_ repository: String, _ tag: String, _ image: ImageStore.Stored) -> JSON {
         .members([
-            "id": .string(image.digest.short), "repository": .string(name?.repository ?? "<none>"),
-            "tag": .string(name?.tag ?? "<none>"), "digest": .string("\(image.digest)"),
+            "id": .string(image.digest.short), "repository": .string(repository), "tag": .string(tag),
+            "digest": .string("\(image.digest)"),
             "createdAt": .string(image.config.created ?? ""), "size": .string(Quantity.bytes(image.size)),
             "bytes": .number(image.size), "layers": .number(image.chain.count),
         ])

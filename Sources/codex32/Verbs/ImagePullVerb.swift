@@ -10,6 +10,8 @@ enum ImagePullVerb {
         var platform = Platform.machine
         var limits = ImageStore.Limits()
         var settings = RegistrySettings()
+        /// Nil: those of the configuration.
+        var mirrors: [RegistryMirror]?
     }
 
     /// How a registry is reached.
@@ -52,6 +54,10 @@ enum ImagePullVerb {
             tokens too. HTTPS_PROXY, HTTP_PROXY and NO_PROXY say which way it goes. In certs.d/HOST:PORT of
             ~/.config/containers, ~/.config/docker, /etc/docker and /etc/containers, *.crt are whom to trust, and NAME.cert
             with NAME.key is your own certificate, for a registry that wants one.
+            Mirrors are asked before the registry, which is asked for what none of them gives. ~/.config/codex32/registries.json,
+            else /etc/codex32/registries.json, names them: {"mirrors": {"docker.io": ["mirror.example:5000", "cache.example/hub"]}}.
+            The image keeps its own name. No mirror gets the registry's login. What a tag means, a mirror may say; by a digest,
+            every byte is what was asked for.
             """,
         groups: [
             (
@@ -59,6 +65,13 @@ enum ImagePullVerb {
                 [
                     .option("--platform", value: "OS/ARCH", help: "which of several (default: this machine's)") {
                         draft, text throws(Problem) in draft.platform = try Platform(asked: text)
+                    },
+                    .option(
+                        "--mirror", value: "HOST[:PORT][/PATH]",
+                        help: "ask this one first; may be given more than once; none: no mirror at all"
+                    ) {
+                        draft, text throws(Problem) in
+                        draft.mirrors = try (draft.mirrors ?? []) + (text == "none" ? [] : [RegistryMirror(text)])
                     },
                     .option("--max-size", value: "SIZE", help: "of one layer, packed and unpacked (default 32g)") {
                         draft, text throws(Problem) in draft.limits.bytes = try Value.size(text, option: "--max-size")
@@ -79,7 +92,7 @@ enum ImagePullVerb {
         return forEach(names) { text throws(Problem) in
             let loaded = try pull(
                 try RegistryReference(text, to: "pull"), into: store, draft.platform, draft.limits, draft.settings,
-                quiet: draft.quiet)
+                mirrors: draft.mirrors, quiet: draft.quiet)
             if loaded.names.isEmpty, !draft.quiet {
                 StandardStream.error.print(
                     "codex32: note: the image has no name: codex32 image tag \(loaded.digest.short) NAME\n")
@@ -92,7 +105,8 @@ enum ImagePullVerb {
     /// With progress on a terminal.
     static func pull(
         _ reference: RegistryReference, into store: ImageStore, _ platform: Platform,
-        _ limits: ImageStore.Limits = .init(), _ settings: RegistrySettings = .init(), quiet: Bool
+        _ limits: ImageStore.Limits = .init(), _ settings: RegistrySettings = .init(),
+        mirrors: [RegistryMirror]? = nil, quiet: Bool
     ) throws(Problem) -> ImageLoad.Loaded {
         let shows = !quiet && StandardStream.error.isTerminal
         var bar: ProgressBar?
@@ -107,7 +121,9 @@ enum ImagePullVerb {
                 if bar == nil { bar = ProgressBar("bringing \(reference)", total: total, quiet: quiet) }
                 bar?.update(done)
             }, notice: { if !quiet { StandardStream.error.print("codex32: note: \($0.quotedForTerminal)\n") } })
-        return try pull.run(settings)
+        // One that is itself the registry would be asked twice.
+        let asked = if let mirrors { mirrors } else { try RegistryMirrors.of(reference.registry) }
+        return try pull.run(settings, mirrors: asked.filter { "\($0)" != reference.registry })
     }
 
     // MARK: push
