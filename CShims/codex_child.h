@@ -78,6 +78,7 @@ int codex_step_make_node(struct codex_child_state *state, const struct codex_ste
 int codex_step_copy_up(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_ready(struct codex_child_state *state);
 int codex_step_hook(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_lend_network(struct codex_child_state *state);
 int codex_step_preserve(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_await(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_capability_sets(const struct codex_step *step);

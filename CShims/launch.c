@@ -162,6 +162,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_COPY_UP: return codex_step_copy_up(state, step);
     case CODEX_STEP_READY: return codex_step_ready(state);
     case CODEX_STEP_HOOK: return codex_step_hook(state, step);
+    case CODEX_STEP_LEND_NETWORK: return codex_step_lend_network(state);
     case CODEX_STEP_PRESERVE: return codex_step_preserve(state, step);
     case CODEX_STEP_CAPABILITY_SETS: return codex_step_capability_sets(step);
     case CODEX_STEP_EXEC: return codex_step_exec(state);

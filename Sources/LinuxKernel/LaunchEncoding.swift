@@ -182,6 +182,7 @@ extension LaunchRoom {
         case .outlive: return form(CODEX_STEP_OUTLIVE)
         case .awaitStart(let pipe, let outcome): return form(CODEX_STEP_AWAIT, slot: outcome, source: pipe)
         case .ready: return form(CODEX_STEP_READY)
+        case .lendNetwork: return form(CODEX_STEP_LEND_NETWORK)
         case .hook(let hook):
             let (argv, envp) = (keep(hook.arguments), keep(hook.environment))
             let address = { (list: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) in

@@ -151,6 +151,8 @@ public enum LaunchStep: Hashable, Sendable {
     /// Tells the parent that all is made but the new root is not yet entered, and waits for it.
     case ready
     case hook(LaunchHook)
+    /// Hands its network namespace to the parent, which puts devices there, and waits for it.
+    case lendNetwork
     case capabilitySets(CapabilitySets)
     /// So many descriptors of the caller's, from 3 on, are the program's too.
     case preserve(Int)
@@ -222,7 +224,7 @@ extension LaunchStep {
         case .openTerminals(let path, _): "cannot open a terminal in \(path)"
         case .outlive: "cannot leave the program alone"
         case .awaitStart: "cannot wait for start"
-        case .ready: "cannot report to codex32"
+        case .ready, .lendNetwork: "cannot report to codex32"
         case .hook(let hook): "the \(hook.kind) hook \(hook.path) failed"
         case .capabilitySets: "cannot set the capabilities"
         case .preserve: "cannot pass descriptors on"

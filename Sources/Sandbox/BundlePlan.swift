@@ -131,6 +131,13 @@ public struct BundlePlan: Sendable {
             plan.steps.append(.tune(.domainName(name)))
         }
         if loopback { plan.steps.append(.loopback) }
+        if !spec.linux.networkDevices.isEmpty {
+            guard spec.linux.namespaces.contains(where: { $0.type == "network" }) else {
+                throw BundlePlan.wrong("linux.netDevices", "there is no network namespace for them")
+            }
+            // Early: hooks find them there, and so do settings of sysctl.
+            plan.steps.append(.lendNetwork)
+        }
     }
 
     /// Only what belongs to a namespace of the container's own, and no way out of it.

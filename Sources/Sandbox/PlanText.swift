@@ -103,6 +103,7 @@ extension LaunchStep {
         case .outlive: "outlive codex32"
         case .awaitStart: "wait for start"
         case .ready: "wait for hooks"
+        case .lendNetwork: "wait for network devices"
         case .hook(let hook): "hook \(hook.path)"
         case .capabilitySets(let sets): "capabilities \(sets.effective.names.count)"
         case .preserve(let count): "preserve \(count) descriptors"

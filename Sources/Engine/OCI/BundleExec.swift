@@ -174,6 +174,7 @@ private enum BundleExec {
             case .root: break  // Its plan has no such step, and neither the next.
             case .listener: break
             case .ready: break
+            case .network: break
             case .held: break
             }
         }
