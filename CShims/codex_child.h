@@ -73,6 +73,8 @@ int codex_step_outlive(void);
 int codex_step_tune(const struct codex_step *step);
 int codex_time_offsets(const char *text, size_t length);
 int codex_label(int which, const char *text, size_t length);
+int codex_step_label_mount(struct codex_child_state *state, const struct codex_step *step);
+int codex_step_chroot(struct codex_child_state *state);
 int codex_step_propagation(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_make_node(struct codex_child_state *state, const struct codex_step *step);
 int codex_step_copy_up(struct codex_child_state *state, const struct codex_step *step);

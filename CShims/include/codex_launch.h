@@ -61,6 +61,8 @@ enum codex_step_kind {
     CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
     CODEX_STEP_TUNE,             // flags: CODEX_TUNE_*; a, text: its value
     CODEX_STEP_PROPAGATION,      // source; a: MS_*; flags: 1 = recursive
+    CODEX_STEP_LABEL_MOUNT,      // source: a new file system; text: the SELinux label of its root
+    CODEX_STEP_CHROOT,           // the root in use becomes "/", and all else stays where it is
     CODEX_STEP_MAKE_NODE,        // path, within; flags: type and mode; a: st_rdev; b: uid, and gid << 32; slot: 0 = must be there
     CODEX_STEP_COPY_UP,          // source: a new tmpfs; path, within: what it begins with; flags: 1 = not its root's mode
     CODEX_STEP_READY,            // says so to the parent, and waits for its word

@@ -144,6 +144,9 @@ extension LaunchRoom {
                 CODEX_STEP_TERMINAL, source: devpts, a: UInt64(uid), b: UInt64(gid), within: console,
                 path: console.map { below("/dev/console", $0) })
         case .pivot: return form(CODEX_STEP_PIVOT)
+        case .changeRoot: return form(CODEX_STEP_CHROOT)
+        case .labelMount(let source, let label):
+            return form(CODEX_STEP_LABEL_MOUNT, source: source, bytes: Array(label.utf8) + [0])
         case .resourceLimit(let number, let soft, let hard):
             return form(CODEX_STEP_RLIMIT, flags: UInt32(number), a: soft, b: hard)
         case .lowerResourceLimit(let number, let most):
