@@ -159,10 +159,13 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
     case CODEX_STEP_AWAIT: return codex_step_await(state, step);
     case CODEX_STEP_TUNE: return codex_step_tune(step);
     case CODEX_STEP_PROPAGATION: return codex_step_propagation(state, step);
+    case CODEX_STEP_LABEL_MOUNT: return codex_step_label_mount(state, step);
+    case CODEX_STEP_CHROOT: return codex_step_chroot(state);
     case CODEX_STEP_MAKE_NODE: return codex_step_make_node(state, step);
     case CODEX_STEP_COPY_UP: return codex_step_copy_up(state, step);
     case CODEX_STEP_READY: return codex_step_ready(state);
     case CODEX_STEP_HOOK: return codex_step_hook(state, step);
+    case CODEX_STEP_LEND_NETWORK: return codex_step_lend_network(state);
     case CODEX_STEP_PRESERVE: return codex_step_preserve(state, step);
     case CODEX_STEP_CAPABILITY_SETS: return codex_step_capability_sets(step);
     case CODEX_STEP_EXEC: return codex_step_exec(state);

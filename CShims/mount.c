@@ -241,3 +241,11 @@ int codex_step_pivot(struct codex_child_state *state) {
     }
     return -EXDEV;
 }
+
+// For a mount namespace that others are in: their root stays theirs. Who may call chroot(2) can leave it again, as
+// chroot(2) says.
+int codex_step_chroot(struct codex_child_state *state) {
+    if (fchdir(state->root) < 0) return -errno;
+    if (chroot(".") < 0) return -errno;
+    return chdir("/") == 0 ? 0 : -errno;
+}

@@ -126,29 +126,86 @@ static int make_file(int root, const char *path, bool no_symlinks) {
     return result;
 }
 
+// Where a path leads whose links lead nowhere yet, as a path without links: what links name is to be made, as they
+// would be followed. Only ever within the root, as each part is looked at by descriptor; and what is looked at or made
+// by the result later is so with no link allowed, so that one who exchanges a part meanwhile gets an error.
+static int follow_dangling(int root, const char *path, char *result, size_t size) {
+    char rest[4096], longer[4096];
+    size_t length = 0;
+    if (strlen(path) >= sizeof rest) return -ENAMETOOLONG;
+    strcpy(rest, path);
+    result[0] = 0;
+    for (int links = 0;;) {
+        char *name = rest + strspn(rest, "/");
+        if (!*name) return length > 0 ? 0 : -ELOOP;
+        size_t part = strcspn(name, "/");
+        if (part == 2 && name[0] == '.' && name[1] == '.') {
+            // Above the root is the root.
+            while (length > 0 && result[--length] != '/') continue;
+            result[length] = 0;
+        } else if (!(part == 1 && name[0] == '.')) {
+            if (length + 1 + part >= size) return -ENAMETOOLONG;
+            result[length] = '/';
+            memcpy(result + length + 1, name, part);
+            result[length + 1 + part] = 0;
+            // O_NOFOLLOW with O_PATH: the link itself.
+            int found = codex_path_open(root, result, O_PATH | O_NOFOLLOW, false);
+            struct stat status;
+            ssize_t count = -1;
+            if (found == -ENOENT) status.st_mode = 0;
+            else if (found < 0) return found;
+            else if (fstat(found, &status) < 0) status.st_mode = 0;
+            if (S_ISLNK(status.st_mode)) count = readlinkat(found, "", longer, sizeof longer);
+            if (found >= 0) close(found);
+            if (S_ISLNK(status.st_mode)) {
+                if (++links > 40 || count <= 0) return -ELOOP; // as the kernel counts (path_resolution(7))
+                if ((size_t)count + 1 + strlen(name + part) >= sizeof longer) return -ENAMETOOLONG;
+                if (longer[0] == '/') length = 0;
+                result[length] = 0;
+                strcpy(longer + count, name + part);
+                strcpy(rest, longer);
+                continue;
+            }
+            length += 1 + part;
+        }
+        memmove(rest, name + part, strlen(name + part) + 1);
+    }
+}
+
+// Makes a mount point that is missing, and opens it.
+static int make_target(int root, const char *path, bool is_file, bool no_symlinks) {
+    if (is_file) {
+        int target = make_file(root, path, no_symlinks);
+        if (target != -EEXIST) return target;
+    } else {
+        char copy[4096];
+        const char *name;
+        int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
+        if (parent < 0) return parent;
+        int result = mkdirat(parent, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
+        leave(root, parent);
+        if (result < 0) return result;
+    }
+    return codex_path_open(root, path, O_PATH, no_symlinks);
+}
+
 int codex_path_target(int root, const char *path, uint32_t flags) {
     bool no_symlinks = flags & CODEX_TARGET_NO_SYMLINKS;
     bool makes = !(flags & (CODEX_TARGET_OPTIONAL | CODEX_TARGET_EXISTING));
+    bool is_file = flags & CODEX_TARGET_FILE;
     // The files that stand for devices are nearly always new, in a /dev of ours: made first, looked for then.
-    int target = makes && (flags & CODEX_TARGET_FILE) && no_symlinks ? make_file(root, path, true) : -EEXIST;
+    int target = makes && is_file && no_symlinks ? make_file(root, path, true) : -EEXIST;
     if (target != -EEXIST) return target;
     target = codex_path_open(root, path, O_PATH, no_symlinks);
     if (target == -ENOENT && makes) {
-        if (flags & CODEX_TARGET_FILE) {
-            target = make_file(root, path, no_symlinks);
-            if (target != -EEXIST) return target;
-        } else {
-            char copy[4096];
-            const char *name;
-            int parent = walk_parent(root, path, &name, copy, sizeof copy, no_symlinks);
-            if (parent < 0) return parent;
-            int result = mkdirat(parent, name, 0755) < 0 && errno != EEXIST ? -errno : 0;
-            leave(root, parent);
-            if (result < 0) return result;
+        target = make_target(root, path, is_file, no_symlinks);
+        // Something stands there, or on the way, that leads nowhere.
+        if (target == -ENOENT && no_symlinks) return -ELOOP;
+        if (target == -ENOENT) {
+            char beyond[4096];
+            int result = follow_dangling(root, path, beyond, sizeof beyond);
+            target = result < 0 ? result : make_target(root, beyond, is_file, true);
         }
-        target = codex_path_open(root, path, O_PATH, no_symlinks);
-        // Something stands there that leads nowhere: a dangling link.
-        if (target == -ENOENT) return -ELOOP;
     }
     if (target < 0) return target;
     struct stat status;

@@ -160,9 +160,14 @@ long codex_socket_receive(int number, void *bytes, size_t size);
 // Sends a pty's master to the stream socket `name` in a folder, as --console-socket asks.
 int codex_console_send(int folder, const char *name, int master);
 
+// --- network devices (route.c) ---
+// A socket to the kernel's rtnetlink(7), in the network namespace that this process is in.
+int codex_route_open(void);
+
 // --- devices of a cgroup (bpf.c) ---
 // Loads a program of type BPF_PROG_TYPE_CGROUP_DEVICE, 8 bytes an instruction, and attaches it to a cgroup.
-int codex_device_filter_attach(int cgroup, const uint64_t *instructions, uint32_t count);
+// replaces: in the place of the one that was attached so before, which has to be there (-ENOENT).
+int codex_device_filter_attach(int cgroup, const uint64_t *instructions, uint32_t count, int replaces);
 
 struct codex_hook {
     const char *path;

@@ -62,11 +62,14 @@ enum codex_step_kind {
     CODEX_STEP_CAPABILITY_SETS,  // text: permitted, effective, inheritable, ambient
     CODEX_STEP_TUNE,             // flags: CODEX_TUNE_*; a, text: its value
     CODEX_STEP_PROPAGATION,      // source; a: MS_*; flags: 1 = recursive
+    CODEX_STEP_LABEL_MOUNT,      // source: a new file system; text: the SELinux label of its root
+    CODEX_STEP_CHROOT,           // the root in use becomes "/", and all else stays where it is
     CODEX_STEP_MAKE_NODE,        // path, within; flags: type and mode; a: st_rdev; b: uid, and gid << 32; slot: 0 = must be there
     CODEX_STEP_COPY_UP,          // source: a new tmpfs; path, within: what it begins with; flags: 1 = not its root's mode
     CODEX_STEP_READY,            // says so to the parent, and waits for its word
     CODEX_STEP_HOOK,             // path; a: argv; b: envp; text: the state up to its pid, and CODEX_HOOK_TAIL blanks;
                                  // flags: seconds, 0 for no limit
+    CODEX_STEP_LEND_NETWORK,     // hands its network namespace to the parent, and waits for its word
     CODEX_STEP_PRESERVE,         // a: how many descriptors from 3 on the program inherits
     CODEX_STEP_EXEC,             // the last step: execve of the candidates in turn
     CODEX_STEP_COUNT
@@ -144,6 +147,7 @@ enum codex_message_kind {
     CODEX_MESSAGE_ROOT = 5,
     CODEX_MESSAGE_LISTENER = 7, // its filter's, at CODEX_STEP_SECCOMP with a listener, or CODEX_STEP_OBSERVE; it does not wait
     CODEX_MESSAGE_READY = 8,
+    CODEX_MESSAGE_NETWORK = 9,
     CODEX_MESSAGE_UNBORN = 6 // as FAILED, before the first step: no namespaces
 };
 

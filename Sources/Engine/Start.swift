@@ -166,6 +166,7 @@ enum Start {
             case .entered: break  // Its own plan has no such step.
             case .root: break
             case .ready: break
+            case .network: break
             case .held(let namespaces):
                 do throws(KernelError) {
                     try receipt?.readHeld(pid: child.pid, namespaces: namespaces, cgroup: cgroup)

@@ -110,9 +110,13 @@ public struct DeviceFilter: Equatable, Sendable {
 
 extension Cgroup {
     /// Puts a filter in force for this cgroup and those below it, beside those that are there already: all must allow.
-    /// - Throws: EPERM for those who may not load such programs (CAP_SYS_ADMIN, outside of any user namespace).
-    public borrowing func attach(_ filter: DeviceFilter) throws(KernelError) {
+    ///
+    /// - Parameter replacing: it takes the place of the one that codex32 attached before, in one step.
+    /// - Throws: EPERM for those who may not load such programs (CAP_SYS_ADMIN, outside of any user namespace); ENOENT
+    ///   where there is none to be replaced.
+    public borrowing func attach(_ filter: DeviceFilter, replacing: Bool = false) throws(KernelError) {
+        let count = UInt32(filter.instructions.count)
         try KernelError.check(
-            codex_device_filter_attach(folder.number, filter.instructions, UInt32(filter.instructions.count)), "bpf")
+            codex_device_filter_attach(folder.number, filter.instructions, count, replacing ? 1 : 0), "bpf")
     }
 }

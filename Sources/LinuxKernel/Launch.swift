@@ -48,6 +48,8 @@ public enum LaunchMessage: ~Copyable {
     case listener(Descriptor)
     /// At ``LaunchStep/ready``, where it waits.
     case ready
+    /// Its network namespace, at ``LaunchStep/lendNetwork``, where it waits.
+    case network(Descriptor)
     /// execve happened, or the child is gone.
     case finished
 }
@@ -193,6 +195,8 @@ public struct Child: ~Copyable {
         case CODEX_MESSAGE_LISTENER.rawValue where message.descriptor >= 0:
             return .listener(Descriptor(owning: message.descriptor))
         case CODEX_MESSAGE_READY.rawValue: return .ready
+        case CODEX_MESSAGE_NETWORK.rawValue where message.descriptor >= 0:
+            return .network(Descriptor(owning: message.descriptor))
         case CODEX_MESSAGE_ROOT.rawValue where message.descriptor >= 0:
             return .root(Descriptor(owning: message.descriptor))
         default:

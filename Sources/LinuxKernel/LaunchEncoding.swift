@@ -144,6 +144,9 @@ extension LaunchRoom {
                 CODEX_STEP_TERMINAL, source: devpts, a: UInt64(uid), b: UInt64(gid), within: console,
                 path: console.map { below("/dev/console", $0) })
         case .pivot: return form(CODEX_STEP_PIVOT)
+        case .changeRoot: return form(CODEX_STEP_CHROOT)
+        case .labelMount(let source, let label):
+            return form(CODEX_STEP_LABEL_MOUNT, source: source, bytes: Array(label.utf8) + [0])
         case .resourceLimit(let number, let soft, let hard):
             return form(CODEX_STEP_RLIMIT, flags: UInt32(number), a: soft, b: hard)
         case .lowerResourceLimit(let number, let most):
@@ -183,6 +186,7 @@ extension LaunchRoom {
         case .outlive: return form(CODEX_STEP_OUTLIVE)
         case .awaitStart(let pipe, let outcome): return form(CODEX_STEP_AWAIT, slot: outcome, source: pipe)
         case .ready: return form(CODEX_STEP_READY)
+        case .lendNetwork: return form(CODEX_STEP_LEND_NETWORK)
         case .hook(let hook):
             let (argv, envp) = (keep(hook.arguments), keep(hook.environment))
             let address = { (list: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>?) in

@@ -116,6 +116,8 @@ public enum LaunchStep: Hashable, Sendable {
     case write(Slot, String, String)
     case terminal(devpts: Slot?, console: Slot?, uid: UInt32, gid: UInt32)
     case pivot
+    /// The root in use is this process's, and its mount namespace stays as it is.
+    case changeRoot
     case resourceLimit(Int32, soft: UInt64, hard: UInt64)
     /// Lowers a limit, and leaves one alone that is lower already.
     case lowerResourceLimit(Int32, most: UInt64)
@@ -153,11 +155,15 @@ public enum LaunchStep: Hashable, Sendable {
     /// Tells the parent that all is made but the new root is not yet entered, and waits for it.
     case ready
     case hook(LaunchHook)
+    /// Hands its network namespace to the parent, which puts devices there, and waits for it.
+    case lendNetwork
     case capabilitySets(CapabilitySets)
     /// So many descriptors of the caller's, from 3 on, are the program's too.
     case preserve(Int)
     case tune(LaunchTuning)
     case propagation(Slot, MountPropagation, recursive: Bool)
+    /// SELinux's label of the root of a new file system.
+    case labelMount(Slot, String)
     /// - Parameter mustExist: nothing is made, for the folder is the host's own.
     case makeNode(LaunchNode, mustExist: Bool, within: Slot?)
     /// Fills a new file system with what the root has in its place.
@@ -202,7 +208,8 @@ extension LaunchStep {
         case .makeFile(let path, _, _): "cannot make the file \(path)"
         case .write(_, let path, _): "cannot set \(path)"
         case .terminal: "cannot make a terminal"
-        case .pivot: "cannot enter the new root"
+        case .pivot, .changeRoot: "cannot enter the new root"
+        case .labelMount: "cannot use linux.mountLabel"
         case .resourceLimit(let number, _, _), .lowerResourceLimit(let number, _):
             "cannot set the resource limit \(ResourceLimit.name(number))"
         case .umask: "cannot set the umask"
@@ -225,7 +232,7 @@ extension LaunchStep {
         case .openTerminals(let path, _): "cannot open a terminal in \(path)"
         case .outlive: "cannot leave the program alone"
         case .awaitStart: "cannot wait for start"
-        case .ready: "cannot report to codex32"
+        case .ready, .lendNetwork: "cannot report to codex32"
         case .hook(let hook): "the \(hook.kind) hook \(hook.path) failed"
         case .capabilitySets: "cannot set the capabilities"
         case .preserve: "cannot pass descriptors on"

@@ -87,6 +87,41 @@ public struct SpecMemoryPolicy: Equatable, Sendable {
     }
 }
 
+/// config-linux.md, "Network Devices" (version 1.3).
+public struct SpecNetworkDevice: Equatable, Sendable {
+    /// In the runtime's own network namespace.
+    public let name: String
+    /// In the container's; with %d at its end the kernel puts a number there.
+    public let target: String
+
+    /// As many as a machine may well have.
+    private static let most = 256
+
+    static func list(_ object: JSONObject) throws(DocumentError) -> [SpecNetworkDevice] {
+        var list: [SpecNetworkDevice] = []
+        for (name, entry) in try object.objects() {
+            try entry.allow(only: ["name"])
+            guard isName(name[...]) else { throw DocumentError(entry.place, "is no name of a network device") }
+            let target = try entry.string("name").flatMap { $0.isEmpty ? nil : $0 } ?? name
+            guard isName(target.hasSuffix("%d") ? target.dropLast(2) + "0" : target[...]), target.utf8.count < 16 else {
+                throw DocumentError("\(entry.place).name", "\(target) is no name of a network device")
+            }
+            guard target.hasSuffix("%d") || !list.contains(where: { $0.target == target }) else {
+                throw DocumentError("\(entry.place).name", "\(target) stands twice")
+            }
+            guard list.count < most else { throw DocumentError(entry.place, "is one device too many") }
+            list.append(SpecNetworkDevice(name: name, target: target))
+        }
+        return list
+    }
+
+    /// As the kernel takes it (dev_valid_name), without the signs of a template.
+    private static func isName(_ name: Substring) -> Bool {
+        (1...15).contains(name.utf8.count) && name != "." && name != ".."
+            && name.utf8.allSatisfy { $0 > 0x20 && $0 != 0x7f && $0 != 0x2f && $0 != 0x3a && $0 != 0x25 }
+    }
+}
+
 /// config-linux.md, "Devices".
 public struct SpecDevice: Equatable, Sendable {
     /// "c", "u", "b" or "p".

@@ -25,7 +25,14 @@ extension BundlePlan {
         if let cpus = spec.process.affinity?.initial { plan.steps.append(.tune(.affinity(LaunchTuning.mask(cpus)))) }
         plan.steps.append(.join(container, namespaces: target.namespaces))
         plan.steps.append(becomeRoot)
-        plan.steps.append(.useRoot(nil))
+        if spec.linux.namespaces.contains(where: { $0.type == "mount" && $0.path != nil }) {
+            // The kernel gives who joins it the root of that namespace, which is others'.
+            let root = slot()
+            enteredRoot = root
+            plan.steps += [.useRoot(root), .changeRoot]
+        } else {
+            plan.steps.append(.useRoot(nil))
+        }
         var terminals: Slot?
         if spec.process.terminal {
             let place = slot()

@@ -23,6 +23,15 @@ extension BundlePlan {
     /// MOUNT_ATTR_STRICTATIME (linux/mount.h).
     private static let everyAccessTime = MountAttributes(rawValue: 0x20)
 
+    /// Podman gives it itself where SELinux is, in quotes, as mount(8) takes it.
+    private func label(_ value: Substring, _ mount: SpecMount) throws(Problem) -> MountOption {
+        guard Machine.hasSELinux else {
+            throw BundlePlan.wrong("\(mount.place).options", "context: SELinux is not enabled on this machine")
+        }
+        let isQuoted = value.count > 1 && value.hasPrefix("\"") && value.hasSuffix("\"")
+        return MountOption("context", String(isQuoted ? value.dropFirst().dropLast() : value))
+    }
+
     private func options(_ mount: SpecMount) throws(Problem) -> Options {
         var result = Options()
         let isBind = mount.type == "bind" || mount.options.contains("bind") || mount.options.contains("rbind")
@@ -61,6 +70,10 @@ extension BundlePlan {
                 // A bind mount has no file system to be made: mount(2) takes no notice of these, and writers of bundles
                 // who give the same options to every mount count on that.
                 if isBind, parts.count == 2, parts[0] == "mode" || parts[0] == "size" { continue }
+                if parts.count == 2, parts[0] == "context", mount.type == "tmpfs" || mount.type == "devpts" {
+                    result.data.append(try label(parts[1], mount))
+                    continue
+                }
                 guard BundlePlan.own[mount.type]?.contains(String(parts[0])) ?? false, parts.count < 2 || parts[1] != ""
                 else {
                     throw BundlePlan.wrong("\(mount.place).options", "\(option) is not supported for this mount yet")
@@ -162,7 +175,14 @@ extension BundlePlan {
             // A container without a cgroup of its own has nothing there to see: an empty folder.
             (type, data) = isUnified ? ("cgroup2", []) : ("tmpfs", [MountOption("size", "4096")])
         }
+        // SELinux has labels of its own for proc, sysfs and cgroups. A file system that was made with the namespace takes none
+        // for all of it, only one for its root (security_sb_set_mnt_opts).
+        let label = spec.linux.mountLabel
+        if let label, type == "tmpfs" || type == "devpts", !data.contains(where: { $0.key == "context" }) {
+            data.append(MountOption("context", label))
+        }
         plan.steps.append(
             .newFileSystem(type, options: data, attributes: attributes, workingFolder: nil, into: tree))
+        if let label, type == "mqueue" { plan.steps.append(.labelMount(tree, label)) }
     }
 }

@@ -16,11 +16,12 @@ extension BundlePlan {
                 plan.namespaces.insert(kind)
                 continue
             }
-            guard kind != .mount else {
-                throw BundlePlan.wrong(
-                    "linux.namespaces", "a mount namespace by path: its root would change for all who are in it")
-            }
             guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
+            guard kind != .mount else {
+                try checkJoined(mounts: path)
+                joinedMounts = path
+                continue
+            }
             paths.append((path, kind))
         }
         // Without these nothing could be ended or cleaned up for certain. A pid namespace of others', or the machine's own,
@@ -30,12 +31,55 @@ extension BundlePlan {
                 "linux.namespaces",
                 "a pid namespace by path, or none, takes a cgroup: else its processes could not be ended")
         }
-        if !plan.namespaces.contains(.mount) {
+        if !plan.namespaces.contains(.mount), joinedMounts == nil {
             throw BundlePlan.wrong("linux.namespaces", "a container without a mount namespace is not supported yet")
         }
         try timeSteps()
         try chooseUser()
         join(paths)
+    }
+
+    /// A mount namespace that is there is others' too: it stays as it is, and what would change it is refused by name.
+    private func checkJoined(mounts path: String) throws(Problem) {
+        let asked: [(name: String, isAsked: Bool)] = [
+            ("mounts", !spec.mounts.isEmpty), ("root.readonly", spec.rootReadOnly),
+            ("linux.maskedPaths", !spec.linux.maskedPaths.isEmpty),
+            ("linux.readonlyPaths", !spec.linux.readOnlyPaths.isEmpty),
+            ("linux.devices", !spec.linux.devices.isEmpty),
+            ("linux.rootfsPropagation", spec.linux.rootPropagation != nil),
+            ("linux.mountLabel", spec.linux.mountLabel != nil),
+        ]
+        if let name = asked.first(where: \.isAsked)?.name {
+            throw Problem(
+                "cannot use config.json", "\(name): the mount namespace is one that is there, and stays as it is",
+                hint: "leave it out: the container sees what is mounted in \(path)")
+        }
+        let other = try explaining("cannot open the mnt namespace \(path)") { () throws(KernelError) in
+            try Descriptor.status(ofPath: path)
+        }
+        if other.inode == Namespace.current(.mount) {
+            throw BundlePlan.wrong("linux.namespaces", "\(path) is the mount namespace that codex32 itself is in")
+        }
+    }
+
+    /// The way into a mount namespace that is there, and to the root in it. As nothing of it may change, this process
+    /// alone gets another root.
+    mutating func joinMounts(_ path: String, rootPath: String) throws(Problem) {
+        let (place, root) = (slot(), slot())
+        joined.append((place, path, .mount))
+        plan.steps += [
+            .join(place, namespaces: [.mount]), .open(hostPath: rootPath, device: 0, inode: 0, into: root),
+            .useRoot(root),
+        ]
+        try hookSteps()
+        plan.steps.append(.changeRoot)
+        plan.terminal = spec.process.terminal
+        guard spec.process.terminal else { return }
+        let terminals = slot()
+        plan.steps += [
+            .openTerminals("/dev/pts", into: terminals),
+            .terminal(devpts: terminals, console: nil, uid: spec.process.uid, gid: spec.process.gid),
+        ]
     }
 
     /// In this order: where the caller may, the child is born in those that are there (from a user namespace of its own

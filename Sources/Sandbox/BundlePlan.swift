@@ -12,6 +12,11 @@ public struct BundlePlan: Sendable {
     public var birthplaces: [(path: String, kind: Namespace)] = []
     /// ``LaunchPlan/identity`` is that of a user namespace that is there already.
     public internal(set) var joinsUser = false
+    /// The path of a mount namespace that is there already; nil: the container has one of its own.
+    var joinedMounts: String?
+    /// What the steps of ``init(joining:_:rights:preserved:tightening:)`` take for the root, where it is not that of the
+    /// container's mount namespace.
+    public internal(set) var enteredRoot: Slot?
     /// The pipe on which the child waits for `start`.
     public internal(set) var pipe = Slot(0)
     /// The pipe on which `start` learns what became of the child.
@@ -59,6 +64,19 @@ public struct BundlePlan: Sendable {
             plan.steps.append(.unshare(Namespace.cgroup.cloneFlag))
         }
         let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
+        try checkLabel()
+        try checkResctrl()
+        if let path = joinedMounts {
+            try sysctlSteps()
+            try joinMounts(path, rootPath: rootPath)
+        } else {
+            try mountAll(rootPath)
+        }
+        if preserved > 0 { plan.steps.append(.preserve(preserved)) }
+        try programSteps(keyring: keyring)
+    }
+
+    private mutating func mountAll(_ rootPath: String) throws(Problem) {
         let root = try bind(rootPath, BundleBind(recursive: true), place: "root.path")
         // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
         plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
@@ -72,8 +90,6 @@ public struct BundlePlan: Sendable {
         plan.steps.append(.pivot)
         plan.steps += try rootPropagation(root)
         if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
-        if preserved > 0 { plan.steps.append(.preserve(preserved)) }
-        try programSteps(keyring: keyring)
     }
 
     /// Podman sends rules for devices with everything. They are in force without a cgroup where the program cannot make
@@ -117,7 +133,7 @@ public struct BundlePlan: Sendable {
     private mutating func beginSteps(loopback: Bool) throws(Problem) {
         plan.steps.append(becomeRoot)
         if !spec.linux.timeOffsets.isEmpty { plan.steps.append(.tune(.timeOffsets(spec.linux.timeOffsets))) }
-        if plan.identity == nil { plan.steps.append(.privateMounts) }
+        if plan.identity == nil, joinedMounts == nil { plan.steps.append(.privateMounts) }
         if let name = spec.hostname, !name.isEmpty {
             guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
                 throw BundlePlan.wrong("hostname", "there is no uts namespace for it")
@@ -133,6 +149,13 @@ public struct BundlePlan: Sendable {
             plan.steps.append(.tune(.domainName(name)))
         }
         if loopback { plan.steps.append(.loopback) }
+        if !spec.linux.networkDevices.isEmpty {
+            guard spec.linux.namespaces.contains(where: { $0.type == "network" }) else {
+                throw BundlePlan.wrong("linux.netDevices", "there is no network namespace for them")
+            }
+            // Early: hooks find them there, and so do settings of sysctl.
+            plan.steps.append(.lendNetwork)
+        }
     }
 
     /// Only what belongs to a namespace of the container's own, and no way out of it.

@@ -44,8 +44,9 @@ public struct BundleTightening: Equatable, Sendable {
                 "annotations", "\(BundleTightening.waiver) is not taken where strict is the runtime's own level")
         }
         for type in ["pid", "mount", "ipc", "uts", "network"]
-        where !spec.linux.namespaces.contains(where: { $0.type == type }) {
-            throw BundlePlan.wrong("linux.namespaces", "strict needs a \(type) namespace")
+        where !spec.linux.namespaces.contains(where: { $0.type == type && (type != "mount" || $0.path == nil) }) {
+            throw BundlePlan.wrong(
+                "linux.namespaces", "strict needs a \(type) namespace\(type == "mount" ? " of its own" : "")")
         }
         guard abi != nil || waived != nil else {
             throw Problem(

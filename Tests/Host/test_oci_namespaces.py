@@ -109,7 +109,7 @@ def test_a_network_of_the_host_and_a_user_namespace_of_its_own(bundle):
 
 
 def test_namespaces_that_cannot_be_had(bundle):
-    for kind, words in (("mount", "a mount namespace by path"), ("pid", "takes a cgroup")):
+    for kind, words in (("mount", "stays as it is"), ("pid", "takes a cgroup")):
         kept = list(bundle.config["linux"]["namespaces"])
         by_path(bundle, "self", kind)
         result = bundle("run", "one")
@@ -166,6 +166,16 @@ def test_labels_without_their_module_are_refused(bundle):
         result = bundle("run", "one")
         assert result.returncode == 1 and f"{name}: SELinux is not enabled" in result.stderr and "hint:" in result.stderr
         del where[name]
+
+
+def test_shares_of_caches_are_refused_by_name(bundle):
+    bundle.sh("true")
+    for given in ({}, {"closID": "one", "l3CacheSchema": "L3:0=f"}):
+        bundle.config["linux"]["intelRdt"] = given
+        result = bundle("run", "one")
+        assert result.returncode == 1 and "cannot use linux.intelRdt" in result.stderr and "resctrl" in result.stderr
+    bundle.config["linux"]["intelRdt"] = {"l2": "x"}
+    assert "linux.intelRdt.l2: is not known" in bundle("run", "one").stderr
 
 
 def test_home_is_that_of_the_container_s_own_users(bundle):

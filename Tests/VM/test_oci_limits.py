@@ -205,6 +205,37 @@ def test_rules_hold_for_what_is_bound_in(bundle):
     assert devices(bundle, [rule], script) == ["yes"]
 
 
+def test_rules_are_exchanged_while_it_runs(bundle):
+    """In one step, and what runs already is asked by the new ones; exec'd programs are too."""
+    bundle.config["mounts"].append({"destination": "/disk", "type": "bind", "source": "/dev/vda", "options": ["bind"]})
+    bundle.sh("while :; do if head -c 1 /disk > /dev/null 2>&1; then echo yes; else echo no; fi > /dev/shm/now; done")
+    disk = os.stat("/dev/vda").st_rdev
+    rule = {"type": "b", "major": os.major(disk), "minor": os.minor(disk)}
+    bundle.resources["devices"] = [{"allow": False, "access": "rwm"}]
+    bundle.start("one")
+    look = ["exec", "one", "sh", "-c", "cat /dev/shm/now"]
+    try_it = ["exec", "one", "sh", "-c", "head -c 1 /disk > /dev/null"]
+    wait_until(lambda: bundle(*look).stdout == "no\n", "its first word")
+    assert bundle(*try_it).returncode != 0
+    for _ in range(2):
+        bundle("update", "-r", "-", "one", ok=True, input=json.dumps({"devices": [{"allow": True, **rule, "access": "r"}]}))
+        wait_until(lambda: bundle(*look).stdout == "yes\n", "the new rules")
+        bundle(*try_it, ok=True)
+        assert bundle("exec", "one", "sh", "-c", ": >> /disk").returncode != 0
+        # Without rules it stays as it is.
+        bundle("update", "--pids-limit", "100", "one", ok=True)
+        bundle(*try_it, ok=True)
+        bundle("update", "-r", "-", "one", ok=True, input=json.dumps({"devices": bundle.resources["devices"]}))
+        wait_until(lambda: bundle(*look).stdout == "no\n", "the first rules")
+        assert bundle(*try_it).returncode != 0
+    # All or nothing, in both orders of what goes wrong.
+    both = {"devices": [{"allow": True}], "pids": {"limit": 50}, "cpu": {"cpus": "4000"}}
+    wrong = bundle("update", "-r", "-", "one", input=json.dumps(both))
+    assert wrong.returncode == 1 and "cpuset.cpus" in wrong.stderr
+    assert bundle(*try_it).returncode != 0
+    assert says(bundle.cgroup("one"), "pids.max") == {"pids.max": "100"}
+
+
 # MARK: pause, resume, update, events
 
 
@@ -262,7 +293,7 @@ def test_update_from_a_file_takes_all_or_nothing(bundle):
     assert says(group, "pids.max") == {"pids.max": "40"}
     wrong = bundle("update", "-r", "-", "one", input=json.dumps({"pids": {"limit": 9}, "cpu": {"cpus": "4000"}}))
     assert wrong.returncode == 1 and "cpuset.cpus" in wrong.stderr
-    wrong = bundle("update", "-r", "-", "one", input=json.dumps({"devices": [{"allow": True}], "pids": {"limit": 9}}))
+    wrong = bundle("update", "-r", "-", "one", input=json.dumps({"devices": [{"allow": 1}], "pids": {"limit": 9}}))
     assert wrong.returncode == 1 and "linux.resources.devices" in wrong.stderr
     limit = {"memory": {"limit": 4096, "checkBeforeUpdate": True}, "pids": {"limit": 9}}
     wrong = bundle("update", "-r", "-", "one", input=json.dumps(limit))
@@ -351,6 +382,15 @@ def test_ordinary_user_in_its_own_cgroup(request):
         bundle("resume", "one", ok=True)
         bundle("update", "--pids-limit", "10", "one", ok=True)
         assert says(group, "pids.max") == {"pids.max": "10"}
+        # The rules that it began with are taken, as callers send them with every limit; others cannot be put in force.
+        rules = {"devices": bundle.resources["devices"], "pids": {"limit": 9}}
+        (bundle.folder / "rules").write_text(json.dumps(rules))
+        bundle("update", "-r", bundle.folder / "rules", "one", ok=True)
+        rules = {"devices": [{"allow": True}], "pids": {"limit": 8}}
+        (bundle.folder / "rules").write_text(json.dumps(rules))
+        wrong = bundle("update", "-r", bundle.folder / "rules", "one")
+        assert wrong.returncode == 1 and "linux.resources.devices" in wrong.stderr and "CAP_SYS_ADMIN" in wrong.stderr
+        assert says(group, "pids.max") == {"pids.max": "9"}
         bundle("delete", "--force", "one", ok=True)
         assert not group.exists()
     finally:

@@ -109,6 +109,7 @@ struct Exec: ~Copyable {
             case .listener: break
             case .root: break  // Its plan has no such step.
             case .ready: break
+            case .network: break
             case .held: break
             }
         }

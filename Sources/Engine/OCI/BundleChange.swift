@@ -10,7 +10,7 @@ extension BundleRuntime {
     /// Stops all of its processes, or lets them go on (cgroup.freeze, Linux 5.2).
     public func pause(_ id: String, _ on: Bool) throws(Problem) {
         let what = on ? "cannot pause \(id)" : "cannot resume \(id)"
-        try change(id, what) { (_, status, group) throws(Problem) in
+        try change(id, what) { (_, status, group, _) throws(Problem) in
             guard status == (on ? .running : .paused) else {
                 throw Problem(
                     what,
@@ -26,7 +26,8 @@ extension BundleRuntime {
 
     /// Sets other limits while it runs: all of them, or none.
     ///
-    /// - Parameter resources: an object as `linux.resources`. What it does not speak of stays as it is.
+    /// - Parameter resources: an object as `linux.resources`. What it does not speak of stays as it is; rules for devices
+    ///   take the place of all that there are.
     public func update(_ id: String, _ resources: JSON) throws(Problem) {
         let what = "cannot update \(id)"
         let wanted: SpecResources
@@ -34,13 +35,8 @@ extension BundleRuntime {
         {
             throw Problem(what, error.description)
         }
-        try change(id, what) { (state, status, group) throws(Problem) in
+        try change(id, what) { (state, status, group, folder) throws(Problem) in
             guard status != .stopped, status != .creating else { throw Problem(what, "container not running") }
-            // Callers send the rules that they began with; they cannot be exchanged, only added to.
-            let rules = wanted.devices.isEmpty ? state.devices : try BundleRuntime.digest(wanted)
-            guard rules == state.devices else {
-                throw Problem(what, "linux.resources.devices: other rules for devices cannot be set while it runs")
-            }
             let limits = try BundleCgroup.limits(wanted, group)
             if let most = limits.mostInUse, let used = group.number("memory.current"), used > most {
                 throw Problem(
@@ -52,21 +48,57 @@ extension BundleRuntime {
             for setting in limits.settings where !(setting.limitsNothing && !group.has(setting.file)) {
                 let before = try? group.former(setting)
                 do throws(Problem) { try BundleCgroup.set(setting, group) } catch {
-                    try? state.scope?.set(ScopeUnit.properties(former))
-                    let lost = former.reversed().filter { (try? group.set($0)) == nil }.map(\.file)
-                    throw Problem(
-                        error.what, error.why,
-                        hint: error.hint
-                            ?? (lost.isEmpty
-                                ? "the other limits stay as they were"
-                                : "\(lost.joined(separator: ", ")) could not be put back"))
+                    throw BundleRuntime.putBack(former, group, state, error)
                 }
                 if let before { former.append(before) }
+            }
+            do throws(Problem) { try BundleRuntime.exchange(wanted, group, state, folder) } catch {
+                throw BundleRuntime.putBack(former, group, state, error)
             }
         }
     }
 
-    /// Says which rules for devices a container has.
+    private static func putBack(
+        _ former: [CgroupSetting], _ group: borrowing Cgroup, _ state: BundleState, _ problem: Problem
+    ) -> Problem {
+        try? state.scope?.set(ScopeUnit.properties(former))
+        var lost: [String] = []
+        for setting in former.reversed() where (try? group.set(setting)) == nil { lost.append(setting.file) }
+        return Problem(
+            problem.what, problem.why,
+            hint: problem.hint
+                ?? (lost.isEmpty
+                    ? "the other limits stay as they were" : "\(lost.joined(separator: ", ")) could not be put back"))
+    }
+
+    /// Puts other rules for devices in the place of those that it has; nothing is said by none.
+    private static func exchange(
+        _ wanted: SpecResources, _ group: borrowing Cgroup, _ state: BundleState, _ folder: borrowing Descriptor
+    ) throws(Problem) {
+        guard !wanted.devices.isEmpty else { return }
+        let what = "cannot use linux.resources.devices"
+        let isFirst = try digest(wanted) == state.devices
+        if !isFirst, state.devices != nil {
+            // Before: whatever happens from here on, nobody takes the first rules for those in force.
+            var changed = state
+            changed.devices = nil
+            let text = changed.json.text()
+            try explaining(what) { () throws(KernelError) in
+                try folder.replace(BundleState.file, with: text, durable: false)
+            }
+        }
+        do throws(KernelError) { try group.attach(DeviceFilter(wanted.deviceRules), replacing: true) } catch {
+            // Callers send the rules that they began with beside every limit: a container that could do without a filter
+            // from the start has them.
+            guard isFirst, error.number == Errno.permission || error.number == Errno.missing else {
+                throw Problem(
+                    what, error.number == Errno.missing ? "the container has no filter for devices" : error.description,
+                    hint: "it takes CAP_SYS_ADMIN outside of user namespaces, here and when it was made")
+            }
+        }
+    }
+
+    /// Says which rules for devices a container was made with.
     static func digest(_ resources: SpecResources) throws(Problem) -> String {
         let hash = try explaining("cannot use linux.resources.devices") { () throws(KernelError) in try SHA256() }
         hash.update(DeviceFilter(resources.deviceRules).instructions.withUnsafeBytes { Array($0) })
@@ -75,7 +107,7 @@ extension BundleRuntime {
 
     private func change(
         _ id: String, _ what: String,
-        _ body: (BundleState, BundleState.Status, borrowing Cgroup) throws(Problem) -> Void
+        _ body: (BundleState, BundleState.Status, borrowing Cgroup, borrowing Descriptor) throws(Problem) -> Void
     ) throws(Problem) {
         let folder = try open(id)
         let lock = try BundleRuntime.lock(folder, what)
@@ -88,7 +120,7 @@ extension BundleRuntime {
         // Gone with the container, where the caller cleared up itself.
         guard status != .stopped else { throw Problem(what, "container not running") }
         let group = try explaining(what) { () throws(KernelError) in try Cgroup(existing: path) }
-        try body(state, status, group)
+        try body(state, status, group, folder)
         _ = consume lock
     }
 }

@@ -150,6 +150,9 @@ extension BundleRuntime {
                     size(master, spec.process.consoleSize)
                     terminal = consume master
                 }
+            case .network(let namespace):
+                let devices = spec.linux.networkDevices.map { NetworkDevice($0.name, target: $0.target) }
+                try NetworkDevice.move(devices, to: namespace)
             case .ready: try BundleHooks.create(spec.hooks, state, pid: child.pid)
             case .held:
                 // Not before: its own device nodes are made by now, and nothing of the container's has run.

@@ -39,7 +39,7 @@ extension BundleRuntime {
             joining: spec, target, rights: .effective, preserved: preserved.count, tightening: state.tightening)
         // Before the program is there: from here on no signal ends this process without it.
         var session = try ExecSession()
-        let exec = try BundleExec.start(bundle.plan, process, state, spec.process, execution)
+        let exec = try BundleExec.start(bundle, process, state, spec.process, execution)
         if execution.detach { return 0 }
         return try session.foreground(exec, terminal: spec.process.terminal)
     }
@@ -111,9 +111,20 @@ private enum BundleExec {
     }
 
     static func start(
-        _ plan: LaunchPlan, _ process: borrowing ContainerProcess, _ state: BundleState, _ wanted: SpecProcess,
+        _ bundle: BundlePlan, _ process: borrowing ContainerProcess, _ state: BundleState, _ wanted: SpecProcess,
         _ execution: BundleExecution
     ) throws(Problem) -> Exec {
+        let plan = bundle.plan
+        var sources = SlotNumbers(BundlePlan.joined, process.pidfd.number)
+        var root: Descriptor?
+        if let place = bundle.enteredRoot {
+            let opened = try explaining("cannot enter \(state.id)") { () throws(KernelError) in
+                try process.folder.open("root", [.pathOnly, .folder])
+            }
+            sources[place] = opened.number
+            root = consume opened
+        }
+        defer { _ = root.take() }
         let input = LaunchInput(
             namespaces: [], steps: plan.steps, slotCount: plan.slotCount, standard: (0, 1, 2),
             terminal: plan.terminal, candidates: plan.candidates, arguments: plan.arguments,
@@ -122,7 +133,7 @@ private enum BundleExec {
         var child: Child
         do throws(KernelError) {
             child = try Child.launch(
-                input, sources: SlotNumbers(BundlePlan.joined, process.pidfd.number), cgroup: cgroup)
+                input, sources: sources, cgroup: cgroup)
         } catch {
             throw error.number == Errno.noDevice || error.number == Errno.missing
                 ? gone(state.id) : Problem("cannot enter \(state.id)", error)
@@ -174,6 +185,7 @@ private enum BundleExec {
             case .root: break  // Its plan has no such step, and neither the next.
             case .listener: break
             case .ready: break
+            case .network: break
             case .held: break
             }
         }

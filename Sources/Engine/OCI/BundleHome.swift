@@ -6,6 +6,8 @@ internal import OCISpec
 enum BundleHome {
     /// Before the container is there: from its root, or from what is mounted over the file.
     static func variable(_ spec: RuntimeSpec, bundle: String) -> String {
+        // What is at the root's path here is not what is there in another mount namespace.
+        if spec.linux.namespaces.contains(where: { $0.type == "mount" && $0.path != nil }) { return "HOME=/" }
         if let source = spec.mounts.last(where: { $0.destination == "/etc/passwd" })?.source,
             !source.isEmpty,
             let file = try? Descriptor.open(

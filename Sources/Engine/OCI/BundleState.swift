@@ -17,7 +17,7 @@ struct BundleState: Equatable {
     var cgroup: String?
     /// The scope of systemd's that its cgroup is; nil: codex32 made the cgroup itself.
     var scope: ScopeUnit?
-    /// Which rules for devices its cgroup has (``BundleRuntime/digest(_:)``).
+    /// Which rules for devices it was made with (``BundleRuntime/digest(_:)``); nil: it has, or may have, others now.
     var devices: String?
     /// What was put on top of the bundle; nil: nothing.
     var tightening: BundleTightening?

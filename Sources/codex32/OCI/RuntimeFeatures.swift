@@ -26,6 +26,7 @@ enum RuntimeFeatures {
                 ]),
                 "seccomp": .members(["enabled": .bool(true)]), "apparmor": .members(["enabled": .bool(true)]),
                 "selinux": .members(["enabled": .bool(true)]), "intelRdt": .members(["enabled": .bool(false)]),
+                "netDevices": .members(["enabled": .bool(true)]),
                 "mountExtensions": .members(["idmap": .members(["enabled": .bool(true)])]),
             ]),
         ])
