@@ -51,10 +51,11 @@ extension BundleRuntime {
             words += ["--external", "net[\(inode)]:\(CRIU.network)"]
         }
         if images.leaveRunning { words.append("--leave-running") }
-        try criu.run(words + images.passed, log: "dump.log", images, what)
+        // First: a container that is files by now could not be restored without it.
         try explaining("cannot use \(images.folder)") { () throws(KernelError) in
             try place.put(CheckpointRecord.file, with: text, mode: 0o600, durable: false)
         }
+        try criu.run(words + images.passed, log: "dump.log", images, what)
         _ = consume lock
     }
 }
