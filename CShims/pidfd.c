@@ -60,8 +60,9 @@ static void die_with(pid_t parent) {
 }
 
 // Runs a helper of the host (newuidmap, mmdebstrap) to its end. output becomes its descriptors 1
-// and 2 (-1: ours). Returns its wait status, or -errno.
-int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int output, int working) {
+// and 2 (-1: ours), and it and all that it starts are in the cgroup v2 (-1: ours). Returns its wait status, or -errno.
+int codex_spawn_wait(
+    const char *path, char *const *argv, char *const *envp, int output, int working, int cgroup) {
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
@@ -74,6 +75,10 @@ int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         die_with(parent);
+        if (cgroup >= 0) {
+            int members = openat(cgroup, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+            if (members < 0 || write(members, "0", 1) != 1) _exit(125);
+        }
         if (output >= 0 && (dup2(output, 1) < 0 || dup2(output, 2) < 0)) _exit(125);
         if (working >= 0 && fchdir(working) < 0) _exit(125);
         execve(path, argv, envp);

@@ -99,7 +99,8 @@ void codex_heap_trim(void);
 int codex_run_from_read_only_mount(char *const *argv);
 // The same from a sealed copy in memory (memfd_create(2)), for which no right is needed.
 int codex_run_from_sealed_copy(char *const *argv);
-int codex_spawn_wait(const char *path, char *const *argv, char *const *envp, int output, int working);
+int codex_spawn_wait(
+    const char *path, char *const *argv, char *const *envp, int output, int working, int cgroup);
 // A process that holds a new user namespace open until it is killed; *pidfd receives its pidfd.
 int codex_hold_user_namespace(int *pidfd);
 
@@ -159,6 +160,10 @@ long codex_socket_receive(int number, void *bytes, size_t size);
 // --- OCI (oci.c) ---
 // Sends a pty's master to the stream socket `name` in a folder, as --console-socket asks.
 int codex_console_send(int folder, const char *name, int master);
+
+// --- CRIU (criu.c) ---
+// Gives this process a mount namespace of its own, in which a folder is a mount of itself.
+int codex_stage_root(const char *path, int read_only);
 
 // --- network devices (route.c) ---
 // A socket to the kernel's rtnetlink(7), in the network namespace that this process is in.

@@ -110,6 +110,12 @@ public struct Descriptor: ~Copyable {
         try KernelError.check(codex_set_close_on_exec(number), "fcntl")
     }
 
+    /// For a program that this process runs and that finds it by its number.
+    public borrowing func clearCloseOnExec() throws(KernelError) {
+        let result = fcntl(number, F_SETFD, 0) < 0 ? -errno : 0
+        try KernelError.check(result, "fcntl")
+    }
+
     public borrowing func setNonblocking(_ on: Bool) throws(KernelError) {
         try KernelError.check(codex_set_nonblocking(number, on ? 1 : 0), "fcntl")
     }

@@ -11,13 +11,15 @@ public enum HostProgram {
     }
 
     /// Runs it to its end and returns its exit status, 128+n for a signal.
+    ///
+    /// - Parameter cgroup: the folder of a cgroup v2 that it and all that it starts are in.
     public static func run(
         _ path: String, _ arguments: [String],
         environment: [String] = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C.UTF-8"],
-        output: Int32 = -1, in folder: Int32 = -1
+        output: Int32 = -1, in folder: Int32 = -1, cgroup: Int32 = -1
     ) throws(KernelError) -> Int32 {
         let status = withCStrings(arguments) { argv in
-            withCStrings(environment) { envp in codex_spawn_wait(path, argv, envp, output, folder) }
+            withCStrings(environment) { envp in codex_spawn_wait(path, argv, envp, output, folder, cgroup) }
         }
         try KernelError.check(status, "fork", path)
         let signal = status & 0x7f

@@ -163,6 +163,8 @@ public enum Signal {
     public static let quit = SIGQUIT
     public static let kill = SIGKILL
     public static let terminate = SIGTERM
+    /// What was stopped goes on.
+    public static let resume = SIGCONT
     public static let windowChanged = SIGWINCH
     public static let child = SIGCHLD
     public static let pipe = SIGPIPE

@@ -100,6 +100,29 @@ exit 7
     assert "mknod: /w/sda: Operation not permitted" in done.stderr
 
 
+def test_checkpoint_and_restore(root):
+    script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
+    options = ["run", "-d", "--network", "none", "-m", "64m", "--pids-limit", "30"]
+    count = lambda: int((root("logs", "--tail", "1", "kept").stdout or "0").strip() or 0)  # noqa: E731
+    root(*options, "--name", "kept", "bb", "sh", "-c", script)
+    wait_until(lambda: count() > 3, "its count")
+    root("container", "checkpoint", "kept")
+    assert root("ps", "-a", "--filter", "name=kept", "--format", "{{.State}}").stdout.startswith("Exited (")
+    last = count()
+    root("container", "restore", "kept")
+    wait_until(lambda: count() > last + 3, "its count to go on")
+    numbers = [int(line) for line in root("logs", "kept").stdout.split()]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert root("exec", "kept", "cat", "/sys/fs/cgroup/pids.max").stdout == "30\n"
+    root("rm", "-f", "-t", "0", "kept")
+    # CRIU 3.17 would forget this: refused, and nothing is the matter with the container.
+    root(*options, "--name", "other", "--security-opt", "no-new-privileges", "bb", "sh", "-c", script)
+    refused = root("container", "checkpoint", "other", status=125)
+    assert "without no_new_privs" in refused.stderr, refused.stderr
+    assert root("ps", "--format", "{{.Names}}").stdout == "other\n"
+    root("rm", "-f", "-t", "0", "other")
+
+
 def test_life_of_a_container(root):
     script = 'trap "echo bye; exit 3" TERM; echo began; while :; do sleep 0.1; done'
     root("run", "-d", "--network", "none", "--name", "one", "-m", "64m", "--health-cmd", "test -e /etc/passwd",
@@ -113,9 +136,6 @@ def test_life_of_a_container(root):
     root("exec", "one", "sh", "-c", "exit 9", status=9)
     assert "executable file not found in $PATH" in root("exec", "one", "nonesuch", status=127).stderr
     root("healthcheck", "run", "one")
-    # Refused, and nothing is the matter with the container.
-    refused = root("container", "checkpoint", "one", status=125)
-    assert "checkpoint" in refused.stderr and root("ps", "--format", "{{.Names}}").stdout == "one\n"
     root("update", "--memory", "48m", "--cpus", "0.25", "one")
     assert (group / "memory.max").read_text() == f"{48 << 20}\n"
     assert (group / "cpu.max").read_text() == "25000 100000\n"

@@ -244,7 +244,7 @@ extension BundleRuntime {
     }
 
     /// With its text: the bundle's file may be another one later.
-    private static func spec(in bundle: String) throws(Problem) -> (RuntimeSpec, [UInt8]) {
+    static func spec(in bundle: String) throws(Problem) -> (RuntimeSpec, [UInt8]) {
         let path = "\(bundle)/config.json"
         let bytes: [UInt8]
         do throws(KernelError) {

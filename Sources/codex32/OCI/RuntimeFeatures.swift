@@ -21,7 +21,7 @@ enum RuntimeFeatures {
                 "namespaces": .list(["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]),
                 "capabilities": .list(CapabilitySet.all.names),
                 "cgroup": .members([
-                    "v1": .bool(false), "v2": .bool(true), "systemd": .bool(true), "systemdUser": .bool(false),
+                    "v1": .bool(false), "v2": .bool(true), "systemd": .bool(true), "systemdUser": .bool(true),
                     "rdma": .bool(true),
                 ]),
                 "seccomp": .members(["enabled": .bool(true)]), "apparmor": .members(["enabled": .bool(true)]),

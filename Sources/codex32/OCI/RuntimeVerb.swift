@@ -26,12 +26,12 @@ enum RuntimeVerb {
         var format = "table"
         var update = RuntimeUpdate()
         var events = RuntimeEvents()
+        var images = BundleImages()
     }
 
     static let verbs = [
         "create", "start", "state", "kill", "delete", "run", "exec", "list", "features", "spec", "pause", "resume",
-        "update",
-        "events", "ps",
+        "update", "events", "ps", "checkpoint", "restore",
     ]
 
     static let command = Command<Global>(
@@ -85,13 +85,13 @@ enum RuntimeVerb {
 
     private static func verbCommand(_ name: String) -> Command<Draft> {
         var options: [Option<Draft>] = []
-        if name == "create" || name == "run" || name == "spec" {
+        if name == "create" || name == "run" || name == "spec" || name == "restore" {
             options.append(
                 .option("-b", "--bundle", value: "FOLDER", help: "the bundle; default: this folder") {
                     $0.creation.bundle = $1
                 })
         }
-        if name == "create" || name == "run" {
+        if name == "create" || name == "run" || name == "restore" {
             options += [
                 .option("--pid-file", value: "FILE", help: "where the process's number is written") {
                     $0.creation.pidFile = $1
@@ -99,6 +99,10 @@ enum RuntimeVerb {
                 .option("--console-socket", value: "SOCKET", help: "where the terminal's master is sent") {
                     $0.creation.consoleSocket = $1
                 },
+            ]
+        }
+        if name == "create" || name == "run" {
+            options += [
                 .option("--preserve-fds", value: "N", help: "pass descriptors 3 to N+2 on") {
                     draft, text throws(Problem) in
                     draft.creation.preserved = Int(try Value.whole(text, option: "--preserve-fds", 0...65536))
@@ -124,6 +128,7 @@ enum RuntimeVerb {
                     draft.format = text
                 })
         }
+        if name == "checkpoint" || name == "restore" { options += RuntimeImages.options(name) }
         if name == "update" { options += RuntimeUpdate.options }
         if name == "events" { options += RuntimeEvents.options }
         options.append(.flag("-h", "--help", help: "print this and exit") { $0.help = true })
@@ -151,13 +156,7 @@ enum RuntimeVerb {
                 try StandardStream.output.checkTaken()
                 return 0
             }
-            // Podman asks by `checkpoint --help` whether there is one: the answer is a failure.
-            if verb == "checkpoint" || verb == "restore" {
-                throw Problem(
-                    "cannot \(verb) a container",
-                    HostProgram.find("criu") == nil ? "CRIU is not installed" : "codex32 does not speak to CRIU yet",
-                    hint: "crun or runc can, with CRIU installed, for containers that they made")
-            }
+            if verb == "checkpoint" || verb == "restore" { try RuntimeImages.check(verb) }
             guard verbs.contains(verb) else {
                 throw Problem(
                     "unknown verb \(verb)", "codex32 oci has no such verb, yet",
@@ -246,6 +245,7 @@ enum RuntimeVerb {
             try runtime.kill(operands[0], signal: signal, all: draft.all)
         case "delete":
             for problem in try runtime.delete(operands[0], force: draft.force) { warn(problem, global) }
+        case "checkpoint", "restore": try RuntimeImages.run(verb, runtime, operands[0], draft)
         case "pause", "resume": try runtime.pause(operands[0], verb == "pause")
         case "update": try runtime.update(operands[0], try draft.update.resources())
         case "events": try draft.events.print(runtime, operands[0])
