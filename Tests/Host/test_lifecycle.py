@@ -272,7 +272,7 @@ def test_policy_always(root_store, policy):
     record = root_store.record(identity)
     assert record["state"]["status"] == "exited" and record["wasStopped"] is True
     runs = attempts(root_store, identity)
-    assert root_store.supervisors() == []
+    wait_until(lambda: root_store.supervisors() == [], "the supervisor's end, which comes after its last word")
     times = [event["time"] for event in root_store.events() if event["type"] == "start"]
     assert len(times) == runs
     root_store.ok("start", "-q", identity)
@@ -560,4 +560,5 @@ def test_many_at_once(root_store, count):
     done = store.ok("stop", "-t", "0", *ids)
     assert done.split() == ids
     store.ok("remove", *ids)
-    assert store.ids() == [] and store.supervisors() == []
+    assert store.ids() == []
+    wait_until(lambda: store.supervisors() == [], "the supervisor's end, which comes after its last word")

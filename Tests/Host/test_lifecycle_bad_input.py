@@ -127,7 +127,8 @@ def test_each_field_of_the_wrong_kind(root_store):
         inner = record
         for key in path[:-1]:
             inner = inner[key]
-        inner[path[-1]] = wrong[number % len(wrong)]
+        # A yes is no wrong answer to a question of yes or no.
+        inner[path[-1]] = wrong[(number + (wrong[number % len(wrong)] is True and isinstance(inner[path[-1]], bool))) % len(wrong)]
         file.write_text(json.dumps(record))
         for words in (("inspect", identity), ("list", "-a"), ("start", "-q", identity), ("stop", "-t", "0", identity)):
             done = store.call(*words)

@@ -164,7 +164,8 @@ def test_update_and_remove(root_store):
         results = both(root_store, change, ("remove", *(["-f"] if runs else []), identity))
         assert results[1][0] == 0, results
         assert results[0][0] == 0 or "no container" in results[0][2] or "removed" in results[0][2] or "it is" in results[0][2], results
-        assert root_store.ids() == [] and root_store.supervisors() == []
+        assert root_store.ids() == []
+        wait_until(lambda: root_store.supervisors() == [], "the supervisor's end, which comes after its last word")
         assert os.listdir(root_store.path / "names") == []
 
 
@@ -176,7 +177,8 @@ def test_exec_and_remove(root_store):
         (_, told), (_, failed) = (client.communicate(timeout=300) for client in clients)
         assert clients[1].returncode == 0, failed
         assert clients[0].returncode == 137 or clients[0].returncode == 125 and told.startswith("codex32: "), told
-        assert root_store.ids() == [] and root_store.supervisors() == []
+        assert root_store.ids() == []
+        wait_until(lambda: root_store.supervisors() == [], "the supervisor's end, which comes after its last word")
 
 
 def test_anything_at_once(root_store):

@@ -89,7 +89,8 @@ def test_what_a_person_stopped_stays_so(store):  # noqa: F811
         # The client asks again, and finds that it has ended.
         assert client.wait() == 0
     record = store.record(identity)
-    assert (record["state"]["status"], record["wasStopped"]) == ("exited", True) and store.supervisors() == []
+    assert (record["state"]["status"], record["wasStopped"]) == ("exited", True)
+    wait_until(lambda: store.supervisors() == [], "the supervisor's end, which comes after its last word")
 
 
 def test_whichever_verb_comes_first(store):  # noqa: F811
@@ -118,7 +119,8 @@ def test_whichever_verb_comes_first(store):  # noqa: F811
             wait_until(lambda: store.record(identity)["restarts"] >= 1, "its runs")
         if verb != "remove -f":
             store.ok("remove", "-f", identity)
-        assert store.ids() == [] and store.supervisors() == []
+        assert store.ids() == []
+        wait_until(lambda: store.supervisors() == [], "the supervisor's end, which comes after its last word")
 
 
 def test_one_that_cannot_be_started_any_more(store):  # noqa: F811
@@ -141,7 +143,8 @@ def test_after_another_boot_it_is_for_system_boot(store):  # noqa: F811
     killed_while_it_waits(store, identity)
     path = store.folder(identity) / "container.json"
     path.write_text(re.sub(r'"boot": *"[^"]*"', '"boot": "00000000-0000-0000-0000-000000000000"', path.read_text()))
-    assert row(store, identity)["state"] == "exited" and store.supervisors() == []
+    assert row(store, identity)["state"] == "exited"
+    wait_until(lambda: store.supervisors() == [], "the supervisor's end, which comes after its last word")
     assert store.ok("system", "boot") == "bot\n"
 
 
@@ -162,4 +165,4 @@ def test_killed_at_any_moment(store):  # noqa: F811
         wait_until(lambda: attempts(store, identity) > tries, "it goes on")  # noqa: B023
         store.ok("stop", "-t", "0", identity)
         assert store.state(identity) == "exited"
-    assert store.supervisors() == []
+    wait_until(lambda: store.supervisors() == [], "the supervisor's end, which comes after its last word")
