@@ -92,6 +92,23 @@ func readKernel(_ bytes: [UInt8]) {
         }
     }
     readCall(bytes)
+    readRoutes(bytes)
+}
+
+/// Answers of rtnetlink(7): devices and addresses, whose names and numbers others chose.
+private func readRoutes(_ bytes: [UInt8]) {
+    guard bytes.count >= 16 else { return }
+    let sequence = bytes.withUnsafeBytes { $0.loadUnaligned(fromByteOffset: 8, as: UInt32.self) }
+    for message in RouteMessage.list(bytes, sequence: sequence) ?? [] {
+        expect(message.body.count <= bytes.count - 16, "a message of netlink is longer than its packet")
+        for header in [8, 16] { _ = message.attributes(behind: header) }
+        guard let device = message.number(at: 4),
+            let address = DeviceAddress(message, of: Int32(bitPattern: device))
+        else { continue }
+        let request = address.request(for: 7)
+        let again = RouteMessage.list(request.bytes(sequence: 1), sequence: 1) ?? []
+        expect(again == [request], "a request of netlink does not come back")
+    }
 }
 
 /// A call that a seccomp filter of ours is asked about: a program chooses its number and arguments freely.
