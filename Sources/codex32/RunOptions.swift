@@ -157,7 +157,11 @@ enum RunOptions {
             "--sysctl", value: "NAME=VALUE",
             help: "set net.*, kernel.shm*, kernel.msg*, kernel.sem or fs.mqueue.* inside"
         ) {
-            draft, text throws(Problem) in draft.request.sysctls.append(try SysctlValue.parse(text))
+            draft, text throws(Problem) in
+            let given = try SysctlValue.parse(text)
+            // Of two with a name the later one counts, as with Docker: a record has each name once.
+            draft.request.sysctls.removeAll { $0.name == given.name }
+            draft.request.sysctls.append(given)
         },
         .option(
             "--userns", value: "MODE", help: "auto, single (one id) or subordinate (65,536 ids)",

@@ -54,7 +54,7 @@ def test_values_of_its_own_namespaces(caller, level):
     name = "net/ipv4/ip_default_ttl"
     with open(f"/proc/sys/{name}") as file:
         before = file.read()
-    done = caller.sh(f"cat /proc/sys/{name}", "--sysctl", "net.ipv4.ip_default_ttl=77", level=level)
+    done = caller.sh(f"cat /proc/sys/{name}", "--sysctl", "net.ipv4.ip_default_ttl=70", "--sysctl", "net.ipv4.ip_default_ttl=77", level=level)
     assert (done.returncode, done.stdout) == (0, "77\n"), done.stderr
     with open(f"/proc/sys/{name}") as file:
         assert file.read() == before

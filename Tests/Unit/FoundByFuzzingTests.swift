@@ -101,6 +101,15 @@ import Testing
         #expect(Workspace.all(storage).map(\.started) == [1])
     }
 
+    /// A container's record had the name twice, and was read by nobody.
+    @Test func aSettingOfTheKernelThatIsGivenTwice() throws {
+        var draft = RunDraft()
+        let words = ["--sysctl=net.a.b=1", "--sysctl=net.c=3", "--sysctl=net.a.b=2"]
+        _ = try RunOptions.command.parse(words, into: &draft) { _, _ in false }
+        #expect(draft.request.sysctls.map(\.name) == ["net.c", "net.a.b"])
+        #expect(draft.request.sysctls.map(\.value) == ["3", "2"])
+    }
+
     /// One more start would have been one too many.
     @Test func aRecordsRestartsCanBeCounted() throws {
         let text = { (restarts: UInt64) in
