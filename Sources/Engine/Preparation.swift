@@ -70,10 +70,8 @@ enum Preparation {
                 "root:x:0:0:root:/root:/bin/sh\nuser:x:\(ids):user:/home:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
             list.append(.file("/etc/passwd", mode: 0o644, contents: users))
         }
-        if request.network == .host, let status = try? Descriptor.status(ofPath: "/etc/resolv.conf"),
-            status.kind == .file
-        {
-            list.append(.bind(HostPath("/etc/resolv.conf", status), at: "/etc/resolv.conf"))
+        if request.network == .host, let resolver = HostPath.resolver {
+            list.append(.bind(resolver, at: resolver.path))
         }
         return list
     }

@@ -33,8 +33,13 @@ public enum Namespace: UInt8, CaseIterable, Sendable {
     }
 
     /// The namespace's identity for this process: its inode.
-    public static func current(_ namespace: Namespace) -> UInt64? {
-        try? Descriptor.status(ofPath: "/proc/self/ns/\(namespace.file)").inode
+    public static func current(_ namespace: Namespace) -> UInt64? { of("self", namespace) }
+
+    /// The same, of another process; nil: it is gone, or not this one's to look at.
+    public static func of(_ pid: Int32, _ namespace: Namespace) -> UInt64? { of("\(pid)", namespace) }
+
+    private static func of(_ process: String, _ namespace: Namespace) -> UInt64? {
+        try? Descriptor.status(ofPath: "/proc/\(process)/ns/\(namespace.file)").inode
     }
 }
 

@@ -4,6 +4,8 @@ internal import Glibc
 public struct ProcessEntry: Sendable, Equatable {
     public let pid: Int32
     public let parent: Int32
+    /// It has ended, and nobody has waited for it: it runs nothing, and cgroup.procs does not list it (cgroups(7)).
+    public let isZombie: Bool
     /// Its threads; a zombie counts as one, as in `pids.current`.
     public let threads: UInt64
     /// CPU time of it, and of those of its children that have ended and were waited for, in nanoseconds. Summed
@@ -22,6 +24,7 @@ public struct ProcessEntry: Sendable, Equatable {
         for field in fields[11...14] { ticks &+= UInt64(field) ?? 0 }
         self.pid = pid
         self.parent = parent
+        isZombie = fields[0] == "Z" || fields[0] == "X"
         self.threads = threads
         cpuNanoseconds = ticks &* (1_000_000_000 / ticksPerSecond)
         residentBytes = (UInt64(fields[21]) ?? 0) &* pageSize

@@ -81,8 +81,6 @@ public struct BundlePlan: Sendable {
         // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
         plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
         for mount in spec.mounts { try mountSteps(mount) }
-        // Planning is what a `create` needs the most of the program for.
-        Machine.forgetProgram()
         try quotaSteps()
         try sysctlSteps()
         try deviceSteps()

@@ -1,4 +1,4 @@
-internal import LinuxKernel
+public import LinuxKernel
 internal import OCISpec
 
 /// The last steps of a bundle's plan: who the program is and what it may do (config.md, "Process").
@@ -52,6 +52,9 @@ extension BundlePlan {
         if let filter, process.noNewPrivileges { plan.steps += [.closeOthers, .seccomp(filter)] }
         plan.steps.append(.execute)
     }
+
+    /// What no program of the container's can ever have more than.
+    public func bounding() throws(Problem) -> CapabilitySet { try set("bounding") }
 
     func set(_ name: String) throws(Problem) -> CapabilitySet {
         var set: CapabilitySet = []

@@ -24,15 +24,16 @@ extension RunDraft {
         let settings = try PipSettings.current()
         let storage = try Storage.current(option: storage)
         let store = ImageStore(data: storage.data)
-        let base = try base(store, file)
+        let refuse = { () throws(Problem) in try refuseMaking(path, file, settings) }
+        let base = try base(store, refuse)
         let key = try RequirementsKey.make(
             file, settings, base: try content(store, base), version: VersionCommand.version)
         let name = "requirements-\(key)"
-        if requirements == .use, let ready = store.ready(name) {
+        if requirements != .refresh, let ready = store.ready(name) {
             store.touch(ready)
             return StoredImage(name: path, digest: ready.digest, isScript: true)
         }
-        try refusePlan(file)
+        try refuse()
         Child.endEarly()
         let before = store.ready(name)?.digest
         let claim = try store.claim(name) {
@@ -40,7 +41,7 @@ extension RunDraft {
         }
         defer { withExtendedLifetime(claim) {} }
         // Who waited takes what the other one made, also where it was to be made anew.
-        if let ready = store.ready(name), requirements == .use || ready.digest != before {
+        if let ready = store.ready(name), requirements != .refresh || ready.digest != before {
             return StoredImage(name: path, digest: ready.digest, isScript: true)
         }
         var build = Build(
@@ -68,7 +69,7 @@ extension RunDraft {
     }
 
     /// template:python as an image of the store. Where its folder is gone, the image still is what it was made of.
-    private func base(_ store: ImageStore, _ file: RequirementsFile) throws(Problem) -> Digest {
+    private func base(_ store: ImageStore, _ refuse: () throws(Problem) -> Void) throws(Problem) -> Digest {
         let name = "template-\(RunDraft.template)"
         let isCurrent = { (ready: ImageStore.Ready) in
             let source = store.source(ofTemplate: RunDraft.template)
@@ -78,7 +79,7 @@ extension RunDraft {
             store.touch(ready)
             return ready.digest
         }
-        try refusePlan(file)
+        try refuse()
         Child.endEarly()
         let claim = try store.claim(name) {
             tell("waiting for another codex32 that makes an image of template:\(RunDraft.template)")
@@ -98,20 +99,35 @@ extension RunDraft {
         return try carryOut(&build)
     }
 
-    private func refusePlan(_ file: RequirementsFile) throws(Problem) {
-        guard dryRun else { return }
+    /// Where packages are not ready, and are not to be made either.
+    ///
+    /// Strict is for code that nobody trusts, and what lies beside a script is such: with the machine's network it could
+    /// reach what only this machine can.
+    private func refuseMaking(
+        _ path: String, _ file: RequirementsFile, _ settings: PipSettings
+    ) throws(Problem) {
+        if dryRun {
+            throw Problem(
+                "cannot show the plan", "the packages of \(file.path) are not installed, and --dry-run starts nothing",
+                hint: "codex32 create installs them; --requirements ignore shows the plan without them")
+        }
+        guard requirements == nil, Requirements.needsNetwork(file, settings), try level() == .strict else { return }
         throw Problem(
-            "cannot show the plan", "the packages of \(file.path) are not installed, and --dry-run starts nothing",
-            hint: "codex32 create installs them; --requirements ignore shows the plan without them")
+            "cannot use the image \(path)",
+            "the packages of \(file.path) come over the network, and strict takes none unasked",
+            hint:
+                "--requirements use gives it to pip, for this one step; --requirements ignore runs the script without them"
+        )
     }
+
+    private func level() throws(Problem) -> IsolationLevel { try configuration(arguments: []).request.level }
 
     private func carryOut(_ build: inout Build) throws(Problem) -> Digest {
         build.quiet = quiet
         var sandbox = RunDraft()
         (sandbox.storage, sandbox.quiet, sandbox.image) = (storage, quiet, "template:host")
         // At the level of the script itself, but never without walls; what was waived for that one is for this one too.
-        let level = try configuration(arguments: []).request.level
-        sandbox.request.level = level == .strict ? .strict : .standard
+        sandbox.request.level = try level() == .strict ? .strict : .standard
         sandbox.levelWasChosen = true
         sandbox.request.waived = request.waived
         sandbox.request.userNamespace = request.userNamespace

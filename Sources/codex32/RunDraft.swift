@@ -13,7 +13,8 @@ struct RunDraft: Sendable {
     var imageConfig: ImageConfig?
     var platform: Platform?
     var pull = PullPolicy.missing
-    var requirements = RequirementsOption.use
+    /// Nil: as `use`, but at strict no network is taken for it unasked.
+    var requirements: RequirementsOption?
     var entrypoint: [String]?
     var name: String?
     var storage: String?

@@ -69,7 +69,8 @@ enum RunOptions {
         },
         .option(
             "--requirements", value: "HOW",
-            help: "a requirements.txt beside a Python script: use (default), refresh or ignore",
+            help:
+                "a requirements.txt beside a Python script: use (default; strict wants it said where pip needs a network), refresh, ignore",
             choices: RequirementsOption.allCases.map(\.rawValue)
         ) {
             draft, text throws(Problem) in

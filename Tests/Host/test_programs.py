@@ -1,5 +1,6 @@
 """Ordinary programs work at the strictest level: a sandbox that breaks them is one that people switch off."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -255,3 +256,15 @@ def test_node(caller, folder):
     """)  # fmt: skip
     done = caller.run(image=script)
     assert (done.returncode, done.stdout) == (12, "42 kept 2d711642 child\n"), done.stderr
+
+
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_a_filter_from_before_close_range(caller, folder, level):
+    """A list of before Linux 5.9 refuses close_range(2): what the program has no business with is closed before it is in force."""
+    profile = folder / "profile.json"
+    rules = [{"names": ["close_range"], "action": "SCMP_ACT_ERRNO", "errnoRet": 38}]
+    profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
+    caller.own(profile)
+    done = caller.sh("ls /proc/self/fd", "--seccomp", profile, level=level)
+    # The fourth is ls(1)'s own, of the folder.
+    assert (done.returncode, done.stdout.split()) == (0, ["0", "1", "2", "3"]), done.stderr

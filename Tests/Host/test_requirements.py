@@ -441,6 +441,21 @@ def test_refresh_and_plans(shop):
     assert done.returncode == 0 and f"image       {script}: sha256:" in done.stdout
 
 
+def test_strict_takes_no_network_unasked(shop, index):
+    """Whoever wrote the script wrote the file: at strict it alone opens no way to the machine's network."""
+    wheel(shop.wheels, "unasked", body="SEEN = 'u'\n")
+    script = bot(shop, "unasked", "unasked")
+    env = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", "PIP_INDEX_URL": index.url}
+    before = left(shop)
+    done = run(shop, script, env=env, level="strict")
+    assert done.returncode == 125 and done.stdout == "" and index.asked == [], done
+    assert "strict takes none unasked" in done.stderr and "\nhint: --requirements use " in done.stderr
+    assert left(shop) == before
+    # Asked for; and from then on they are there.
+    assert fine(shop, script, "--requirements", "use", env=env, level="strict")[0] == "u"
+    assert index.asked and fine(shop, script, env=env, level="strict")[0] == "u"
+
+
 def test_a_step_of_a_build(shop):
     wheel(shop.wheels, "step", body="SEEN = 'step'\n")
     script = bot(shop, "step", "step\n")

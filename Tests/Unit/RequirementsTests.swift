@@ -26,6 +26,7 @@ import Testing
     }
 
     @Test(arguments: [
+        "--index-url http://h/simple\nsix", "x @ http://h/x.whl", "http://h/x.whl",
         "-r other.txt", "--requirement=/etc/passwd", "-r/etc/passwd", "-c limits.txt", "-e .", "-e/x", "--editable .",
         "-f /wheels", "--find-links=/wheels", "./local", "/abs/x.whl", "~/x.whl", "file:///etc/passwd",
         "x @ file:///etc",

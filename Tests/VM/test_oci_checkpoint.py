@@ -100,6 +100,21 @@ def test_it_goes_on_as_it_was(bundle):
     assert not group.exists()
 
 
+def test_one_that_has_ended_and_was_not_waited_for(bundle):
+    """It comes back as that, and no cgroup lists it."""
+    bundle.sh("sleep 0.01 & exec sleep 1000")
+    bundle.start("one")
+    children = lambda pid: Path(f"/proc/{pid}/task/{pid}/children").read_text().split()  # noqa: E731
+    ended = lambda pid: [Path(f"/proc/{child}/stat").read_text().rsplit(")")[-1].split()[0] for child in children(pid)]  # noqa: E731
+    wait_until(lambda: ended(bundle.state("one")["pid"]) == ["Z"], "the child's end")
+    bundle("checkpoint", "--image-path", bundle.images, "one", ok=True)
+    bundle("delete", "--force", "one", ok=True)
+    code, words = restore(bundle, "one")
+    assert code == 0, words
+    assert ended(bundle.state("one")["pid"]) == ["Z"]
+    bundle("delete", "--force", "one", ok=True)
+
+
 def test_a_device_s_rules_hold_from_the_start(bundle):
     bundle.config["mounts"].append({"destination": "/disk", "type": "bind", "source": "/dev/vda", "options": ["bind"]})
     (bundle.folder / "rootfs/disk").touch()
@@ -146,6 +161,26 @@ def test_it_may_run_on(bundle):
     assert bundle.state("one")["status"] == "running" and (bundle.folder / "work/dump.log").exists()
     length = len(bundle.output)
     wait_until(lambda: len(bundle.output) > length, "more of it")
+
+
+@pytest.mark.parametrize("what", ["no_new_privs", "capabilities", "filter"])
+def test_a_bundle_that_asks_for_more_is_refused(bundle, what):
+    if what == "filter":
+        del bundle.config["linux"]["seccomp"]
+    bundle.start("one")
+    wait_until(lambda: bundle.output, "its count")
+    bundle("checkpoint", "--image-path", bundle.images, "one", ok=True)
+    bundle("delete", "--force", "one", ok=True)
+    if what == "no_new_privs":
+        bundle.config["process"]["noNewPrivileges"] = True
+    elif what == "capabilities":
+        bundle.config["process"]["capabilities"]["bounding"] = []
+    else:
+        bundle.config["linux"]["seccomp"] = FILTER
+    code, words = restore(bundle, "one")
+    wanted = {"no_new_privs": "process.noNewPrivileges", "capabilities": "process.capabilities.bounding", "filter": "linux.seccomp"}
+    assert code == 1 and f"the bundle asks for {wanted[what]}" in words, words
+    assert not (CGROUPS / "codex32-test/checkpoint").exists() and os.listdir(bundle.folder / "states") == []
 
 
 @pytest.mark.parametrize("what", ["rights", "mounts", "namespaces", "label", "none"])

@@ -27,13 +27,7 @@ extension RunConfiguration {
             try show(path, at: PipSettings.authorityPlace, "pip's certificates \(path)")
         }
         // Of now: an image's own are those of the place where it was made.
-        if request.network == .host, let status = try? Descriptor.status(ofPath: "/etc/resolv.conf"),
-            status.kind == .file, !request.volumes.contains(where: { $0.target == "/etc/resolv.conf" })
-        {
-            var volume = Volume(source: HostPath("/etc/resolv.conf", status), target: "/etc/resolv.conf")
-            (volume.readOnly, volume.mapOwners) = (true, false)
-            request.volumes.append(volume)
-        }
+        if request.network == .host { request.showResolver() }
     }
 
     private mutating func show(_ path: String, at target: String, _ what: String) throws(Problem) {

@@ -47,7 +47,7 @@ extension BundleRuntime {
         for stream in Set(record.streams.compactMap { $0 }).sorted() where stream.hasPrefix("file[") {
             words += ["--external", stream]
         }
-        if CRIU.sharesNetwork(spec) != nil, let inode = Machine.namespace(.network, of: process.pid) {
+        if CRIU.sharesNetwork(spec) != nil, let inode = Namespace.of(process.pid, .network) {
             words += ["--external", "net[\(inode)]:\(CRIU.network)"]
         }
         if images.leaveRunning { words.append("--leave-running") }
@@ -109,7 +109,7 @@ struct CRIU {
     static func stream(
         _ number: Int, of pid: Int32, _ own: Set<Substring>, _ what: String
     ) throws(Problem) -> String? {
-        guard let target = Machine.destination(ofDescriptor: number, of: pid) else { return nil }
+        guard let target = try? Descriptor.link("/proc/\(pid)/fd/\(number)") else { return nil }
         if target.hasPrefix("pipe:[") { return target }
         guard target.hasPrefix("/") else {
             throw Problem(what, "its descriptor \(number) is \(target), which is not supported")

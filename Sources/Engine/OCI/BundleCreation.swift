@@ -11,8 +11,6 @@ extension BundleRuntime {
     /// - Parameter foreground: its terminal is this process's to serve, where no socket was named.
     func make(_ id: String, _ creation: Creation, foreground: Bool = false) throws(Problem) -> Exec {
         try BundleRuntime.check(id)
-        // Each part needs a few pages of the program, and the largest of them counts: see ``Machine/forgetProgram()``.
-        Machine.forgetProgram()
         let preserved = try PreservedDescriptors(asked: creation.preserved, activated: true)
         try BundleRuntime.protectProgram()
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
@@ -35,6 +33,7 @@ extension BundleRuntime {
         if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         state.tightening = try BundleTightening(
             spec, usual: creation.isolation ?? BundleRuntime.usualLevel, abi: Machine.landlockABI)
+        // Each part needs a few pages of the program, and the largest of them counts: see ``Machine/forgetProgram()``.
         Machine.forgetProgram()
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: hasCgroup, isMoved: state.scope != nil,
@@ -256,11 +255,7 @@ extension BundleRuntime {
             guard error.number == Errno.tooBig else { throw Problem("cannot read \(path)", error) }
             throw Problem("cannot use \(path)", "it has more than 16 MiB")
         }
-        do {
-            let text = try JSONReader.read(bytes)
-            Machine.forgetProgram()
-            return (try RuntimeSpec(text), bytes)
-        } catch {
+        do { return (try RuntimeSpec(try JSONReader.read(bytes)), bytes) } catch {
             throw Problem("cannot use \(path)", error.description)
         }
     }

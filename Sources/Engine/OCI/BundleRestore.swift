@@ -21,6 +21,13 @@ extension BundleRuntime {
         // All that would be refused at `create` is refused here.
         let plan = try BundlePlan(spec, bundle: bundle, rights: .effective, cgroups: true, keyring: creation.keyring)
         let record = try CRIU.record(in: images.folder, what)
+        if let name = record.lacks(
+            spec.process, bounding: try plan.bounding(), hasFilter: spec.linux.seccomp != nil)
+        {
+            throw Problem(
+                what, "the bundle asks for \(name), and what was checkpointed had not as much",
+                hint: "restore it for the bundle that it was made with")
+        }
         var state = BundleState(spec: spec, id: id, bundle: bundle)
         state.cgroup = try BundleCgroup.path(spec.linux, id: id)
         guard state.cgroup != nil else { throw Problem(what, "it needs a cgroup of its own") }
@@ -154,7 +161,7 @@ extension CRIU {
             }
         }
         // One that came back elsewhere would be nobody's.
-        for found in ProcessSnapshot().members(of: first.pid) where !members.contains(found.pid) {
+        for found in ProcessSnapshot().members(of: first.pid) where !found.isZombie && !members.contains(found.pid) {
             throw Problem(what, "its process \(found.pid) is not in its cgroup \(path)")
         }
     }

@@ -32,7 +32,9 @@ struct CheckpointRecord: Equatable {
         }
         rights = CheckpointRecord.rights(try read("status"))
         mounts = try read("mountinfo").split(separator: "\n").compactMap { CheckpointRecord.mount($0) }.sorted()
-        namespaces = Namespace.allCases.filter { Machine.namespace($0, of: pid) != Namespace.current($0) }.map(\.file)
+        namespaces = Namespace.allCases.filter { kind in
+            Namespace.of(pid, kind).map { $0 != Namespace.current(kind) } ?? false
+        }.map(\.file)
         label = (try? Descriptor.contents(of: "/proc/\(pid)/attr/current")) ?? ""
     }
 
@@ -93,6 +95,16 @@ struct CheckpointRecord: Equatable {
         if mounts != now.mounts {
             let other = Set(mounts).symmetricDifference(now.mounts).sorted().first ?? "one stands twice"
             return "its mounts are others: \(other)"
+        }
+        return nil
+    }
+
+    /// What the bundle that it is restored for asks for, and it had not; nil: nothing. It may have been another one then.
+    func lacks(_ process: SpecProcess, bounding: CapabilitySet, hasFilter: Bool) -> String? {
+        if process.noNewPrivileges, rights["NoNewPrivs"] != "1" { return "process.noNewPrivileges" }
+        if hasFilter, rights["Seccomp"] != "2" { return "linux.seccomp" }
+        guard let had = rights["CapBnd"].flatMap({ UInt64($0, radix: 16) }), had & ~bounding.rawValue == 0 else {
+            return "process.capabilities.bounding"
         }
         return nil
     }

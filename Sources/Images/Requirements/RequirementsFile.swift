@@ -265,6 +265,6 @@ struct Requirement {
     }
 
     static func isAddress(_ text: String) -> Bool {
-        ["https://", "http://", "git+https://"].contains { text.hasPrefix($0) }
+        ["https://", "git+https://"].contains { text.hasPrefix($0) }
     }
 }

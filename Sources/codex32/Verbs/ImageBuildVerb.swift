@@ -223,15 +223,11 @@ enum ImageBuildVerb {
     private static func useResolver(
         _ request: inout SandboxRequest, of image: StoredImage, storage: String?
     ) throws(Problem) {
-        let path = "/etc/resolv.conf"
         let store = ImageStore(data: try Storage.current(option: storage).data)
         let layers = try store.layerFolders(image.digest)
         let there = try explaining("cannot look into the image") { () throws(KernelError) in
             try LayeredCopy.find("etc", in: layers)?.node(FileName("resolv.conf"))
         }
-        guard there == nil, let status = try? Descriptor.status(ofPath: path), status.kind == .file else { return }
-        var volume = Volume(source: HostPath(path, status), target: path)
-        (volume.readOnly, volume.mapOwners) = (true, false)
-        request.volumes.append(volume)
+        if there == nil { request.showResolver() }
     }
 }
