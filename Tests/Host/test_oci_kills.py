@@ -4,6 +4,7 @@
 CODEX32_FAULT_SEED and CODEX32_FAULT_POINTS are as for test_faults_kill.py.
 """
 
+import contextlib
 import os
 import pathlib
 import random
@@ -56,11 +57,22 @@ class Killed:
         if verb == "delete":
             self.bundle.stopped()
 
+    def is_settled(self):
+        """A process whose creator was killed before it was let go ends with that one, which may take it a moment; one that was
+        let go has the pipe of `start` in the first place after its streams."""
+        state = self.bundle.state()
+        if state["status"] != "created":
+            return True
+        with contextlib.suppress(OSError):
+            return os.readlink(f"/proc/{state['pid']}/fd/3").endswith("/exec.fifo")
+        return False
+
     def check(self, verb):
         """What the state says is so; then nothing is left."""
         if "one" in self.bundle.left():
             shown = self.bundle("state", "one")
             if shown.returncode == 0:
+                wait_until(self.is_settled, "the container's process to wait for its start, or to end with its creator")
                 state = self.bundle.state()
                 if state["status"] in ("created", "running"):
                     assert alive(state["pid"])
