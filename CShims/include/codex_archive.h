@@ -17,6 +17,16 @@ void codex_inflate_free(void *state);
    Returns 1 where a stream has ended (another may follow), 0 inside of one, -1 for what is no such stream. */
 int codex_inflate(void *state, const uint8_t *in, size_t *in_count, uint8_t *out, size_t *out_count);
 
+/* A producer on a thread of its own, a few pieces ahead of whoever takes them. `produce` fills a piece and says how much; 0:
+   the end, less: it failed; it is not called again then. NULL: no thread or no memory for it. */
+struct codex_ahead;
+typedef ptrdiff_t (*codex_produce)(void *context, void *piece, size_t size);
+struct codex_ahead *codex_ahead_start(codex_produce produce, void *context);
+/* The next piece, until the next call; 0 and less as `produce` said, again and again. */
+ptrdiff_t codex_ahead_next(struct codex_ahead *ahead, const void **piece);
+/* Waits for the thread's end: what `produce` has written is there to be read then. */
+void codex_ahead_stop(struct codex_ahead *ahead);
+
 /* An overlay's mark that a name is gone: a character device 0:0, which anybody may make (Linux 5.8). */
 int codex_make_whiteout(int folder, const char *name);
 #endif

@@ -52,19 +52,28 @@ public struct TarEntry: Sendable {
     ///
     /// - Throws: the path leads elsewhere, or is longer than the kernel takes.
     public static func parts(of path: FileName) throws(Problem) -> [FileName] {
-        let what = "cannot unpack \(path)"
+        func what() -> String { "cannot unpack \(path)" }
         guard path.bytes.first != 0x2f else {
             throw Problem(
-                what, "its path begins with /", hint: "make the archive with relative paths: tar -C FOLDER -c .")
+                what(), "its path begins with /", hint: "make the archive with relative paths: tar -C FOLDER -c .")
         }
-        guard path.bytes.count < 4096 else { throw Problem(what, "its path is longer than 4095 bytes") }
+        guard path.bytes.count < 4096 else { throw Problem(what(), "its path is longer than 4095 bytes") }
         var parts: [FileName] = []
-        for part in path.bytes.split(separator: 0x2f) where !part.elementsEqual([0x2e]) {
-            guard !part.elementsEqual([0x2e, 0x2e]) else {
+        let bytes = path.bytes
+        var start = 0
+        while start < bytes.count {
+            var end = start
+            while end < bytes.count, bytes[end] != 0x2f { end += 1 }
+            let (from, count) = (start, end - start)
+            start = end + 1
+            if count == 0 || count == 1 && bytes[from] == 0x2e { continue }
+            guard count != 2 || bytes[from] != 0x2e || bytes[from + 1] != 0x2e else {
                 throw Problem(
-                    what, "its path has .. in it", hint: "such an archive wants to write outside of its folder")
+                    what(), "its path has .. in it", hint: "such an archive wants to write outside of its folder")
             }
-            guard part.count <= 255, let name = FileName(part) else { throw Problem(what, "a name in it is too long") }
+            guard count <= 255, let name = FileName(Array(bytes[from..<end])) else {
+                throw Problem(what(), "a name in it is too long")
+            }
             parts.append(name)
         }
         return parts

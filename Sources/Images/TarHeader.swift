@@ -25,64 +25,80 @@ struct TarHeader: Equatable {
 
     /// - Returns: nil for a block of zeros, which ends an archive.
     /// - Throws: why it is no header.
-    init?(_ block: [UInt8]) throws(TarError) {
-        precondition(block.count == TarHeader.size)
-        var sum = block.reduce(UInt64(0)) { $0 + UInt64($1) }
+    init?(_ bytes: [UInt8]) throws(TarError) {
+        precondition(bytes.count == TarHeader.size)
+        // Spans: with slices of the array their counting of references takes longer than the reading.
+        let block = bytes.span
+        var sum: UInt64 = 0
+        for place in block.indices { sum += UInt64(block[place]) }
         if sum == 0 { return nil }
         // The checksum's own field counts as blanks.
-        for byte in block[148..<156] { sum = sum - UInt64(byte) + 0x20 }
-        guard try TarHeader.number(block[148..<156], "checksum") == sum else {
+        for place in 148..<156 { sum = sum - UInt64(block[place]) + 0x20 }
+        guard try TarHeader.number(block.extracting(148..<156), "checksum") == sum else {
             throw TarError("a header's checksum is wrong: this is no tar archive, or a damaged one")
         }
-        path = Array(block[0..<100].prefix { $0 != 0 })
-        let mode = try TarHeader.number(block[100..<108], "mode")
+        path = TarHeader.text(bytes, 0..<100)
+        let mode = try TarHeader.number(block.extracting(100..<108), "mode")
         self.mode = UInt32(truncatingIfNeeded: mode & 0o7777)
-        uid = try TarHeader.number(block[108..<116], "uid")
-        gid = try TarHeader.number(block[116..<124], "gid")
-        size = try TarHeader.number(block[124..<136], "size")
-        modified = try TarHeader.time(block[136..<148])
+        uid = try TarHeader.number(block.extracting(108..<116), "uid")
+        gid = try TarHeader.number(block.extracting(116..<124), "gid")
+        size = try TarHeader.number(block.extracting(124..<136), "size")
+        modified = try TarHeader.time(block.extracting(136..<148))
         type = block[156]
-        target = Array(block[157..<257].prefix { $0 != 0 })
-        let isUstar = block[257..<263].elementsEqual([0x75, 0x73, 0x74, 0x61, 0x72, 0])
+        target = TarHeader.text(bytes, 157..<257)
+        let isUstar = bytes[257..<263].elementsEqual(TarHeader.magic)
         if type == 0x33 || type == 0x34 {
-            let major = try TarHeader.number(block[329..<337], "major")
-            let minor = try TarHeader.number(block[337..<345], "minor")
+            let major = try TarHeader.number(block.extracting(329..<337), "major")
+            let minor = try TarHeader.number(block.extracting(337..<345), "minor")
             guard major <= UInt32.max, minor <= UInt32.max else { throw TarError("a device number is too large") }
             deviceNumber = (UInt32(major), UInt32(minor))
         }
         // GNU's own format has other things in this place (tar(5)).
-        let prefix = block[345..<500].prefix { $0 != 0 }
-        if isUstar && !prefix.isEmpty { path = Array(prefix) + [0x2f] + path }
+        if isUstar && block[345] != 0 { path = TarHeader.text(bytes, 345..<500) + [0x2f] + path }
+    }
+
+    private static let magic: [UInt8] = [0x75, 0x73, 0x74, 0x61, 0x72, 0]
+
+    /// A field's bytes up to a zero, if there is one.
+    private static func text(_ block: [UInt8], _ field: Range<Int>) -> [UInt8] {
+        if block[field.lowerBound] == 0 { return [] }
+        var end = field.lowerBound
+        while end < field.upperBound, block[end] != 0 { end += 1 }
+        return Array(block[field.lowerBound..<end])
     }
 
     /// Octal digits between blanks, or GNU's base 256, whose first byte is 128.
-    static func number(_ field: ArraySlice<UInt8>, _ name: String) throws(TarError) -> UInt64 {
-        if let first = field.first, first & 0x80 != 0 {
-            guard first == 0x80 else { throw TarError("a \(name) is negative") }
-            var value: UInt64 = 0
-            for byte in field.dropFirst() {
+    static func number(_ field: Span<UInt8>, _ name: String) throws(TarError) -> UInt64 {
+        var value: UInt64 = 0
+        var place = 0
+        if !field.isEmpty, field[0] & 0x80 != 0 {
+            guard field[0] == 0x80 else { throw TarError("a \(name) is negative") }
+            for place in 1..<field.count {
                 guard value <= UInt64.max >> 8 else { throw TarError("a \(name) is too large") }
-                value = value << 8 | UInt64(byte)
+                value = value << 8 | UInt64(field[place])
             }
             guard value <= UInt64(Int64.max) else { throw TarError("a \(name) is too large") }
             return value
         }
-        let digits = field.drop { $0 == 0x20 }.prefix { $0 != 0x20 && $0 != 0 }
-        let rest = field.drop { $0 == 0x20 }.dropFirst(digits.count)
-        guard rest.allSatisfy({ $0 == 0x20 || $0 == 0 }) else { throw TarError("a \(name) is no number") }
-        var value: UInt64 = 0
-        for digit in digits {
-            guard (0x30...0x37).contains(digit) else { throw TarError("a \(name) is no number") }
-            value = value << 3 | UInt64(digit - 0x30)  // at most 12 digits: 36 bits
+        while place < field.count, field[place] == 0x20 { place += 1 }
+        while place < field.count, field[place] != 0x20, field[place] != 0 {
+            guard (0x30...0x37).contains(field[place]) else { throw TarError("a \(name) is no number") }
+            value = value << 3 | UInt64(field[place] - 0x30)  // at most 12 digits: 36 bits
+            place += 1
+        }
+        while place < field.count {
+            guard field[place] == 0x20 || field[place] == 0 else { throw TarError("a \(name) is no number") }
+            place += 1
         }
         return value
     }
 
     /// A time may lie before 1970: base 256 in two's complement, whose first byte is 255.
-    private static func time(_ field: ArraySlice<UInt8>) throws(TarError) -> Int64 {
-        guard field.first == 0xff else { return Int64(try number(field, "time")) }
-        guard field.dropFirst().prefix(3).allSatisfy({ $0 == 0xff }) else { throw TarError("a time is too early") }
-        let value = field.suffix(8).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+    private static func time(_ field: Span<UInt8>) throws(TarError) -> Int64 {
+        guard field[0] == 0xff else { return Int64(try number(field, "time")) }
+        for place in 1..<4 where field[place] != 0xff { throw TarError("a time is too early") }
+        var value: UInt64 = 0
+        for place in 4..<12 { value = value << 8 | UInt64(field[place]) }
         let time = Int64(bitPattern: value)
         guard time < 0 else { throw TarError("a time is too early") }
         return time

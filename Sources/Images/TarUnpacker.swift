@@ -38,10 +38,11 @@ public final class TarUnpacker {
     /// Set for a layer of an image: its whiteouts are put in overlayfs's form.
     var layer: LayerMarks?
     private let reader: TarReader
-    private let options: Options
-    private let notice: (String) -> Void
+    let options: Options
+    let notice: (String) -> Void
     private let root: Owned
-    private var levels: [Level] = []
+    private var levels: [Level] = [] { didSet { usual.owner = nil } }
+    var usual: Usual
     private var rootPending: TarEntry?
     private var members: UInt64 = 0
     private var bytes: UInt64 = 0
@@ -56,6 +57,7 @@ public final class TarUnpacker {
         self.reader = reader
         self.options = options
         self.notice = notice
+        usual = Usual(root, isFresh: options.isFresh)
         self.root = Owned(root)
         own = options.isFresh ? nil : try? OwnDescriptors()
     }
@@ -97,9 +99,9 @@ public final class TarUnpacker {
             if options.isFresh { rootPending = entry }
             return
         }
-        try enter(Array(parts.dropLast()), for: entry)
+        try enter(parts.dropLast(), for: entry)
         let parent = levels.last?.folder ?? root
-        if let layer, try layer.mark(name, Array(parts.dropLast()), in: parent.descriptor) { return }
+        if let layer, try layer.mark(name, parts.dropLast(), in: parent.descriptor) { return }
         switch entry.kind {
         case .folder: try makeFolder(entry, name, parent)
         case .file: try makeFile(entry, name, parent)
@@ -138,7 +140,7 @@ public final class TarUnpacker {
     // MARK: Folders
 
     /// Goes to a folder, from where the last member was; missing ones are made.
-    private func enter(_ parts: [FileName], for entry: TarEntry) throws(Problem) {
+    private func enter(_ parts: ArraySlice<FileName>, for entry: TarEntry) throws(Problem) {
         var common = 0
         while common < min(parts.count, levels.count), levels[common].name == parts[common] { common += 1 }
         while levels.count > common { try leave() }
@@ -237,14 +239,14 @@ public final class TarUnpacker {
         var failure: Problem?
         do throws(Problem) {
             try place(entry, name, parent) { name throws(KernelError) in
-                let new = try create(name, parent)
+                let new = try create(name, parent, entry)
                 do throws(Problem) { try fill(new.file, entry) } catch {
                     failure = error
                     // Half a file goes again, and nothing is put in anybody's place.
                     if new.hasName { try? parent.descriptor.remove(name) }
                     throw KernelError("write", number: Errno.canceled)
                 }
-                try settle(file: new.file, entry)
+                try settle(file: new.file, entry, mode: new.mode)
                 if !new.hasName { try own?.name(new.file, name, in: parent.descriptor) }
             }
         } catch { throw failure ?? error }
@@ -253,10 +255,17 @@ public final class TarUnpacker {
     private struct NewFile: ~Copyable {
         let file: Descriptor
         let hasName: Bool
+        /// Of a file of a fresh folder, where it is known.
+        var mode: UInt32?
     }
 
     /// Where the file system can, a new file has no name before it is whole: whoever is killed meanwhile leaves nothing.
-    private func create(_ name: FileName, _ parent: Owned) throws(KernelError) -> NewFile {
+    private func create(_ name: FileName, _ parent: Owned, _ entry: TarEntry) throws(KernelError) -> NewFile {
+        if let mask = usual.mask {
+            let mode = entry.mode & 0o777
+            let file = try parent.descriptor.open(name, [.write, .create, .exclusive, .noFollow], mode: mode)
+            return NewFile(file: file, hasName: true, mode: mode & ~mask)
+        }
         if own != nil {
             do throws(KernelError) {
                 return NewFile(file: try parent.descriptor.open(".", [.nameless, .write], mode: 0o600), hasName: false)
@@ -331,50 +340,6 @@ public final class TarUnpacker {
         if !links.has(parts) { try count(file.node.size) }
         try place(entry, name, parent) { name throws(KernelError) in
             try links.link(file, parts, as: name, in: parent.descriptor, levels.map(\.name), from: root)
-        }
-    }
-
-    // MARK: Owner, mode, attributes, time: in this order, for each takes away of the one behind it
-
-    private func settle(_ folder: borrowing Descriptor, _ entry: TarEntry) throws(Problem) {
-        do throws(KernelError) { try settle(file: folder, entry) } catch {
-            throw Problem("cannot set the owner and mode of \(entry.path)", error, hint: TarUnpacker.hint(error))
-        }
-    }
-
-    private func settle(file: borrowing Descriptor, _ entry: TarEntry) throws(KernelError) {
-        if options.owners { try file.setOwner(uid: entry.uid, gid: entry.gid) }
-        try file.setMode(mode(entry))
-        for attribute in entry.attributes where options.attributes && TarAttribute.isKept(attribute.name) {
-            if attribute.name == TarAttribute.capability, !options.capabilities { continue }
-            do throws(KernelError) { try file.setAttribute(attribute.name, attribute.value) } catch {
-                guard error.number == Errno.notSupported || error.number == Errno.permission else { throw error }
-                notice("\(entry.path) lost its attribute \(attribute.name): \(error.reason)")
-            }
-        }
-        try file.setModified(entry.modified.seconds, entry.modified.nanoseconds)
-    }
-
-    /// Of a name that cannot be opened: a link, a pipe.
-    private func settleName(_ entry: TarEntry, _ name: FileName, _ folder: borrowing Descriptor) throws(KernelError) {
-        if options.owners { try folder.setOwner(of: name, uid: entry.uid, gid: entry.gid) }
-        try folder.setModified(of: name, entry.modified.seconds, entry.modified.nanoseconds)
-    }
-
-    private func mode(_ entry: TarEntry) -> UInt32 {
-        if options.setIDs { return entry.mode }
-        // On a folder setgid only says which group new files have.
-        return entry.kind == .folder ? entry.mode & 0o1777 : entry.mode & 0o777
-    }
-
-    static func hint(_ error: KernelError) -> String? {
-        switch error.number {
-        case Errno.readOnly: "its root is read-only: copy to a volume or a temporary folder of it"
-        case Errno.invalid where error.call.hasSuffix("chown"):
-            "the owner is none of the container's ids: copy without -a"
-        case Errno.permission where error.call.hasSuffix("chown"): "only root can give files away: copy without -a"
-        case Errno.busy: "something is mounted there"
-        default: nil
         }
     }
 }

@@ -14,6 +14,12 @@ public struct FileName: Hashable, Comparable, Sendable, CustomStringConvertible 
         self.bytes = bytes
     }
 
+    /// The same for what is an array already: nothing is copied.
+    public init?(_ bytes: [UInt8]) {
+        if bytes.contains(0) { return nil }
+        self.bytes = bytes
+    }
+
     public init(_ text: String) { bytes = Array(text.utf8.prefix { $0 != 0 }) }
 
     public static func < (a: FileName, b: FileName) -> Bool { a.bytes.lexicographicallyPrecedes(b.bytes) }
@@ -24,8 +30,11 @@ public struct FileName: Hashable, Comparable, Sendable, CustomStringConvertible 
     public var isEmpty: Bool { bytes.isEmpty }
 
     func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
-        let terminated = bytes + [0]
-        return terminated.withUnsafeBytes { body($0.baseAddress!.assumingMemoryBound(to: CChar.self)) }
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: bytes.count + 1) { terminated in
+            for (place, byte) in bytes.enumerated() { terminated[place] = CChar(bitPattern: byte) }
+            terminated[bytes.count] = 0
+            return body(terminated.baseAddress!)
+        }
     }
 }
 

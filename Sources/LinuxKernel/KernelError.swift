@@ -32,14 +32,18 @@ public struct KernelError: Error, Equatable, CustomStringConvertible {
 
     /// Passes a result through, or throws what a negative one stands for.
     @discardableResult
-    static func check(_ result: Int32, _ call: String, _ subject: String? = nil) throws(KernelError) -> Int32 {
-        if result < 0 { throw KernelError(call, subject, number: -result) }
+    static func check(
+        _ result: Int32, _ call: String, _ subject: @autoclosure () -> String? = nil
+    ) throws(KernelError) -> Int32 {
+        if result < 0 { throw KernelError(call, subject(), number: -result) }
         return result
     }
 
     @discardableResult
-    static func check(_ result: Int, _ call: String, _ subject: String? = nil) throws(KernelError) -> Int {
-        if result < 0 { throw KernelError(call, subject, number: Int32(truncatingIfNeeded: -result)) }
+    static func check(
+        _ result: Int, _ call: String, _ subject: @autoclosure () -> String? = nil
+    ) throws(KernelError) -> Int {
+        if result < 0 { throw KernelError(call, subject(), number: Int32(truncatingIfNeeded: -result)) }
         return result
     }
 }
@@ -58,6 +62,7 @@ public enum Errno {
     public static let loop = ELOOP
     public static let busy = EBUSY
     public static let notSupported = EOPNOTSUPP
+    public static let noData = ENODATA
     public static let noSystemCall = ENOSYS
     public static let noDevice = ENODEV
     public static let tooBig = E2BIG

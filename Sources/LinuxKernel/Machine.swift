@@ -79,6 +79,14 @@ public enum Machine {
     public static var pid: Int32 { getpid() }
     public static var isRoot: Bool { geteuid() == 0 }
 
+    /// The bits that new files and folders do not get. To read it is to set it for a moment (umask(2)): for a process
+    /// with one thread.
+    public static var fileMask: UInt32 {
+        let mask = umask(0o077)
+        umask(mask)
+        return UInt32(mask)
+    }
+
     /// Whether this process is root of a user namespace that is not the machine's own: it lacks most ids, and
     /// the rights over what belongs to the machine (user_namespaces(7)).
     public static var isRootOfNamespace: Bool {

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import tarfile
 import time
@@ -106,6 +107,53 @@ def test_load_and_run_a_layout(shop, form, kind):
     done = shop.caller.run(level="standard", image="bot:1")
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr
     shop.whole()
+
+
+def minimal_acl(owner, group, others):
+    """A default list (acl(5)) as the kernel takes it (linux/posix_acl_xattr.h): version 2, then tag, bits and id of each."""
+    entries = [(1, owner), (4, group), (0x20, others)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", tag, bits, 0xFFFFFFFF) for tag, bits in entries)
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("where", ["plain", "setgid", "acl"])
+def test_modes_and_owners_are_the_layers_own(shop, where, mask):
+    """Whatever new files get of themselves: by the caller's umask, a folder that hands on its group, a default list."""
+    shop.load(simple())
+    before = set(os.listdir(shop.store / "layers"))
+    ingest = shop.store / "ingest"
+    if where == "setgid":
+        os.chown(ingest, -1, 1 if shop.caller.name == "root" else shop.caller.account.pw_gid)
+        ingest.chmod(0o2700)
+    for folder_ in [shop.store, ingest] if where == "acl" else []:
+        try:
+            os.setxattr(folder_, "system.posix_acl_default", minimal_acl(7, 0, 0))
+        except OSError as error:
+            pytest.skip(f"the file system has no such lists: {error}")
+    layout = Layout()
+    modes = [0o644, 0o755, 0o600, 0o444, 0o000, 0o777, 0o2755, 0o4711]
+    members = [folder("set", mode=0o2775, gid=7)]
+    for uid, gid in ((0, 0), (5, 7), (0, 7)):
+        members.append(folder(f"by{uid}.{gid}", mode=0o751, uid=uid, gid=gid))
+        for under in (f"by{uid}.{gid}", "set"):
+            members += [member(f"{under}/{uid}.{gid}.{mode:o}", b"x", mode=mode, uid=uid, gid=gid) for mode in modes]
+    layout.image([base(*members)], "modes:1")
+    path = layout.folder(shop.home / "layout")
+    done = subprocess.run(
+        [*shop.caller.become(), "sh", "-c", f'umask {mask:o}; exec "$@"', "sh", str(shop.caller.binary), "image", "load", "--root",
+         str(shop.caller.storage), str(path)],
+        capture_output=True, text=True, timeout=PATIENCE, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (unpacked,) = (shop.store / "layers" / name for name in set(os.listdir(shop.store / "layers")) - before)
+    root = shop.caller.name == "root"
+    for each in members:
+        status = os.lstat(unpacked / each[0].name)
+        kept = 0o7777 if root else 0o1777 if each[0].isdir() else 0o777
+        assert status.st_mode & 0o7777 == each[0].mode & kept, each[0].name
+        if root:
+            assert (status.st_uid, status.st_gid) == (each[0].uid, each[0].gid), each[0].name
+        assert "system.posix_acl_access" not in os.listxattr(unpacked / each[0].name, follow_symlinks=False) or where == "acl"
 
 
 def test_a_compressed_archive(shop):

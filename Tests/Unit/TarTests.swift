@@ -112,18 +112,20 @@ private final class Memory: ByteSource, ByteSink {
         ("0000644\0", 0o644), ("   644 \0", 0o644), ("\0\0\0\0\0\0\0\0", 0), ("77777777", 0o77_777_777),
     ])
     func numbers(text: String, value: UInt64) throws {
-        #expect(try TarHeader.number(Array(text.utf8)[...], "x") == value)
+        #expect(try TarHeader.number(Array(text.utf8).span, "x") == value)
     }
 
     @Test(arguments: ["0000648\0", "-0000644", "12 34\0\0\0", "0x1\0\0\0\0\0"])
     func badNumbers(text: String) {
-        #expect(throws: TarError.self) { try TarHeader.number(Array(text.utf8)[...], "x") }
+        #expect(throws: TarError.self) { try TarHeader.number(Array(text.utf8).span, "x") }
     }
 
     @Test func numbersOfBase256() throws {
-        #expect(try TarHeader.number([0x80, 0, 0, 0, 0, 0, 1, 0], "x") == 256)
-        #expect(throws: TarError.self) { try TarHeader.number([0x80] + [UInt8](repeating: 0xff, count: 11), "x") }
-        #expect(throws: TarError.self) { try TarHeader.number([0xff, 0, 0, 0, 0, 0, 0, 1], "x") }
+        #expect(try TarHeader.number(([0x80, 0, 0, 0, 0, 0, 1, 0] as [UInt8]).span, "x") == 256)
+        #expect(throws: TarError.self) {
+            try TarHeader.number(([0x80] + [UInt8](repeating: 0xff, count: 11)).span, "x")
+        }
+        #expect(throws: TarError.self) { try TarHeader.number(([0xff, 0, 0, 0, 0, 0, 0, 1] as [UInt8]).span, "x") }
     }
 
     @Test(arguments: ["x", "5 a=b\n", "6 a=b", "99 a=b\n", "6 =bb\n", "7 a=b\n6 ", "0 a=b\n", "-6 a=b\n", "6 a=b\0"])

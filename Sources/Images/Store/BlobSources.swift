@@ -3,32 +3,31 @@ internal import LinuxKernel
 /// Passes bytes on and sums them up on the way.
 final class SummingSource: ByteSource {
     private let source: any ByteSource
-    private let sum: SHA256
+    private let state: SHA256
     private(set) var count: UInt64 = 0
 
     init(_ source: any ByteSource) throws(KernelError) {
         self.source = source
-        sum = try SHA256()
+        state = try SHA256()
     }
 
     func read(into buffer: UnsafeMutableRawBufferPointer) throws(KernelError) -> Int {
         let read = try source.read(into: buffer)
-        sum.update(UnsafeRawBufferPointer(rebasing: buffer[..<read]))
+        state.update(UnsafeRawBufferPointer(rebasing: buffer[..<read]))
         count += UInt64(read)
         return read
     }
 
     /// Reads what is left, and says what all of it comes to.
-    func finish() throws(KernelError) -> Digest { try finish(within: .max)! }
-
-    /// The same; nil: more than so many bytes were left.
-    func finish(within most: UInt64) throws(KernelError) -> Digest? {
+    func finish() throws(KernelError) -> Digest {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
         defer { buffer.deallocate() }
-        let before = count
-        while try read(into: buffer) > 0 { if count - before > most { return nil } }
-        return Digest(hex: sum.finish())!
+        while try read(into: buffer) > 0 {}
+        return sum
     }
+
+    /// What all that was read comes to; it begins anew then.
+    var sum: Digest { Digest(hex: state.finish())! }
 }
 
 /// Reads plain, gzip and zstd streams alike, told by their first bytes. Why it failed is kept in ``failure``.

@@ -12,7 +12,7 @@ extension ImageStore {
     }
 
     /// Bytes behind an archive's end that are read, for its sum: tools pad to a mebibyte at the most.
-    static let mostBehind: UInt64 = 64 << 20
+    private static let mostBehind: UInt64 = 64 << 20
 
     func layerPath(_ chain: Digest) -> String { "\(folder)/layers/\(chain.hex)" }
 
@@ -67,10 +67,8 @@ extension ImageStore {
         let layer = image.manifest.layers[index]
         let what = "cannot unpack \(layer.digest)"
         let stream = ByteStream(try openBlob(layer.digest))
-        let inflating = InflatingSource(stream)
-        let summing = try explaining(what) { () throws(KernelError) in try SummingSource(inflating) }
-        // What is unpacked is the blob itself, whose sum was verified when it was written.
-        let isKnown = layer.digest == image.config.diffIDs[index]
+        // What is unpacked may be the blob itself, whose sum was verified when it was written.
+        let inflated = try layer.digest == image.config.diffIDs[index] ? nil : InflatedLayer(stream, what)
         let target = try explaining(what) { () throws(KernelError) -> Descriptor in
             try place.descriptor.makeFolder(name, mode: 0o700)
             let target = try place.descriptor.open(name, [.read, .folder, .noFollow])
@@ -99,28 +97,13 @@ extension ImageStore {
         options.attributes = true
         options.takesAbsolute = true
         (options.mostBytes, options.mostMembers) = (limits.bytes, limits.files)
-        let unpacker = TarUnpacker(
-            TarReader(isKnown ? stream : summing), into: target, options: options, notice: notice)
+        let unpacker = TarUnpacker(TarReader(inflated ?? stream), into: target, options: options, notice: notice)
         unpacker.layer = LayerMarks(below)
         do throws(Problem) { try unpacker.unpack() } catch {
-            guard let failure = inflating.failure else { throw error }
+            guard let failure = inflated?.failure else { throw error }
             throw Problem(what, failure)
         }
-        if isKnown { return }
-        let sum: Digest?
-        do throws(KernelError) { sum = try summing.finish(within: ImageStore.mostBehind) } catch {
-            throw Problem(what, inflating.failure ?? error.description)
-        }
-        guard let sum else {
-            throw Problem(
-                what, "it goes on behind its end for more than \(ImageStore.mostBehind) bytes",
-                hint: "it was put together wrongly, or means harm")
-        }
-        guard sum == image.config.diffIDs[index] else {
-            throw Problem(
-                what, "unpacked its sum is \(sum), and the image's config has \(image.config.diffIDs[index])",
-                hint: "the image was put together wrongly, or changed: fetch it again")
-        }
+        try inflated?.check(against: image.config.diffIDs[index], within: ImageStore.mostBehind)
     }
 }
 
@@ -154,8 +137,11 @@ final class LayerMarks {
     }
 
     /// Puts the mark that a name stands for. False: it stands for itself.
-    func mark(_ name: FileName, _ parents: [FileName], in folder: borrowing Descriptor) throws(Problem) -> Bool {
+    func mark(_ name: FileName, _ parents: ArraySlice<FileName>, in folder: borrowing Descriptor) throws(Problem)
+        -> Bool
+    {
         guard name.bytes.starts(with: LayerMarks.prefix) else { return false }
+        let parents = Array(parents)
         let what = "cannot unpack \(name)"
         if name == LayerMarks.opaque {
             if parents.isEmpty { hidesAll = true } else if !below.isEmpty { try makeOpaque(folder) }
