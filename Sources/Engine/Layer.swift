@@ -52,7 +52,7 @@ struct LayerStore {
 
     /// Opens the layer, made at the first start; nil where the request's root takes no changes.
     func open(for request: SandboxRequest) throws(Problem) -> WritableLayer? {
-        guard !request.readOnly, request.root != .host else { return nil }
+        guard !request.readOnly, request.root != .host, !request.isKeptInMemory else { return nil }
         let path = "\(storage.layers)/\(id)"
         let isThere = try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             try Descriptor.exists(path)

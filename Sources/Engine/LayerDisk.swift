@@ -1,5 +1,13 @@
 internal import LinuxKernel
-internal import Sandbox
+public import Sandbox
+
+extension StorageKind {
+    /// Where a container's changes are under a limit: on a disk, which is there at the next start. Of one that goes with its
+    /// end there is none, so that for a user, who may mount no disk, they are in memory.
+    public static func ofContainer(removesItself: Bool) -> StorageKind {
+        removesItself && !LayerDisk.isAllowed ? .memory : .disk
+    }
+}
 
 /// The disk of a container that lasts and has a storage limit: a sparse file of that size in its layer, with an ext4 in
 /// it. The file system says that it is full, before the machine's own is; what it keeps is there at the next start.
@@ -19,16 +27,21 @@ struct LayerDisk {
 
     init(_ layer: HostPath) { self.layer = layer }
 
+    /// Whether this process may mount one.
+    static var isAllowed: Bool { Machine.isRoot && !Machine.isRootOfNamespace }
+
     // MARK: Making it
 
     /// Says why a disk of this size cannot be had here.
     private static func check(_ limit: UInt64) throws(Problem) {
         let what = "cannot use --storage-limit here"
-        guard Machine.isRoot, !Machine.isRootOfNamespace else {
+        guard isAllowed else {
             throw Problem(
                 what,
                 "what a container keeps is limited by a disk of its own, and only the machine's root may mount one",
-                hint: "sudo codex32; or run in the foreground, or --read-only with --tmpfs /DST:size=SIZE")
+                hint:
+                    "sudo codex32; --rm, with which it is in memory and kept for nobody; or --read-only with --tmpfs /DST:size=SIZE"
+            )
         }
         guard limit >= smallest else {
             throw Problem(

@@ -26,6 +26,8 @@ public struct SandboxRequest: Sendable {
     /// system of that size then, so that this itself can say no.
     public var storageLimit: UInt64?
     public var storageKind = StorageKind.memory
+    /// What the program changes of its root is gone with it.
+    public var isKeptInMemory: Bool { storageLimit != nil && storageKind == .memory }
     public var workspace: WorkspaceMount?
     public var devices: [DeviceNode] = []
     public var terminal = false

@@ -268,7 +268,8 @@ enum RunOptions {
     private static let files: [Option<RunDraft>] = [
         .option(
             "--storage-limit", value: "SIZE",
-            help: "of the root's changes together: in memory, which -m counts; create, run -d: on a disk (root)"
+            help:
+                "of the root's changes together: in memory, which -m counts; create, run -d: on a disk (root), or with --rm"
         ) {
             draft, text throws(Problem) in
             let size = try Value.size(text, option: "--storage-limit")

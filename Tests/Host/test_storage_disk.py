@@ -243,7 +243,7 @@ def test_it_is_a_limit_or_an_error(store):
     if store.caller.name == "user":
         for verb in (["create"], ["run", "-d"]):
             why = store.fails(*verb, "--storage-limit", "16m", BUSYBOX, "true")
-            assert "only the machine's root may mount one" in why and "hint: sudo codex32" in why
+            assert "only the machine's root may mount one" in why and "hint: sudo codex32; --rm" in why
     else:
         assert "4m or more" in store.fails("create", "--storage-limit", "1m", BUSYBOX, "true")
     for words in (["--read-only"], ["--isolation", "strict", "--waive", "cgroup"]):

@@ -1,8 +1,11 @@
 """`run --storage-limit`: the program is told that its disk is full, and the machine's is not touched."""
 
 import json
+import os
 
 import pytest
+from conftest import wait_until
+from containers import store  # noqa: F401
 from layouts import Layout, base, folder, layer, member
 from test_images import STACK, shop  # noqa: F401
 
@@ -44,3 +47,48 @@ def test_it_is_a_limit_or_an_error(shop, tmp_path):
     script.chmod(0o755)
     done = caller.run("--storage-limit", "8m", level="minimal", image=str(script))
     assert done.returncode == 125 and "the machine's own tree" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run -d", "create"])
+def test_of_a_users_container_that_is_not_kept(store, verb):
+    """What it writes goes with it, so that it may be in memory: no disk is needed, which a user cannot mount."""
+    user = store.caller.name == "user"
+    if not user and not os.path.exists("/dev/loop-control"):
+        pytest.skip("needs /dev/loop-control; the VM tier has it")
+    script = "busybox dd if=/dev/zero of=/big bs=1M count=64 2>&1 | busybox tail -3; stat -c %s /big; busybox rm /big; echo new > /new; sleep 1000"
+    store.ok(*verb.split(), "-q", "--rm", "--name", "bot", "--storage-limit", "16m", "template:busybox", "--", "/bin/sh", "-c", script)
+    record = store.record("bot")
+    assert (record["configuration"]["storageLimit"], record["configuration"]["storageKind"]) == (16 << 20, "tmpfs" if user else "ext4")
+    if verb == "create":
+        if user:
+            assert "only while it runs" in store.fails("cp", "bot:/bin/sh", str(store.place / "sh"))
+        store.ok("start", "-q", "bot")
+    wait_until(lambda: store.logs("bot").count(b"\n") >= 2 and store.call("exec", "bot", "cat", "/new").stdout == "new\n", "what it writes")
+    said = store.logs("bot").decode()
+    assert "No space left on device" in said and (8 << 20) < int(said.splitlines()[-1]) <= 16 << 20, said
+    receipt = json.loads(store.ok("inspect", "--receipt", "bot"))
+    receipt = receipt[0] if isinstance(receipt, list) else receipt
+    assert (receipt["storage"]["kind"], receipt["storage"]["limitBytes"]) == ("tmpfs" if user else "ext4", 16 << 20)
+    store.ok("cp", "bot:/new", str(store.place / "new"))
+    assert (store.place / "new").read_text() == "new\n"
+    if user:
+        why = store.fails("diff", "bot")
+        assert "its changes are in memory" in why and "hint: codex32 export bot" in why
+    else:
+        assert "A /new" in store.ok("diff", "bot")
+    store.ok("stop", "-t", "0", "bot")
+    wait_until(lambda: store.ids() == [], "its end")
+    assert list((store.path / "layers").glob("*")) == []
+
+
+def test_a_record_that_keeps_in_memory_what_is_kept(store):
+    """Somebody changed it: nothing is started that would lose what it writes."""
+    if store.caller.name != "user":
+        pytest.skip("root's are on a disk")
+    store.ok("create", "-q", "--rm", "--name", "bot", "--storage-limit", "16m", "template:busybox", "true")
+    (file,) = store.path.glob("containers/*/container.json")
+    text = file.read_text()
+    assert '"removesItself":true' in text.replace(" ", "")
+    file.write_text(text.replace('"removesItself":true', '"removesItself":false').replace('"removesItself": true', '"removesItself": false'))
+    assert "storageKind" in store.fails("start", "bot")
+    store.ok("remove", "-f", "bot")

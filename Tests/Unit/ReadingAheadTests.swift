@@ -43,10 +43,8 @@ import Testing
         var count = 0
         while count < 300_000 { count += try ahead.read(into: buffer) }
         for _ in 0..<2 {
-            do {
-                _ = try ahead.read(into: buffer)
-                Issue.record("it did not fail")
-            } catch let error as KernelError { #expect(error.number == Errno.io && error.subject == "what breaks") }
+            let error = #expect(throws: KernelError.self) { _ = try ahead.read(into: buffer) }
+            #expect(error?.number == Errno.io && error?.subject == "what breaks")
         }
     }
 

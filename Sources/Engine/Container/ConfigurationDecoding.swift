@@ -46,6 +46,10 @@ extension ContainerConfiguration {
         }
         self.restart = restart
         removesItself = try top.bool("removesItself") ?? false
+        // It would be gone at the first stop.
+        guard removesItself || !run.request.isKeptInMemory else {
+            throw DocumentError("configuration.storageKind", "is for containers that remove themselves")
+        }
         orphan = try OrphanPolicy(top, run)
         if let object = try top.object("log") { log = try LogPolicy(object) }
         if let object = try top.object("health") { health = try HealthCheck(object) }
@@ -122,11 +126,10 @@ extension SandboxRequest {
         shmSize = try top.unsigned("shmSize") ?? shmSize
         storageLimit = try top.unsigned("storageLimit")
         if storageLimit != nil {
-            storageKind = .disk
-            // In memory it would be gone at the first stop.
-            guard try top.string("storageKind") == StorageKind.disk.rawValue else {
-                throw DocumentError("\(top.place).storageKind", "is not \(StorageKind.disk.rawValue)")
+            guard let kind = StorageKind(rawValue: try top.required("storageKind")) else {
+                throw DocumentError("\(top.place).storageKind", "is not known")
             }
+            storageKind = kind
         }
         for object in try top.objects("devices") {
             let path = try object.required("path")

@@ -161,6 +161,11 @@ final class HeldRoot {
             run.request.workspace = try workspace.mount(at: target)
         }
         var (request, _) = try Preparation.request(run) { _ in }
+        guard !request.isKeptInMemory else {
+            throw Problem(
+                "cannot open the files of \(record.name)", "what it changes is in memory, and only while it runs",
+                hint: "codex32 start \(record.name) first")
+        }
         request.hold = true
         request.terminal = false
         // Nothing runs, so nothing has to be kept from it.

@@ -16,6 +16,11 @@ extension Containers {
                 "cannot compare \(record.name)", "at minimal it runs on the machine's own tree and has none of its own",
                 hint: "its files are the machine's")
         }
+        guard !request.isKeptInMemory else {
+            throw Problem(
+                "cannot compare \(record.name)", "its changes are in memory, where nothing of it is seen but by itself",
+                hint: "codex32 export \(record.name) has all of its files while it runs")
+        }
         // A read-only root has no layer, and one that was never started has none yet.
         let what = "cannot compare \(record.name)"
         guard let upper = try changes(of: container, request, what) else { return [] }

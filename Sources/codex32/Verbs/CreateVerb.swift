@@ -186,7 +186,7 @@ extension RunDraft {
     /// from anywhere.
     func containerConfiguration(arguments: [String]) throws(Problem) -> ContainerConfiguration {
         var run = try configuration(arguments: arguments)
-        if run.request.storageLimit != nil { run.request.storageKind = .disk }
+        run.request.storageKind = .ofContainer(removesItself: life.removesItself)
         run.settle()
         var configuration = ContainerConfiguration(run: run)
         configuration.labels = life.labels
