@@ -261,7 +261,7 @@ def test_detach_from_exec_at_each_level(store, terminal, level):
     client.until(b"ready")
     client.type(b"\x10\x11")
     assert client.process.wait(60) == 0
-    assert "sleep 777" in store.ok("top", identity)
+    wait_until(lambda: "sleep 777" in store.ok("top", identity), "the program in the shell's place")
 
 
 def test_exec_without_detach_keys(store, terminal):

@@ -33,7 +33,7 @@ def test_top(caller, level):
 
 def test_top_of_the_reaper(caller):
     with detached(caller, "--init") as box:
-        assert "sleep 10000" in {line["command"] for line in top(box)}
+        wait_until(lambda: "sleep 10000" in {line["command"] for line in top(box)}, "the program in the place of its reaper's copy")
 
 
 def test_hostile_command_line(caller):
