@@ -38,6 +38,13 @@ static bool read_text(const char *storage, const char *folder, const char *name,
     return count > 0;
 }
 
+// A script's root is made of the machine's own files, as the template for them is; there nothing is to be hidden.
+static bool has_own_root(const char *image) {
+    struct stat status;
+    if (stat(image, &status) == 0) return S_ISDIR(status.st_mode);
+    return strcmp(image, "template:host") != 0;
+}
+
 // root's exec into a container of the level minimal that has a root of its own (Planner.exposesProgram).
 static bool enters_exposed(int argc, char **argv) {
     if (strcmp(argv[1], "exec") != 0 || geteuid() != 0) return false;
@@ -61,20 +68,42 @@ static bool enters_exposed(int argc, char **argv) {
     if (!read_text(storage, "names", container, "", id, sizeof id)) (void)snprintf(id, sizeof id, "%s", container);
     if (!read_text(storage, "containers", id, "/container.json", record, sizeof record)) return false;
     if (!strstr(record, "\n    \"isolation\": \"minimal\"")) return false;
-    // A script's root is made of the machine's own files, as the template for them is; there nothing is to be hidden.
     static const char image[] = "\n    \"image\": \"";
     char *path = strstr(record, image);
     char *end = path ? strchr(path += sizeof image - 1, '"') : NULL;
     if (!end) return false;
     *end = 0;
-    struct stat status;
-    return path[0] == '/' ? stat(path, &status) < 0 || S_ISDIR(status.st_mode) : strcmp(path, "template:host") != 0;
+    return has_own_root(path);
+}
+
+// The value of an option that is given as two words or with a "=" between them; NULL: it is another one.
+static const char *value(int argc, char **argv, int *at, const char *option) {
+    size_t length = strlen(option);
+    const char *word = argv[*at];
+    if (strncmp(word, option, length) != 0) return NULL;
+    if (word[length] == '=') return word + length + 1;
+    return word[length] == 0 && *at + 1 < argc ? argv[++*at] : NULL;
+}
+
+// root's run at minimal in a root of its own.
+static bool starts_exposed(int argc, char **argv) {
+    if (strcmp(argv[1], "run") != 0 || geteuid() != 0) return false;
+    const char *level = getenv("CODEX32_ISOLATION_LEVEL"), *image = NULL;
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        // A plan, or a page: no program.
+        if (strcmp(argv[i], "--dry-run") == 0 || strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) return false;
+        const char *given = value(argc, argv, &i, "--isolation");
+        if (given) level = given;
+        given = value(argc, argv, &i, "--image");
+        if (given) image = given;
+    }
+    return level && image && strcmp(level, "minimal") == 0 && has_own_root(image);
 }
 
 int codex_protect_early(int argc, char **argv) {
     if (argc < 3) return 0;
     bool is_oci = is_runtime(argc, argv);
     // Where it is not possible, the verb finds that again, and tells it.
-    if (is_oci || enters_exposed(argc, argv)) (void)codex_run_from_read_only_mount(argv);
+    if (is_oci || enters_exposed(argc, argv) || starts_exposed(argc, argv)) (void)codex_run_from_read_only_mount(argv);
     return is_oci;
 }

@@ -220,6 +220,33 @@ def test_what_every_sandbox_has_is_made_before_its_plan(caller, level, tmp_path)
     assert made(after, 'fsopen("tmpfs"') <= 2  # the root, and what covers folders
 
 
+@pytest.mark.parametrize(
+    "words, anew",
+    [
+        (["--isolation", "minimal", "--image", BUSYBOX], True),
+        (["--image={}", "--isolation=minimal"], True),
+        (["--isolation", "standard", "--image", BUSYBOX], False),
+        (["--isolation", "minimal", "--image", "/"], True),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_what_begins_anew_does_so_before_anything_else(caller, words, anew, tmp_path):
+    """root's containers of minimal could write to codex32's file (CVE-2019-5736), so that it runs from where nobody can: before
+    it has looked at the image, which would be done twice otherwise. Where the glance misses it, the run finds out itself."""
+    if caller.name != "root":
+        pytest.skip("an ordinary user's container has no right over codex32's file")
+    trace = tmp_path / "trace"
+    words = [word.replace("{}", str(BUSYBOX)) for word in words]
+    waiver = [] if HAS_CGROUP2 or "minimal" in " ".join(words) else ["--waive", "cgroup"]
+    line = ["strace", "-qq", "-s", "256", "-o", str(trace), "-e", "trace=execve,execveat,openat", *start(caller), "-q", *waiver, *words, "--", "true"]
+    assert subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE).returncode == 0
+    calls = trace.read_text().splitlines()
+    begins = [place for place, call in enumerate(calls) if call.startswith("execveat(")]
+    assert len(begins) == anew, calls
+    looks = [place for place, call in enumerate(calls) if call.startswith("openat(") and str(caller.storage) in call]
+    assert looks and (not anew or min(looks) > begins[0]), calls[:20]
+
+
 @pytest.mark.parametrize("level", ["standard", "strict"])
 @pytest.mark.parametrize(
     "options, shm, tmp",
