@@ -60,7 +60,7 @@ test-unit: setup ## plans, parsers and profiles, with no privilege
 
 test-host: build ## the real binary on this machine, as root and as an ordinary user
 	@Tests/Tools/setup build test
-	CODEX32=$(BINARY) $(PYTEST) -n $(WORKERS) --dist loadfile -m 'not alone' Tests/Host
+	CODEX32=$(BINARY) $(PYTEST) -n $(WORKERS) --dist loadfile --durations=15 -m 'not alone' Tests/Host
 	CODEX32=$(BINARY) $(PYTEST) -m alone Tests/Host
 
 test-faults: binary ## every system call of run, create, start, exec, stop and remove fails in turn, as root and not; ERRORS=all: with each of seven errors

@@ -100,3 +100,13 @@ def test_bad_words_are_errors(bundle, words):
     assert result.returncode == 1 and result.stderr.startswith("codex32: ")
     assert bundle.state()["status"] == "running"
     assert os.path.exists(bundle.log)
+
+
+def test_limits_from_another_users_pipe(bundle):
+    """Standard input is what it is, whoever made it: its name in /proc cannot be opened by another user."""
+    given, giver = os.pipe()
+    os.write(giver, b'{"pids": ')
+    os.close(giver)
+    done = bundle("update", "-r", "-", "none", stdin=given)
+    os.close(given)
+    assert done.returncode == 1 and "cannot use --resources -: " in done.stderr and "permission denied" not in done.stderr, done.stderr

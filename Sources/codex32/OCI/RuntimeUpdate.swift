@@ -32,7 +32,9 @@ struct RuntimeUpdate: Sendable {
         }
         let what = "cannot use --resources \(file)"
         let bytes = try explaining(what) { () throws(KernelError) in
-            let input = try Descriptor.open(file == "-" ? "/proc/self/fd/0" : file, [.read])
+            // By its number: another user's pipe cannot be opened by its name.
+            let input =
+                file == "-" ? Descriptor(owning: StandardStream.input.rawValue) : try Descriptor.open(file, [.read])
             return try input.readAll(limit: 1 << 20)
         }
         do throws(DocumentError) { return try JSONReader.read(bytes) } catch { throw Problem(what, error.description) }
