@@ -100,6 +100,18 @@ exit 7
     assert "mknod: /w/sda: Operation not permitted" in done.stderr
 
 
+@pytest.mark.parametrize("asked", [["run", "--annotation", "codex32.isolation=strict"], ["--runtime-flag", "isolation=strict", "run"]], ids=["annotation", "flag"])
+def test_strict_walls_around_one(root, asked):
+    look = "grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status"
+    root(*asked, "-d", "--name", "strict", "--network", "none", "bb", "sh", "-c", f"{look}; exec sleep 1000")
+    wanted = ["CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"]
+    wait_until(lambda: root("logs", "strict").stdout.splitlines() == wanted, "what it says of itself")
+    # What it was made with holds for what comes later, which knows nothing of the flag.
+    assert root("exec", "strict", "sh", "-c", look).stdout.splitlines() == wanted
+    assert "not permitted" in root("exec", "strict", "busybox", "unshare", "-U", "true", status=None).stderr
+    root("rm", "-f", "-t", "0", "strict")
+
+
 def test_checkpoint_and_restore(root):
     script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done"
     options = ["run", "-d", "--network", "none", "-m", "64m", "--pids-limit", "30"]
