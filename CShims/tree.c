@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/fs.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
@@ -49,6 +51,8 @@ int64_t codex_file_system(int descriptor) {
     if (fstatfs(descriptor, &status) < 0) return -errno;
     return (int64_t)(uint32_t)status.f_type;
 }
+
+int codex_share_contents(int to, int from) { return ioctl(to, FICLONE, from) == 0 ? 0 : -errno; }
 
 int64_t codex_capacity(int descriptor) {
     struct statfs status;

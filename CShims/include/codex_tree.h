@@ -28,6 +28,9 @@ struct codex_node {
 int codex_node(int folder, const char *name, struct codex_node *node);
 // The type of the file system (statfs(2), f_type), or -errno.
 int64_t codex_file_system(int descriptor);
+// The whole contents of another file, which share its place on the disk until one of them is written to
+// (ioctl_ficlone(2)).
+int codex_share_contents(int to, int from);
 int64_t codex_capacity(int descriptor); // bytes of its whole file system
 long codex_attributes(int descriptor, char *names, size_t size);
 long codex_attribute(int descriptor, const char *name, void *value, size_t size);

@@ -4,23 +4,29 @@ internal import Sandbox
 /// The folder that takes a container's changes to its root.
 struct Layer: ~Copyable {
     let host: HostPath
+    /// Nil: it has the two folders of an overlay.
+    let copy: HostPath?
     private let layers: Descriptor
     private let id: String
 
-    /// Makes `layers/ID` with the two folders that overlayfs wants, owned by the container's root.
+    /// Makes `layers/ID` with the two folders that overlayfs wants, or with that of a copy (``LayerCopy``).
     init(id: String, storage: Storage) throws(Problem) {
         let what = "cannot make a layer in \(storage.layers)"
         let layers = try explaining(what, hint: nil) { () throws(KernelError) in try makeFolders(storage.layers) }
         let path = "\(storage.layers)/\(id)"
-        host = try explaining(what) { () throws(KernelError) in
+        (host, copy) = try explaining(what) { () throws(KernelError) in
+            let isCopied = try LayerCopy.reason(layers) != nil
             try layers.makeFolder(id)
             do throws(KernelError) {
                 let folder = try layers.open(id, [.read, .folder, .noFollow])
-                for name in ["upper", "work"] {
+                for name in isCopied ? [LayerCopy.tree] : ["upper", "work"] {
                     try folder.makeFolder(name)
                     try folder.open(name, [.read, .folder]).setMode(0o755)
                 }
-                return HostPath(path, try folder.status())
+                let copy = isCopied ? try folder.status(of: LayerCopy.tree) : nil
+                return (
+                    HostPath(path, try folder.status()), copy.map { HostPath("\(path)/\(LayerCopy.tree)", $0) }
+                )
             } catch {
                 try? layers.removeTree(id)
                 throw error
@@ -30,8 +36,14 @@ struct Layer: ~Copyable {
         self.id = id
     }
 
-    /// Gives the layer to the container's root.
-    borrowing func give(to map: IdentityMap?) throws(Problem) {
+    /// Gives the layer to the container's root; a copy is made now.
+    borrowing func give(to map: IdentityMap?, _ root: RootSource) throws(Problem) {
+        if copy != nil {
+            let folder = try explaining("cannot copy the image") { () throws(KernelError) in
+                try layers.open(id, [.read, .folder, .noFollow])
+            }
+            return try LayerCopy.fill(folder, from: root, map)
+        }
         guard let map, let uid = map.hostUID(0), let gid = map.hostGID(0), Machine.isRoot else { return }
         try explaining("cannot give the layer to the container") { () throws(KernelError) in
             let folder = try layers.open(id, [.read, .folder, .noFollow])
@@ -59,6 +71,7 @@ struct LayerStore {
         }
         let limit = request.storageKind == .disk ? request.storageLimit : nil
         if !isThere { try make(limit) }
+        if limit == nil, let copy = try LayerCopy.open(path) { return copy }
         return try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             let folder = try Descriptor.open(path, [.read, .folder, .noFollow])
             if limit != nil {
@@ -98,8 +111,14 @@ struct LayerStore {
         return String(name.dropFirst().dropLast(4))
     }
 
-    /// A disk is given away where it is mounted: see ``LayerDisk``.
-    func give(_ layer: WritableLayer, to map: IdentityMap?) throws(Problem) {
+    /// A disk is given away where it is mounted: see ``LayerDisk``. A copy is made now.
+    func give(_ layer: WritableLayer, to map: IdentityMap?, _ root: RootSource) throws(Problem) {
+        if layer.isCopy {
+            let folder = try explaining("cannot copy the image") { () throws(KernelError) in
+                try Descriptor.open("\(storage.layers)/\(id)", [.read, .folder, .noFollow])
+            }
+            return try LayerCopy.fill(folder, from: root, map)
+        }
         guard !layer.isDisk, let map, let uid = map.hostUID(0), let gid = map.hostGID(0), Machine.isRoot else { return }
         try explaining("cannot give the layer to the container") { () throws(KernelError) in
             let folder = try Descriptor.open("\(storage.layers)/\(id)", [.read, .folder, .noFollow])

@@ -16,8 +16,18 @@ public enum Run {
         let offer = try Self.offer(for: prepared.request)
         return try Planner.plan(
             prepared.request, offer: offer, cache: SeccompCache(folder: nil),
-            layer: try LayerDisk.planned(prepared.request, configuration.storage),
+            layer: try planned(prepared.request, configuration.storage),
             identityBase: ContainerID.identityBase("0"))
+    }
+
+    /// The layer of a plan that nothing comes of; nil: an overlay's, which is nowhere yet.
+    private static func planned(_ request: SandboxRequest, _ storage: Storage) throws(Problem) -> WritableLayer? {
+        if let disk = try LayerDisk.planned(request, storage) { return disk }
+        guard try LayerCopy.reason(request, storage) != nil else { return nil }
+        let place = try explaining("cannot plan a copy") { () throws(KernelError) in
+            HostPath("\(storage.layers)/ID", try Descriptor.status(ofPath: "/"))
+        }
+        return WritableLayer(place, tree: place, isCopy: true)
     }
 
     /// Runs the program and returns codex32's own exit status.
@@ -101,7 +111,12 @@ public enum Run {
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),
             layer: writable(layer), identityBase: base)
-        try give(layer, plan)
+        if plan.storageKind == .copy, !configuration.quiet,
+            let note = try LayerCopy.note(request, configuration.storage)
+        {
+            report(note)
+        }
+        try give(layer, plan, request.root)
         try volumes.give(configuration.ownVolumes, request.root, to: plan)
         try workspace?.give(to: plan)
 
@@ -276,7 +291,7 @@ public enum Run {
 
     private static func writable(_ layer: borrowing Layer?) -> WritableLayer? {
         switch layer {
-        case .some(let layer): WritableLayer(layer.host)
+        case .some(let layer): WritableLayer(layer.host, tree: layer.copy, isCopy: layer.copy != nil)
         case .none: nil
         }
     }
@@ -295,9 +310,9 @@ public enum Run {
         }
     }
 
-    private static func give(_ layer: borrowing Layer?, _ plan: LaunchPlan) throws(Problem) {
+    private static func give(_ layer: borrowing Layer?, _ plan: LaunchPlan, _ root: RootSource) throws(Problem) {
         switch layer {
-        case .some(let layer): try layer.give(to: plan.identity)
+        case .some(let layer): try layer.give(to: plan.identity, root)
         case .none: break
         }
     }

@@ -56,6 +56,12 @@ extension Descriptor {
         return Node(raw)
     }
 
+    /// Takes the contents of another file, with which it shares them on the disk until one of them is written to; false:
+    /// the file system cannot do that (ioctl_ficlone(2)).
+    public borrowing func share(contentsOf other: borrowing Descriptor) -> Bool {
+        codex_share_contents(number, other.number) == 0
+    }
+
     /// The type of the file system (statfs(2), `f_type`).
     public borrowing func fileSystem() throws(KernelError) -> UInt32 {
         let result = codex_file_system(number)

@@ -75,12 +75,22 @@ extension Planner {
                 add(.useRoot(tree))
                 return Root(mount: tree, becomesReadOnly: false)
             }
-            return overlay([folder], layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
+            return image([folder], layer, attributes)
         case .layers(let folders):
             var attributes: MountAttributes = [.noDevices]
             if request.level == .strict { attributes.insert(.noSetuid) }
-            return overlay(folders, layer: plan.readOnlyRoot ? nil : layer, attributes: attributes)
+            return image(folders, layer, attributes)
         }
+    }
+
+    private mutating func image(_ folders: [HostPath], _ layer: WritableLayer?, _ attributes: MountAttributes) -> Root {
+        guard let layer, !plan.readOnlyRoot else { return overlay(folders, layer: nil, attributes: attributes) }
+        guard layer.isCopy, let copy = layer.tree else { return overlay(folders, layer: layer, attributes: attributes) }
+        plan.storageKind = .copy
+        let tree = bind(copy, attributes: attributes, recursive: false)
+        add(.enterHost(tree))
+        add(.useRoot(tree))
+        return Root(mount: tree, becomesReadOnly: false)
     }
 
     /// The tree that is put together: in memory, or, for a container that lasts, its layer itself.

@@ -100,6 +100,9 @@ public struct Receipt: Sendable {
         members.append(.init("mounts", mounts()))
         members.append(.init("resourceLimits", resourceLimits()))
         members.append(.init("cgroup", cgroup()))
+        if plan.storageKind == .copy {
+            members.append(.init("storage", .members(["kind": .string(plan.storageKind.rawValue)])))
+        }
         if let limit = plan.storageLimit {
             members.append(
                 .init(

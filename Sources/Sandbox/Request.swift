@@ -57,6 +57,8 @@ public enum StorageKind: String, Sendable {
     case memory = "tmpfs"
     /// In a file of its own, which is there at the next start too (ext4(5) on loop(4)).
     case disk = "ext4"
+    /// A copy of the image, where no overlay can be mounted; it has no limit.
+    case copy
 }
 
 public enum NetworkMode: String, CaseIterable, Sendable { case none, host }
@@ -92,7 +94,7 @@ public enum RootSource: Equatable, Sendable {
     case assembled([RootEntry])
 
     /// A root file system that is there already, and may have programs that change their user.
-    var isImage: Bool {
+    public var isImage: Bool {
         switch self {
         case .folder, .layers: true
         case .host, .assembled: false
@@ -177,10 +179,13 @@ public struct WritableLayer: Equatable, Sendable {
     public let tree: HostPath?
     /// The two are not in the folder but in the file system in its `disk`, whose root is an assembled root itself.
     public let isDisk: Bool
-    public init(_ folder: HostPath, tree: HostPath? = nil, isDisk: Bool = false) {
+    /// The tree is a whole root of its own, with the image's files in it.
+    public let isCopy: Bool
+    public init(_ folder: HostPath, tree: HostPath? = nil, isDisk: Bool = false, isCopy: Bool = false) {
         self.folder = folder
         self.tree = tree
         self.isDisk = isDisk
+        self.isCopy = isCopy
     }
 
     /// It is there at the next start too.

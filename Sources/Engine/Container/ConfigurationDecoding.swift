@@ -126,7 +126,7 @@ extension SandboxRequest {
         shmSize = try top.unsigned("shmSize") ?? shmSize
         storageLimit = try top.unsigned("storageLimit")
         if storageLimit != nil {
-            guard let kind = StorageKind(rawValue: try top.required("storageKind")) else {
+            guard let kind = StorageKind(rawValue: try top.required("storageKind")), kind != .copy else {
                 throw DocumentError("\(top.place).storageKind", "is not known")
             }
             storageKind = kind

@@ -137,11 +137,17 @@ public struct Containers: Sendable {
 
     // MARK: Verbs
 
-    public func create(_ configuration: ContainerConfiguration) throws(Problem) -> ContainerRecord {
+    /// - Parameter note: told what a person should know of it.
+    public func create(
+        _ configuration: ContainerConfiguration, note: (String) -> Void = { _ in }
+    ) throws(Problem) -> ContainerRecord {
         // What cannot be started is told now; what the machine lacks may be there at the start.
         let held = try configuration.run.image.hold(data: storage.data)
         defer { withExtendedLifetime(held) {} }
-        _ = try Run.plan(configuration.run)
+        if try Run.plan(configuration.run).storageKind == .copy {
+            let request = try Preparation.request(configuration.run) { _ in }.0
+            if let text = try LayerCopy.note(request, storage) { note(text) }
+        }
         return try store.create(configuration)
     }
 

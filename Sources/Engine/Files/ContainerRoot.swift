@@ -177,7 +177,7 @@ final class HeldRoot {
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: nil), layer: kept,
             identityBase: ContainerID.identityBase(container.id))
-        if let kept { try layer.give(kept, to: plan.identity) }
+        if let kept { try layer.give(kept, to: plan.identity, request.root) }
         var steps: [LaunchStep] = []
         for step in plan.steps {
             if case .hold = step { break }

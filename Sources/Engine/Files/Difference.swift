@@ -37,6 +37,11 @@ extension Containers {
     ) throws(Problem) -> Owned<Descriptor>? {
         let layer = "\(storage.layers)/\(container.id)"
         if request.storageLimit == nil {
+            guard Descriptor.isMissing("\(layer)/\(LayerCopy.tree)") else {
+                throw Problem(
+                    what, "its root is a copy of the image, in which changes are not kept apart",
+                    hint: "codex32 export has all of its files")
+            }
             if Descriptor.isMissing("\(layer)/upper") { return nil }
             return Owned(
                 try explaining(what) { () throws(KernelError) in

@@ -130,6 +130,7 @@ public struct DiskUsage: Sendable {
 
     private static func layer(_ id: String, _ storage: Storage) -> TreeUsage {
         var usage = below("\(storage.layers)/\(id)", "upper")
+        usage += below("\(storage.layers)/\(id)", LayerCopy.tree)
         usage += below("\(storage.layers)/\(id)", LayerDisk.name)
         return usage
     }

@@ -111,7 +111,7 @@ final class Program {
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache), layer: kept,
             identityBase: ContainerID.identityBase(id))
-        if let kept { try layer.give(kept, to: plan.identity) }
+        if let kept { try layer.give(kept, to: plan.identity, request.root) }
         try volumes.give(configuration.ownVolumes, request.root, to: plan)
         try workspace?.give(to: plan)
         try prepared(plan.cgroup.map { "\($0.place.path)/\(id)" })

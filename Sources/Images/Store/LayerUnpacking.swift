@@ -161,7 +161,12 @@ final class LayerMarks {
             }
             return true
         }
-        try explaining(what) { () throws(KernelError) in try folder.makeWhiteout(hidden) }
+        do throws(KernelError) { try folder.makeWhiteout(hidden) } catch {
+            guard error.number == Errno.permission else { throw Problem(what, error) }
+            throw Problem(
+                what, "no whiteout can be made in the store, which may lie on an overlay itself",
+                hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs")
+        }
         gone.insert(parents + [hidden])
         return true
     }

@@ -78,6 +78,19 @@ public struct LayeredCopy {
         file: borrowing Descriptor, _ node: Node, _ name: FileName, _ target: borrowing Descriptor, sync: Bool = false
     ) throws(KernelError) {
         let new = try target.open(name, [.write, .create, .exclusive, .noFollow], mode: 0o600)
+        if node.size < UInt64(LayeredCopy.worthSharing) || !new.share(contentsOf: file) {
+            try fill(new, from: file, node)
+        }
+        try settle(new, node, try file.keptAttributes())
+        if sync { try new.sync() }
+    }
+
+    /// A smaller file is copied as soon as the file system is asked.
+    private static let worthSharing = 1 << 16
+
+    private func fill(
+        _ new: borrowing Descriptor, from file: borrowing Descriptor, _ node: Node
+    ) throws(KernelError) {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 4096)
         defer { buffer.deallocate() }
         // By its extents: an image's file may be gigabytes of nothing.
@@ -99,8 +112,6 @@ public struct LayeredCopy {
             }
         }
         try new.truncate(Int64(clamping: node.size))
-        try settle(new, node, try file.keptAttributes())
-        if sync { try new.sync() }
     }
 
     private func settle(

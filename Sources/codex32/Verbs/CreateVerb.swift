@@ -50,8 +50,13 @@ enum CreateVerb {
         let containers = Containers(try Storage.current(option: draft.storage))
         let configuration = try draft.containerConfiguration(arguments: arguments)
         if draft.dryRun { return try PlanPage.print(configuration.run, draft.format) }
-        try tell(try containers.create(configuration).id, of: containers)
+        try tell(try containers.create(configuration, note: note(draft.quiet)).id, of: containers)
         return 0
+    }
+
+    /// What is said of a container that was made.
+    static func note(_ quiet: Bool) -> (String) -> Void {
+        { if !quiet { StandardStream.error.print("codex32: \($0)\n") } }
     }
 
     /// Prints the id of a container that was just made. One whose id nobody was told is not left behind.

@@ -31,7 +31,7 @@ enum RunVerb {
         let configuration = try draft.containerConfiguration(arguments: arguments)
         if draft.dryRun { return try PlanPage.print(configuration.run, draft.format) }
         let containers = Containers(configuration.run.storage)
-        let record = try containers.create(configuration)
+        let record = try containers.create(configuration, note: CreateVerb.note(draft.quiet))
         do throws(Problem) {
             try containers.start(record.id) { if !draft.quiet { warn($0) } }
         } catch {

@@ -1,0 +1,149 @@
+"""Where the storage folder is on a file system that overlayfs cannot write to, a container's root is a copy of its image:
+here on an overlay, as in another engine's container."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+from conftest import PATIENCE, wait_until
+from containers import Store
+from layouts import Layout, base, folder, hard, layer, member
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount an overlay")
+
+
+# Without whiteouts: on an overlay nobody can make one.
+STACK = [
+    base(folder("data"), member("data/kept", b"1"), member("data/gone", b"2"), folder("old"), member("old/a", b"a")),
+    layer(member("data/new", b"new", mode=0o600), hard("data/second", "data/new")),
+    layer(folder("data"), member("data/gone", b"back"), member("bin/tool", b"#!/bin/sh\necho tool\n", mode=0o4755)),
+]
+GONE = [base(member("gone", b"x")), layer(member(".wh.gone"))]
+
+
+@pytest.fixture
+def nested(caller, place, request):
+    """The caller's store on an overlay, with an image of several layers in it."""
+    home = place / f"nested.{caller.name}.{abs(hash(request.node.name))}"
+    for name in ("lower", "upper", "work", "top"):
+        (home / name).mkdir(parents=True)
+    top = home / "top"
+    options = f"lowerdir={home}/lower,upperdir={home}/upper,workdir={home}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(top)], check=True, timeout=PATIENCE)
+    try:
+        caller.own(top)
+        layout = Layout()
+        layout.image(STACK, "stack:1")
+        path = layout.folder(top / "layout")
+        subprocess.run(["chmod", "-R", "a+rX", str(home)], check=True, timeout=PATIENCE)
+        store = Store(caller, top)
+        words = [*caller.become(), str(caller.binary), "image", "load", "--root", str(store.path), str(path)]
+        subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
+        yield store
+        for identity in store.ids():
+            store.call("rm", "-f", identity)
+    finally:
+        subprocess.run(["umount", str(top)], check=True, timeout=PATIENCE)
+        subprocess.run(["rm", "-rf", "--one-file-system", str(home)], check=True, timeout=PATIENCE)
+
+
+NOTE = "codex32: note: the image is copied: the storage folder is on overlayfs, to which no overlay can write\n"
+LOOK = "ls /data /old; cat /data/gone /data/kept; stat -c %a /bin/tool"
+
+
+@pytest.mark.parametrize("level", ["minimal", "standard"])
+def test_run(nested, level):
+    receipt = nested.place / "receipt.json"
+    receipt.touch()
+    nested.caller.own(receipt)
+    script = f"{LOOK}; echo new > /data/new; echo more >> /data/kept; cat /data/new /data/kept; rm /data/second; id -u"
+    words = ["--isolation", level, "--receipt", receipt, "--image", "stack:1", "--", "sh", "-c", script]
+    done = nested.call("run", *words)
+    assert done.returncode == 0 and NOTE in done.stderr, done.stderr
+    mode = "4755" if nested.caller.name == "root" else "755"
+    user = os.getuid() if nested.caller.name == "root" or level != "minimal" else nested.caller.account.pw_uid
+    assert done.stdout == f"/data:\ngone\nkept\nnew\nsecond\n\n/old:\na\nback1{mode}\nnew\n1more\n{user}\n"
+    assert json.loads(receipt.read_text())["storage"] == {"kind": "copy"}
+    assert os.listdir(nested.path / "layers") == []
+    # The image is as it was, for the next one and for all others.
+    assert nested.ok("run", "-q", *words[4:-1], LOOK) == f"/data:\ngone\nkept\nnew\nsecond\n\n/old:\na\nback1{mode}\n"
+
+
+def test_strict_needs_none(nested):
+    """Its root cannot be written, so that nothing has to be copied."""
+    waiver = [] if os.path.exists("/sys/fs/cgroup/cgroup.controllers") else ["--waive", "cgroup"]
+    done = nested.call("run", "--isolation", "strict", *waiver, "--image", "stack:1", "--", "sh", "-c", "cat /data/kept; touch /data/x")
+    assert "copied" not in done.stderr and done.stdout == "1" and "Read-only" in done.stderr, done
+
+
+def test_what_a_container_keeps(nested):
+    script = "if test -e /again; then cat /again; ls /data; exit; fi; echo it is > /again; rm -r /data; mkdir /data; echo x > /data/own"
+    made = nested.call("create", "--name", "bot", "--image", "stack:1", "--", "sh", "-c", script)
+    assert made.returncode == 0 and NOTE in made.stderr, made.stderr
+    for _ in range(2):
+        nested.ok("start", "-q", "bot")
+        assert nested.ok("wait", "bot").strip() == "0"
+    assert nested.logs("bot") == b"it is\nown\n"
+    nested.ok("cp", "bot:/data/own", str(nested.place / "taken"))
+    assert (nested.place / "taken").read_text() == "x\n"
+    why = nested.fails("diff", "bot")
+    assert "changes are not kept apart" in why and "hint: codex32 export" in why
+    identity = nested.record("bot")["id"]
+    nested.ok("remove", "bot")
+    assert not (nested.path / "layers" / identity).exists()
+
+
+def test_a_copy_that_was_killed_is_made_anew(nested):
+    """At any moment: the next start has the whole image."""
+    nested.ok("create", "-q", "--name", "bot", "--image", "stack:1", "--", "sh", "-c", LOOK)
+    layer = nested.path / "layers" / nested.record("bot")["id"]
+    seen = set()
+    for delay in range(12):
+        client = nested.popen("start", "-q", "bot")
+        time.sleep(delay * 0.003)
+        for pid in [client.pid, nested.supervisor(layer.name)]:
+            if pid:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+        client.communicate(timeout=PATIENCE)
+        seen.add((layer / "whole").exists())
+        nested.call("stop", "-t", "0", "bot")
+        wait_until(lambda: nested.state("bot") != "running", "its end")
+    before = nested.logs("bot")
+    nested.ok("start", "-q", "bot")
+    assert nested.ok("wait", "bot").strip() == "0"
+    said = nested.logs("bot").removeprefix(before).decode()
+    assert said.startswith("/data:\ngone\nkept\nnew\nsecond\n\n/old:\na\nback1"), said
+
+
+def test_builds_say_that_they_cannot_run_commands(nested):
+    """What a command changes is told by an overlay."""
+    words = [*nested.caller.become(), str(nested.caller.binary), "image", "build", "--root", str(nested.path), "--from", "stack:1", "-t", "made:1"]
+    settings = {"capture_output": True, "text": True, "timeout": PATIENCE, "cwd": nested.place, "stdin": subprocess.DEVNULL}
+    done = subprocess.run([*words, "--run", "true"], check=False, **settings)
+    assert done.returncode == 125 and "cannot run commands here" in done.stderr and "hint: --root FOLDER" in done.stderr, done.stderr
+    done = subprocess.run([*words, "--copy", "layout/oci-layout:/data/copied"], check=False, **settings)
+    assert done.returncode == 0, done.stderr
+    assert "imageLayoutVersion" in nested.ok("run", "-q", "--image", "made:1", "--", "cat", "/data/copied")
+
+
+def test_a_whiteout_is_told(nested):
+    layout = Layout()
+    layout.image(GONE, "gone:1")
+    words = [*nested.caller.become(), str(nested.caller.binary), "image", "load", "--root", str(nested.path), str(layout.folder(nested.place / "gone"))]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 125 and "whiteout" in done.stderr and "hint: --root FOLDER" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("image", ["/", "."])
+def test_a_folder_with_the_store_in_it_is_not_copied(nested, image):
+    """The copy would be copied too."""
+    image = image.replace(".", str(nested.place))
+    why = nested.call("run", "-q", "--image", image, "--", "true")
+    assert why.returncode == 125 and "cannot copy the image" in why.stderr, why.stderr
+    assert os.listdir(nested.path / "layers") == []
