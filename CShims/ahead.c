@@ -1,7 +1,6 @@
 // A producer on a thread of its own, some pieces ahead of its consumer. Nothing of a start comes here: whoever begins
 // one ends it before anything is cloned.
 #include "codex_archive.h"
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>

@@ -10,12 +10,12 @@ struct Layer: ~Copyable {
     private let id: String
 
     /// Makes `layers/ID` with the two folders that overlayfs wants, or with that of a copy (``LayerCopy``).
-    init(id: String, storage: Storage) throws(Problem) {
+    init(id: String, storage: Storage, for root: RootSource) throws(Problem) {
         let what = "cannot make a layer in \(storage.layers)"
         let layers = try explaining(what, hint: nil) { () throws(KernelError) in try makeFolders(storage.layers) }
         let path = "\(storage.layers)/\(id)"
         (host, copy) = try explaining(what) { () throws(KernelError) in
-            let isCopied = try LayerCopy.reason(layers) != nil
+            let isCopied = root.isImage ? try LayerCopy.reason(layers) != nil : false
             try layers.makeFolder(id)
             do throws(KernelError) {
                 let folder = try layers.open(id, [.read, .folder, .noFollow])
@@ -70,8 +70,8 @@ struct LayerStore {
             try Descriptor.exists(path)
         }
         let limit = request.storageKind == .disk ? request.storageLimit : nil
-        if !isThere { try make(limit) }
-        if limit == nil, let copy = try LayerCopy.open(path) { return copy }
+        if !isThere { try make(limit, request.root) }
+        if limit == nil, request.root.isImage, let copy = try LayerCopy.open(path) { return copy }
         return try explaining("cannot open the layer \(path)") { () throws(KernelError) in
             let folder = try Descriptor.open(path, [.read, .folder, .noFollow])
             if limit != nil {
@@ -86,12 +86,12 @@ struct LayerStore {
     }
 
     /// Makes it whole under another name first: a layer that a kill left without its folders could never be mounted.
-    private func make(_ limit: UInt64?) throws(Problem) {
+    private func make(_ limit: UInt64?, _ root: RootSource) throws(Problem) {
         try removeHalf()
         if let limit {
             try LayerDisk.make(temporary, size: limit, storage)
         } else {
-            _ = try Layer(id: temporary, storage: storage)
+            _ = try Layer(id: temporary, storage: storage, for: root)
         }
         try explaining("cannot make the layer of \(id)") { () throws(KernelError) in
             try Descriptor.open(storage.layers, [.read, .folder]).rename(temporary, to: id)

@@ -30,9 +30,14 @@ enum LayerCopy {
         name(of: try layers.fileSystem())
     }
 
-    /// The same for layers whose folder may not be there yet; nil also where no changes are kept in one.
+    /// The same; nil also where an image's changes are kept in none. A root that is put together needs no overlay.
     static func reason(_ request: SandboxRequest, _ storage: Storage) throws(Problem) -> String? {
         guard request.storageLimit == nil, !request.readOnly, request.root.isImage else { return nil }
+        return try reason(storage)
+    }
+
+    /// The same for layers whose folder may not be there yet.
+    static func reason(_ storage: Storage) throws(Problem) -> String? {
         var path = storage.layers
         do throws(KernelError) {
             while path != "/", !(try Descriptor.exists(path)) {

@@ -106,7 +106,7 @@ public enum Run {
             entry = try RunningEntry(
                 id: id, name: configuration.name, storage: configuration.storage, record: beginning.document)
         }
-        let layer = try needsLayer(request) ? Layer(id: id, storage: configuration.storage) : nil
+        let layer = try needsLayer(request) ? Layer(id: id, storage: configuration.storage, for: request.root) : nil
         defer { remains.take { () throws(Problem) in try remove(layer) } }
         var plan = try Planner.plan(
             request, offer: offer, cache: SeccompCache(folder: configuration.storage.seccompCache),

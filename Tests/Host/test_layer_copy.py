@@ -147,3 +147,17 @@ def test_a_folder_with_the_store_in_it_is_not_copied(nested, image):
     why = nested.call("run", "-q", "--image", image, "--", "true")
     assert why.returncode == 125 and "cannot copy the image" in why.stderr, why.stderr
     assert os.listdir(nested.path / "layers") == []
+
+
+def test_a_script_needs_none(nested):
+    """Its root is put together in the layer itself: what it changes is kept, and told apart."""
+    script = nested.place / "bot.sh"
+    script.write_text("#!/bin/sh\nif test -e /kept; then cat /kept; else echo hello > /kept; fi\n")
+    script.chmod(0o755)
+    made = nested.call("create", "--name", "bot", str(script))
+    assert made.returncode == 0 and "copied" not in made.stderr, made.stderr
+    for _ in range(2):
+        nested.ok("start", "-q", "bot")
+        assert nested.ok("wait", "bot").strip() == "0"
+    assert nested.logs("bot") == b"hello\n"
+    assert nested.ok("diff", "bot") == "A /kept\n"

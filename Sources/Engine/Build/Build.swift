@@ -124,11 +124,9 @@ public struct Build {
     private func protectProgram() throws(Problem) {
         guard runsCommands else { return }
         var request = request
-        request.readOnly = false
         request.root = .assembled([])
         try Run.protectProgram(request, try Run.offer(for: request))
-        request.root = .layers([])
-        guard let system = try LayerCopy.reason(request, storage) else { return }
+        guard let system = try LayerCopy.reason(storage) else { return }
         throw Problem(
             "cannot run commands here",
             "what they change is told by an overlay, and the storage folder is on \(system), to which none can write",
