@@ -86,3 +86,7 @@ int codex_inflate(void *opaque, const uint8_t *in, size_t *in_count, uint8_t *ou
 int codex_make_whiteout(int folder, const char *name) {
     return mknodat(folder, name, S_IFCHR, makedev(0, 0)) == 0 ? 0 : -errno;
 }
+
+int codex_make_socket(int folder, const char *name) {
+    return mknodat(folder, name, S_IFSOCK | 0600, 0) == 0 ? 0 : -errno;
+}

@@ -144,8 +144,9 @@ int codex_step_private_mounts(void) {
 int codex_step_enter_host(struct codex_child_state *state, const struct codex_step *step) {
     const char *path = "/";
     int place = step->path ? open(step->path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-    // A folder that is closed to the container's ids: what is above it hides nothing from the steps that follow.
-    if (step->path && place < 0 && errno != EACCES) return -errno;
+    // A folder that is closed to the container's ids: what is above it hides nothing from the steps that follow. Not
+    // where others would see it (flags).
+    if (step->path && place < 0 && (errno != EACCES || step->flags)) return -errno;
     if (place >= 0) path = "";
     long result = syscall(SYS_move_mount, codex_slot(state, step->source), "", place >= 0 ? place : AT_FDCWD, path,
                           MOVE_MOUNT_F_EMPTY_PATH | (place >= 0 ? MOVE_MOUNT_T_EMPTY_PATH : 0));

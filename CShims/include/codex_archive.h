@@ -29,4 +29,6 @@ void codex_ahead_stop(struct codex_ahead *ahead);
 
 /* An overlay's mark that a name is gone: a character device 0:0, which anybody may make (Linux 5.8). */
 int codex_make_whiteout(int folder, const char *name);
+/* A socket's name with nobody behind it. */
+int codex_make_socket(int folder, const char *name);
 #endif

@@ -42,6 +42,9 @@ int codex_set_nonblocking(int descriptor, int on);
 int codex_remove_tree(int folder, const char *name);
 // The same by a child that is root in a user namespace: for files of the ids that it maps.
 int codex_remove_tree_in(int user_namespace, int folder, const char *name);
+// Detaches all mounts whose source is `mark`, with what is on top of them, from a mount namespace, joined by a child as
+// root of a user namespace. -1 for the caller's own.
+int codex_unmount_marked(int user_namespace, int mount_namespace, const char *mark);
 // inotify(7), for changes below a folder: create, add folders, then wait until it can be read, and clear it.
 int codex_watch_create(void);
 int codex_watch_add(int watch, int folder);

@@ -321,7 +321,7 @@ public final class TarUnpacker {
             }
         }
         let node = folder.flatMap { try? $0.descriptor.node(old) }
-        if let layer, node == nil || node?.isWhiteout == true {
+        if let layer, node.map(LayerMarks.hides) ?? true {
             return try linkBelow(entry, parts, name, parent, layer)
         }
         guard let folder else { return }

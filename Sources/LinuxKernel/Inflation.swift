@@ -34,4 +34,10 @@ extension Descriptor {
         let folder = number
         try KernelError.check(name.withCString { codex_make_whiteout(folder, $0) }, "mknod", name.description)
     }
+
+    /// Makes a socket's name that nobody listens behind (mknod(2)).
+    public borrowing func makeSocket(_ name: FileName) throws(KernelError) {
+        let folder = number
+        try KernelError.check(name.withCString { codex_make_socket(folder, $0) }, "mknod", name.description)
+    }
 }

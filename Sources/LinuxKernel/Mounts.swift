@@ -54,6 +54,24 @@ extension Descriptor {
     public static func unmount(_ path: String) throws(KernelError) {
         try KernelError.check(codex_unmount(path), "umount", path)
     }
+
+    /// Detaches all mounts with that source, and what is on top of them.
+    ///
+    /// - Parameters:
+    ///   - space: their mount namespace; nil: this process's.
+    ///   - user: the user namespace whose root may; nil: this process may itself.
+    public static func unmount(
+        marked source: String, in space: borrowing Descriptor?, asRootOf user: borrowing Descriptor?
+    ) throws(KernelError) {
+        try KernelError.check(codex_unmount_marked(number(user), number(space), source), "umount", source)
+    }
+
+    private static func number(_ descriptor: borrowing Descriptor?) -> Int32 {
+        switch descriptor {
+        case .some(let opened): opened.number
+        case .none: -1
+        }
+    }
 }
 
 /// One line of `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).

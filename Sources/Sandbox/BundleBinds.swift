@@ -78,7 +78,12 @@ extension BundlePlan {
     /// its ties to the host's, so that the parent clones where it may.
     mutating func bind(_ path: String, _ bind: BundleBind, place: String) throws(Problem) -> Slot {
         let tree = slot()
-        let mayClone = rights.contains(.systemAdministration)
+        // In the mount namespace that is joined, the parent is not.
+        let isJoined = shared?.path != nil
+        if isJoined, bind.owners != nil || bind.propagation?.value == .shared {
+            throw BundlePlan.wrong(place, "neither shared nor id-mapped in a mount namespace that is there")
+        }
+        let mayClone = rights.contains(.systemAdministration) && !isJoined
         if mayClone, plan.identity != nil || bind.keepsPeers || bind.owners != nil {
             clones.append(BundleClone(slot: tree, path: path, bind: bind))
             return tree

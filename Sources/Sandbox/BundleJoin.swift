@@ -23,9 +23,9 @@ extension BundlePlan {
         plan.identity = target.identity
         plan.terminal = spec.process.terminal
         if let cpus = spec.process.affinity?.initial { plan.steps.append(.tune(.affinity(LaunchTuning.mask(cpus)))) }
-        plan.steps.append(.join(container, namespaces: target.namespaces))
+        if !target.namespaces.isEmpty { plan.steps.append(.join(container, namespaces: target.namespaces)) }
         plan.steps.append(becomeRoot)
-        if spec.linux.namespaces.contains(where: { $0.type == "mount" && $0.path != nil }) {
+        if !spec.linux.namespaces.contains(where: { $0.type == "mount" && $0.path == nil }) {
             // The kernel gives who joins it the root of that namespace, which is others'.
             let root = slot()
             enteredRoot = root

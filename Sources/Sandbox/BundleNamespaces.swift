@@ -19,7 +19,7 @@ extension BundlePlan {
             guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
             guard kind != .mount else {
                 try checkJoined(mounts: path)
-                joinedMounts = path
+                shared = SharedMounts(path: path, user: userPath, mark: mark)
                 continue
             }
             paths.append((path, kind))
@@ -31,46 +31,53 @@ extension BundlePlan {
                 "linux.namespaces",
                 "a pid namespace by path, or none, takes a cgroup: else its processes could not be ended")
         }
-        if !plan.namespaces.contains(.mount), joinedMounts == nil {
-            throw BundlePlan.wrong("linux.namespaces", "a container without a mount namespace is not supported yet")
+        if !plan.namespaces.contains(.mount), shared == nil {
+            // The caller's mounts belong to another user namespace, whose rights it would take to add to them.
+            guard !spec.linux.namespaces.contains(where: { $0.type == "user" }) else {
+                throw BundlePlan.wrong("linux.namespaces", "with a user namespace it takes a mount namespace")
+            }
+            shared = SharedMounts(path: nil, user: nil, mark: mark)
         }
         try timeSteps()
         try chooseUser()
         join(paths)
     }
 
-    /// A mount namespace that is there is others' too: it stays as it is, and what would change it is refused by name.
+    private var userPath: String? { spec.linux.namespaces.first { $0.type == "user" }?.path }
+
+    /// A mount namespace of others' too stays as it is where nothing is asked for that would change it.
+    private var mark: String? {
+        let isAsked =
+            !spec.mounts.isEmpty || spec.rootReadOnly || !spec.linux.maskedPaths.isEmpty
+            || !spec.linux.readOnlyPaths.isEmpty || !spec.linux.devices.isEmpty || spec.linux.rootPropagation != nil
+            || spec.linux.mountLabel != nil
+        return isAsked ? "codex32-\(Machine.randomHex(bytes: 16))" : nil
+    }
+
     private func checkJoined(mounts path: String) throws(Problem) {
-        let asked: [(name: String, isAsked: Bool)] = [
-            ("mounts", !spec.mounts.isEmpty), ("root.readonly", spec.rootReadOnly),
-            ("linux.maskedPaths", !spec.linux.maskedPaths.isEmpty),
-            ("linux.readonlyPaths", !spec.linux.readOnlyPaths.isEmpty),
-            ("linux.devices", !spec.linux.devices.isEmpty),
-            ("linux.rootfsPropagation", spec.linux.rootPropagation != nil),
-            ("linux.mountLabel", spec.linux.mountLabel != nil),
-        ]
-        if let name = asked.first(where: \.isAsked)?.name {
-            throw Problem(
-                "cannot use config.json", "\(name): the mount namespace is one that is there, and stays as it is",
-                hint: "leave it out: the container sees what is mounted in \(path)")
-        }
         let other = try explaining("cannot open the mnt namespace \(path)") { () throws(KernelError) in
             try Descriptor.status(ofPath: path)
         }
         if other.inode == Namespace.current(.mount) {
-            throw BundlePlan.wrong("linux.namespaces", "\(path) is the mount namespace that codex32 itself is in")
+            throw Problem(
+                "cannot use config.json",
+                "linux.namespaces: \(path) is the mount namespace that codex32 itself is in",
+                hint: "leave out the namespace to be in the caller's")
         }
     }
 
-    /// The way into a mount namespace that is there, and to the root in it. As nothing of it may change, this process
-    /// alone gets another root.
-    mutating func joinMounts(_ path: String, rootPath: String) throws(Problem) {
-        let (place, root) = (slot(), slot())
+    /// Into a mount namespace that is there.
+    mutating func joinMounts() throws(Problem) {
+        guard let path = shared?.path else { return }
+        let place = slot()
         joined.append((place, path, .mount))
-        plan.steps += [
-            .join(place, namespaces: [.mount]), .open(hostPath: rootPath, device: 0, inode: 0, into: root),
-            .useRoot(root),
-        ]
+        plan.steps.append(.join(place, namespaces: [.mount]))
+    }
+
+    /// The way to a root in a mount namespace in which nothing may change: this process alone gets another root.
+    mutating func chroot(_ rootPath: String) throws(Problem) {
+        let root = slot()
+        plan.steps += [.open(hostPath: rootPath, device: 0, inode: 0, into: root), .useRoot(root)]
         try hookSteps()
         plan.steps.append(.changeRoot)
         plan.terminal = spec.process.terminal
@@ -79,6 +86,20 @@ extension BundlePlan {
         plan.steps += [
             .openTerminals("/dev/pts", into: terminals),
             .terminal(devpts: terminals, console: nil, uid: spec.process.uid, gid: spec.process.gid),
+        ]
+    }
+
+    /// Where others see it, the root lies on a mount that is known by its source, and what goes on below it goes nowhere
+    /// else: from there on nothing of it is anybody's mount but the container's.
+    mutating func enterShared(_ root: Slot, _ rootPath: String, _ mark: String) {
+        let base = slot()
+        plan.steps += [
+            .newFileSystem(
+                "tmpfs",
+                options: [MountOption("source", mark), MountOption("size", "4096"), MountOption("mode", "0")],
+                attributes: [.readOnly, .noSetuid, .noDevices, .noExecute], workingFolder: nil, into: base),
+            .enterHost(base, at: rootPath, isShared: true), .propagation(base, .isPrivate, recursive: false),
+            .enterHost(root, at: rootPath, isShared: true),
         ]
     }
 

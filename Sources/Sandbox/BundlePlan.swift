@@ -12,8 +12,8 @@ public struct BundlePlan: Sendable {
     public var birthplaces: [(path: String, kind: Namespace)] = []
     /// ``LaunchPlan/identity`` is that of a user namespace that is there already.
     public internal(set) var joinsUser = false
-    /// The path of a mount namespace that is there already; nil: the container has one of its own.
-    var joinedMounts: String?
+    /// Whose mount namespace it is in; nil: the container has one of its own.
+    public internal(set) var shared: SharedMounts?
     /// What the steps of ``init(joining:_:rights:preserved:tightening:)`` take for the root, where it is not that of the
     /// container's mount namespace.
     public internal(set) var enteredRoot: Slot?
@@ -66,9 +66,10 @@ public struct BundlePlan: Sendable {
         let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
         try checkLabel()
         try checkResctrl()
-        if let path = joinedMounts {
+        try joinMounts()
+        if shared?.mark == nil, shared != nil {
             try sysctlSteps()
-            try joinMounts(path, rootPath: rootPath)
+            try chroot(rootPath)
         } else {
             try mountAll(rootPath)
         }
@@ -78,14 +79,19 @@ public struct BundlePlan: Sendable {
 
     private mutating func mountAll(_ rootPath: String) throws(Problem) {
         let root = try bind(rootPath, BundleBind(recursive: true), place: "root.path")
-        // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
-        plan.steps += [.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil), .useRoot(root)]
+        if let mark = shared?.mark {
+            enterShared(root, rootPath, mark)
+        } else {
+            // Hooks that come before pivot_root(2) look for the root, and mount into it, where the bundle has it.
+            plan.steps.append(.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil))
+        }
+        plan.steps.append(.useRoot(root))
         for mount in spec.mounts { try mountSteps(mount) }
         try quotaSteps()
         try sysctlSteps()
         try deviceSteps()
         try hookSteps()
-        plan.steps.append(.pivot)
+        plan.steps.append(shared == nil ? .pivot : .changeRoot)
         plan.steps += try rootPropagation(root)
         if spec.rootReadOnly { plan.steps.append(.mountAttributes(root, set: .readOnly, clear: [], recursive: false)) }
     }
@@ -131,7 +137,7 @@ public struct BundlePlan: Sendable {
     private mutating func beginSteps(loopback: Bool) throws(Problem) {
         plan.steps.append(becomeRoot)
         if !spec.linux.timeOffsets.isEmpty { plan.steps.append(.tune(.timeOffsets(spec.linux.timeOffsets))) }
-        if plan.identity == nil, joinedMounts == nil { plan.steps.append(.privateMounts) }
+        if plan.identity == nil, shared == nil { plan.steps.append(.privateMounts) }
         if let name = spec.hostname, !name.isEmpty {
             guard spec.linux.namespaces.contains(where: { $0.type == "uts" }) else {
                 throw BundlePlan.wrong("hostname", "there is no uts namespace for it")

@@ -65,7 +65,7 @@ extension LaunchStep {
         case .newFileSystem(let type, let options, let attributes, _, let slot):
             "new \(type) \((attributes.names + options.map(\.text)).joined(separator: ",")) as #\(slot.index)"
         case .mountAttributes(let slot, let set, _, _): "set \(set.names.joined(separator: ",")) on #\(slot.index)"
-        case .enterHost(let slot, let path): "attach #\(slot.index) over \(path ?? "/")"
+        case .enterHost(let slot, let path, _): "attach #\(slot.index) over \(path ?? "/")"
         case .useRoot(let slot): slot.map { "root is #\($0.index)" } ?? "root is the host's"
         case .attach(let slot, let path, _, _): "attach #\(slot.index) at \(path)"
         case .mask(let path, _, _, _): "mask \(path)"

@@ -15,13 +15,11 @@ from layouts import Layout, base, folder, hard, layer, member
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount an overlay")
 
 
-# Without whiteouts: on an overlay nobody can make one.
 STACK = [
     base(folder("data"), member("data/kept", b"1"), member("data/gone", b"2"), folder("old"), member("old/a", b"a")),
     layer(member("data/new", b"new", mode=0o600), hard("data/second", "data/new")),
     layer(folder("data"), member("data/gone", b"back"), member("bin/tool", b"#!/bin/sh\necho tool\n", mode=0o4755)),
 ]
-GONE = [base(member("gone", b"x")), layer(member(".wh.gone"))]
 
 
 @pytest.fixture
@@ -87,8 +85,8 @@ def test_what_a_container_keeps(nested):
         nested.ok("start", "-q", "bot")
         assert nested.ok("wait", "bot").strip() == "0"
     assert nested.logs("bot") == b"it is\nown\n"
-    nested.ok("cp", "bot:/data/own", str(nested.place / "taken"))
-    assert (nested.place / "taken").read_text() == "x\n"
+    nested.ok("cp", "bot:/data/own", str(nested.place / "taken:1"))
+    assert (nested.place / "taken:1").read_text() == "x\n"
     why = nested.fails("diff", "bot")
     assert "changes are not kept apart" in why and "hint: codex32 export" in why
     identity = nested.record("bot")["id"]
@@ -132,12 +130,80 @@ def test_builds_say_that_they_cannot_run_commands(nested):
     assert "imageLayoutVersion" in nested.ok("run", "-q", "--image", "made:1", "--", "cat", "/data/copied")
 
 
-def test_a_whiteout_is_told(nested):
+def load(store, layers, name):
     layout = Layout()
-    layout.image(GONE, "gone:1")
-    words = [*nested.caller.become(), str(nested.caller.binary), "image", "load", "--root", str(nested.path), str(layout.folder(nested.place / "gone"))]
+    layout.image(layers, name)
+    path = layout.folder(store.place / f"layout.{name[:-2]}")
+    subprocess.run(["chmod", "-R", "a+rX", str(path)], check=True, timeout=PATIENCE)
+    words = [*store.caller.become(), str(store.caller.binary), "image", "load", "--root", str(store.path), str(path)]
     done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 125 and "whiteout" in done.stderr and "hint: --root FOLDER" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+# Whiteouts of a file, a folder and in a folder; opaque folders, the root too; what comes back; names of one file.
+TAKEN = [
+    base(
+        folder("data"), member("data/kept", b"1"), member("data/gone", b"2"), folder("old"), member("old/a", b"a"), folder("all"),
+        member("all/x", b"x"), folder("again"), member("again/was", b"w"), member("one", b"1"), hard("two", "one"), hard("twin", "all/x"), member("left", b"l"), hard("right", "left"),
+    ),
+    layer(member("data/.wh.gone"), member(".wh.old"), folder("all"), member("all/.wh..wh..opq"), member("all/y", b"y"), member(".wh.again"), folder("again"), member("again/is", b"i")),
+    layer(member("top", b"t"), member("data/.wh.kept"), hard("three", "one")),
+    layer(member("above", b"a")),
+]
+
+
+def test_whiteouts(nested):
+    """Nobody can make one on an overlay: the layer is kept merged with those below, and all is as the image has it."""
+    said = load(nested, TAKEN, "taken:1")
+    assert said.count("merged with those below") == 2, said
+    look = "ls -d /data/* /old /all/* /again/* /top /above /three 2>/dev/null; test /one -ef /three && test /left -ef /right && stat -c %h /one /left /twin"
+    expected = "/above\n/again/is\n/all/y\n/three\n/top\n2\n2\n1\n"
+    for level in ("minimal", "standard", "strict"):
+        waiver = [] if level != "strict" or os.path.exists("/sys/fs/cgroup/cgroup.controllers") else ["--waive", "cgroup"]
+        assert nested.ok("run", "-q", "--isolation", level, *waiver, "--image", "taken:1", "--", "sh", "-c", look) == expected, level
+    # The layers that lie on top of one that was merged are not.
+    merged = os.listdir(nested.path / "images/merged")
+    assert len(merged) == 2 and set(merged) < set(os.listdir(nested.path / "images/layers"))
+    assert not list((nested.path / "images/layers").glob(f"{merged[0]}/**/.wh.*"))
+    # What is built on it is too.
+    words = [*nested.caller.become(), str(nested.caller.binary), "image", "build", "--root", str(nested.path), "--from", "taken:1", "-t", "made:1"]
+    words += ["--copy", "layout/oci-layout:/data/copied"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE, cwd=nested.place)
+    assert done.returncode == 0, done.stderr
+    assert nested.call("run", "-q", "--image", "made:1", "--", "ls", "/data", "/all", "/old").stdout == "/all:\ny\n\n/data:\ncopied\n"
+    # With the image its layers go, and what was said of them.
+    nested.ok("image", "remove", "made:1")
+    nested.ok("image", "remove", "taken:1")
+    assert os.listdir(nested.path / "images/merged") == []
+
+
+def test_an_opaque_root(nested):
+    load(nested, [base(member("gone", b"x"), folder("etc"), member("etc/old", b"o")), base(member(".wh..wh..opq"), folder("etc"), member("etc/new", b"n"))], "opaque:1")
+    assert nested.call("run", "-q", "--image", "opaque:1", "--", "ls", "/etc", "/gone").stdout == "/etc:\ngroup\nnew\npasswd\n"
+
+
+def test_a_merge_that_was_killed_is_made_anew(nested):
+    """At any moment: what has a layer's name is whole."""
+    files = [member(f"data/{index}", b"x" * 3000) for index in range(800)]
+    layout = Layout()
+    layout.image([base(folder("data"), *files), layer(member("data/.wh.7"))], "many:1")
+    path = layout.folder(nested.place / "layout.many")
+    subprocess.run(["chmod", "-R", "a+rX", str(path)], check=True, timeout=PATIENCE)
+    words = [*nested.caller.become(), str(nested.caller.binary), "image", "load", "--root", str(nested.path), str(path)]
+    killed = 0
+    for step in range(14):
+        client = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.02 + step * 0.02)
+        client.kill()
+        killed += client.wait(PATIENCE) != 0
+        if len(os.listdir(nested.path / "images/merged") if (nested.path / "images/merged").exists() else []) == 1:
+            break
+    assert killed
+    subprocess.run(words, check=True, capture_output=True, timeout=PATIENCE)
+    assert nested.ok("run", "-q", "--image", "many:1", "--", "sh", "-c", "ls /data | wc -l; test -e /data/7 || echo gone") == "799\ngone\n"
+    # Nothing of it is left.
+    assert [name for name in os.listdir(nested.path / "images/ingest") if not name.endswith(".lock")] == []
 
 
 @pytest.mark.parametrize("image", ["/", "."])

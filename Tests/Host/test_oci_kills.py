@@ -22,12 +22,16 @@ POINTS = int(os.environ.get("CODEX32_FAULT_POINTS", "12"))
 class Killed:
     """A bundle whose verbs are killed, and whose processes can be told from all others."""
 
-    def __init__(self, bundle, fault, hooks):
+    def __init__(self, bundle, fault, kind):
         self.bundle, self.fault = bundle, fault
         self.token = f"bundle={bundle.folder}"
         bundle.process["env"].append(f"TOKEN={self.token}")
         bundle.process["args"] = ["sleep", "100000"]
-        if hooks:
+        if kind == "shared":
+            # In its caller's mount namespace.
+            linux = bundle.config["linux"]
+            linux["namespaces"] = [each for each in linux["namespaces"] if each["type"] != "mount"]
+        if kind == "hooks":
             script = bundle.folder / "hook"
             script.write_text("#!/bin/sh\ncat >/dev/null\n")
             script.chmod(0o755)
@@ -87,16 +91,18 @@ class Killed:
         assert str(self.bundle.rootfs) not in pathlib.Path("/proc/self/mountinfo").read_text()
 
 
-@pytest.mark.parametrize("hooks", [False, True], ids=["plain", "hooks"])
+@pytest.mark.parametrize("kind", ["plain", "hooks", "shared"])
 @pytest.mark.parametrize("verb", ["create", "start", "delete", "delete --force", "run -d"])
-def test_killed_at_any_call(bundle, fault, verb, hooks):
-    killed = Killed(bundle, fault, hooks)
+def test_killed_at_any_call(bundle, fault, verb, kind):
+    if kind == "shared" and bundle.caller.name != "root":
+        pytest.skip("an ordinary user's container has a user namespace, and a mount namespace with it")
+    killed = Killed(bundle, fault, kind)
     words = [*verb.split(), "one"]
     killed.prepare(verb)
     _, count = killed.verb(*words, number=1 << 30)
     assert count > 0
     killed.check(verb)
-    chosen = random.Random(f"{SEED} {verb} {hooks} {bundle.caller}")
+    chosen = random.Random(f"{SEED} {verb} {kind} {bundle.caller}")
     print(f"seed {SEED}: {count} calls")
     for number in sorted(chosen.sample(range(1, count + 1), min(POINTS, count))):
         killed.prepare(verb)

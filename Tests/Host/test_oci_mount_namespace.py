@@ -1,8 +1,9 @@
-"""A mount namespace by path: the container is in it, its root there is the bundle's, and nothing of it changes."""
+"""A mount namespace by path, or none: the container is in others', and what is mounted for it goes with it."""
 
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
@@ -98,29 +99,126 @@ def test_hooks_find_the_namespace(bundle, space):
     assert (bundle.folder / "hook").read_text().strip() == os.readlink(f"/proc/{space}/ns/mnt")
 
 
-@pytest.mark.parametrize(
-    "member, value",
-    [
-        ("mounts", [{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]),
-        ("root.readonly", True),
-        ("linux.maskedPaths", ["/proc/kcore"]),
-        ("linux.readonlyPaths", ["/proc/sys"]),
-        ("linux.devices", [{"type": "c", "path": "/dev/x", "major": 1, "minor": 3}]),
-        ("linux.rootfsPropagation", "shared"),
-        ("linux.sysctl", {"kernel.shmmni": "10"}),
-    ],
-)
-def test_what_would_change_it_is_refused_by_name(bundle, space, member, value):
-    *way, name = member.split(".")
-    part = bundle.config
-    for each in way:
-        part = part[each]
-    part[name] = value
+def test_a_setting_of_the_kernels_takes_a_proc(bundle, space):
+    bundle.config["linux"]["sysctl"] = {"kernel.shmmni": "10"}
     before = mounts(space)
     bundle.sh("true")
     result = bundle("run", "one")
-    assert result.returncode == 1 and member in result.stderr, result.stderr
+    assert result.returncode == 1 and "linux.sysctl: there is no proc at /proc" in result.stderr, result.stderr
     assert mounts(space) == before
+
+
+def test_what_is_mounted_there_goes_with_the_container(bundle, space):
+    config = bundle.config
+    config["mounts"] = [
+        {"destination": "/proc", "type": "proc", "source": "proc"},
+        {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755", "size=65536k"]},
+        {"destination": "/tmp", "type": "tmpfs", "source": "own", "options": ["size=1m"]},
+    ]
+    config["root"]["readonly"] = True
+    config["linux"]["maskedPaths"], config["linux"]["readonlyPaths"] = ["/proc/timer_list"], ["/proc/sys"]
+    before = mounts(space)
+    bundle.sh("ls /tmp; echo x > /tmp/y; cat /tmp/y; echo z > /z; ls /dev/null; cat /proc/1/comm; cat /proc/timer_list; exec sleep 100000")
+    bundle.start()
+    pid = bundle.state()["pid"]
+    wait_until(lambda: pathlib.Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "its words")
+    said = bundle.output().splitlines()
+    assert said[0] == "x" and "Read-only" in said[1] and said[2:] == ["/dev/null", "sh"], said
+    assert os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink(f"/proc/{space}/ns/mnt")
+    there = mounts(space)
+    assert there.startswith(before) and f"{bundle.rootfs}/tmp " in there
+    # Others see their own there: only the way that leads to the root is covered.
+    assert mounts("self").count(str(bundle.rootfs)) == 0
+    done = bundle.exec("one", "sh", "-c", "cat /tmp/y; readlink /proc/self/ns/mnt; touch /a")
+    assert done.stdout.split() == ["x", os.readlink(f"/proc/{space}/ns/mnt")] and "Read-only" in done.stderr, done
+    bundle("kill", "one", "KILL")
+    bundle.stopped()
+    assert mounts(space) == there
+    assert bundle("delete", "one").returncode == 0
+    assert mounts(space) == before
+    # One that cannot be made leaves none either.
+    config["mounts"].append({"destination": "/tmp/x", "type": "tmpfs", "source": "tmpfs", "options": ["size=little"]})
+    result = bundle("run", "one")
+    assert result.returncode == 1 and "cannot mount tmpfs" in result.stderr and bundle.left() == [], result.stderr
+    assert mounts(space) == before
+
+
+@pytest.mark.parametrize("option", ["shared", "idmap"])
+def test_what_the_parent_cannot_clone_there_is_refused(bundle, space, option):
+    more = {"uidMappings": [{"containerID": 0, "hostID": 1, "size": 1}], "gidMappings": [{"containerID": 0, "hostID": 1, "size": 1}]} if option == "idmap" else {}
+    bundle.config["mounts"] = [{"destination": "/tmp", "type": "bind", "source": "/bin", "options": ["bind", option]} | more]
+    before = mounts(space)
+    bundle.sh("true")
+    result = bundle("run", "one")
+    assert result.returncode == 1 and "in a mount namespace that is there" in result.stderr, result.stderr
+    assert mounts(space) == before
+
+
+class TestNone:
+    """A container without a mount namespace is in its caller's."""
+
+    @pytest.fixture(autouse=True)
+    def none(self, bundle):
+        spaces = bundle.config["linux"]["namespaces"]
+        bundle.config["linux"]["namespaces"] = [each for each in spaces if each["type"] != "mount"]
+        self.before = mounts("self")
+        if bundle.caller.name == "root":
+            yield
+            assert mounts("self") == self.before
+            return
+        bundle.sh("true")
+        result = bundle("run", "one")
+        assert result.returncode == 1 and "with a user namespace it takes a mount namespace" in result.stderr
+        pytest.skip("an ordinary user's container has a user namespace")
+
+    def test_it_is_the_callers(self, bundle):
+        bundle.sh("cat /proc/1/comm; pwd; ls -d /home; ls -d /../home; echo x > /dev/shm/y; cat /dev/shm/y; exec sleep 100000")
+        bundle.start()
+        pid = bundle.state()["pid"]
+        wait_until(lambda: pathlib.Path(f"/proc/{pid}/comm").read_text() == "sleep\n", "its words")
+        said = [line for line in bundle.output().splitlines() if "No such" not in line]
+        assert said == ["sh", "/", "x"], bundle.output()
+        assert os.readlink(f"/proc/{pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt")
+        assert f" {bundle.rootfs}/proc " in mounts("self")
+        # Nothing of it goes on to other namespaces, and what is masked is so for the program.
+        assert " shared:" not in "".join(line for line in mounts("self").splitlines() if str(bundle.rootfs) in line and "codex32-" not in line)
+        done = bundle.exec("one", "sh", "-c", "pwd; cat /dev/shm/y; cat /proc/kcore; ls -d /home; touch /x")
+        assert done.stdout.split() == ["/", "x"] and "Read-only" in done.stderr, done
+        assert bundle("delete", "--force", "one").returncode == 0
+        assert mounts("self") == self.before
+
+    def test_nothing_at_all(self, bundle):
+        """No namespaces but the one that ends its processes."""
+        linux = bundle.config["linux"]
+        linux["namespaces"] = [{"type": "pid"}]
+        bundle.config.pop("hostname")
+        bundle.config["mounts"] = [mount for mount in bundle.config["mounts"] if mount["type"] != "cgroup"]
+        bundle.sh("for kind in net uts ipc mnt; do readlink /proc/self/ns/$kind; done")
+        result = bundle("run", "one")
+        assert result.stdout.split() == [os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "uts", "ipc", "mnt")], result
+        bundle.sleeping()
+        done = bundle.exec("one", "sh", "-c", "readlink /proc/self/ns/mnt; cat /proc/1/comm; touch /x")
+        assert done.stdout.split() == [os.readlink("/proc/self/ns/mnt"), "sleep"] and "Read-only" in done.stderr, done
+        bundle.clear()
+
+    def test_mounts_that_go_on_to_peers(self, bundle, place):
+        """Where the root lies on a mount that is shared, its peers see nothing of what is below, and nothing stays."""
+        shared, peer = place / "shared", place / "peer"
+        for folder in (shared, peer):
+            folder.mkdir()
+        subprocess.run(["sh", "-ec", f"mount -t tmpfs tmpfs {shared}; mount --make-shared {shared}; mount --bind {shared} {peer}"], check=True)
+        try:
+            shutil.copytree(bundle.rootfs, shared / "root", symlinks=True)
+            bundle.config["root"]["path"] = str(shared / "root")
+            before = mounts("self")
+            bundle.sleeping()
+            there = mounts("self")
+            assert f" {shared}/root/proc " in there and f" {peer}/root/proc " not in there
+            assert bundle("delete", "--force", "one").returncode == 0
+            assert mounts("self") == before
+            assert (peer / "root/bin/busybox").exists()
+        finally:
+            subprocess.run(["umount", str(peer), str(shared)], check=True)
 
 
 def test_what_is_no_other_namespace_is_refused(bundle, space):

@@ -109,18 +109,17 @@ def test_a_network_of_the_host_and_a_user_namespace_of_its_own(bundle):
 
 
 def test_namespaces_that_cannot_be_had(bundle):
-    for kind, words in (("mount", "stays as it is"), ("pid", "takes a cgroup")):
+    for kind, words in (("mount", "that codex32 itself is in"), ("pid", "takes a cgroup")):
         kept = list(bundle.config["linux"]["namespaces"])
         by_path(bundle, "self", kind)
         result = bundle("run", "one")
         assert result.returncode == 1 and words in result.stderr, result.stderr
         bundle.config["linux"]["namespaces"] = kept
-    for kind, words in (("mount", "without a mount namespace"), ("pid", "or none, takes a cgroup")):
-        kept = list(bundle.config["linux"]["namespaces"])
-        bundle.config["linux"]["namespaces"] = [each for each in kept if each["type"] != kind]
-        result = bundle("run", "one")
-        assert result.returncode == 1 and words in result.stderr, result.stderr
-        bundle.config["linux"]["namespaces"] = kept
+    kept = list(bundle.config["linux"]["namespaces"])
+    bundle.config["linux"]["namespaces"] = [each for each in kept if each["type"] != "pid"]
+    result = bundle("run", "one")
+    assert result.returncode == 1 and "or none, takes a cgroup" in result.stderr, result.stderr
+    bundle.config["linux"]["namespaces"] = kept
     by_path(bundle, "self", "network")
     bundle.config["linux"]["namespaces"][-1]["path"] = "/nowhere"
     result = bundle("run", "one")

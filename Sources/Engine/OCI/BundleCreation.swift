@@ -66,6 +66,7 @@ extension BundleRuntime {
     ) throws(Problem) -> Exec {
         Machine.forgetProgram()
         var state = state
+        state.shared = bundle.shared
         let what = "cannot make the container \(state.id)"
         var sources = try BundleSources(bundle)
         let lock = try BundleRuntime.lock(folder, what)
@@ -105,6 +106,7 @@ extension BundleRuntime {
             }
         } catch {
             try? BundleScope.remove(state, what)
+            try state.shared?.detach("\(error.what): \(error.why); cannot take its mounts away")
             throw error
         }
     }

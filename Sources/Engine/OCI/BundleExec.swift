@@ -34,7 +34,8 @@ extension BundleRuntime {
         try BundleRuntime.adjustOOMScore(spec.process)
         // Nobody of the same user may look into codex32 while it sets up (ptrace(2), "dumpable").
         Machine.setDumpable(false)
-        let target = try BundleExec.target(process, id, outlives: execution.detach)
+        let isShared = state.shared?.path == nil && state.shared != nil
+        let target = try BundleExec.target(process, id, outlives: execution.detach, sharesMounts: isShared)
         let bundle = try BundlePlan(
             joining: spec, target, rights: .effective, preserved: preserved.count, tightening: state.tightening)
         // Before the program is there: from here on no signal ends this process without it.
@@ -90,7 +91,7 @@ private enum BundleExec {
     }
 
     static func target(
-        _ process: borrowing ContainerProcess, _ id: String, outlives: Bool
+        _ process: borrowing ContainerProcess, _ id: String, outlives: Bool, sharesMounts: Bool
     ) throws(Problem) -> JoinTarget {
         let others: CaseSet<Namespace>
         do { others = try process.otherNamespaces() } catch {
@@ -101,7 +102,7 @@ private enum BundleExec {
             others = []
         }
         // Its namespaces may not be looked at, or it has none of its own: neither can be a container's.
-        guard others.contains(.mount) else {
+        guard others.contains(.mount) || sharesMounts else {
             throw Problem(
                 "cannot enter \(id)", "this user may not look at its namespaces",
                 hint: "run codex32 as the user who made it, and outside of other containers")

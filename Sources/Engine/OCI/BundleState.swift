@@ -19,6 +19,8 @@ struct BundleState: Equatable {
     var scope: ScopeUnit?
     /// Which rules for devices it was made with (``BundleRuntime/digest(_:)``); nil: it has, or may have, others now.
     var devices: String?
+    /// Where its mounts are, if in no namespace of its own.
+    var shared: SharedMounts?
     /// What was put on top of the bundle; nil: nothing.
     var tightening: BundleTightening?
     /// Whether `delete` has hooks to run.
@@ -42,6 +44,9 @@ struct BundleState: Equatable {
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
             "poststart": .bool(hasPoststart), "isolation": tightening == nil ? .null : .string("strict"),
             "landlock": .number(tightening?.landlockABI),
+            "mounts": shared.map {
+                .members(["path": .text($0.path), "user": .text($0.user), "mark": .text($0.mark)])
+            } ?? .null,
             "scope": scope.map {
                 .members([
                     "name": .string($0.name), "slice": .string($0.slice), "manager": .string($0.manager.rawValue),
@@ -79,6 +84,10 @@ struct BundleState: Equatable {
                 throw DocumentError("scope.manager", "is not known")
             }
             scope = ScopeUnit(name: try unit.required("name"), slice: try unit.required("slice"), manager: manager)
+        }
+        if let mounts = try top.object("mounts") {
+            shared = SharedMounts(
+                path: try mounts.string("path"), user: try mounts.string("user"), mark: try mounts.string("mark"))
         }
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }

@@ -64,7 +64,7 @@ public final class ImageBuild {
     public func copy(
         _ place: borrowing Descriptor, name: FileName, to destination: String, by line: String, at time: String
     ) throws(Problem) {
-        let folders = try composition.chain().reversed().map { store.layerPath($0) }
+        let folders = store.stack(try composition.chain()).map { store.layerPath($0) }
         let layer = try CopyLayer(folders, place, name: name, to: destination, notice: notice)
         mayHaveLeft = true
         let shared = try store.share()

@@ -7,6 +7,7 @@ internal import OCISpec
 ///     manifests/HEX    a manifest, under the sum of its bytes: this is an image
 ///     blobs/HEX        configs, and layers as they came
 ///     layers/HEX       unpacked layers, under their chain ids (image-spec, config.md, "Layer ChainID")
+///     merged/HEX       which of these have all that is below too, see ``LayerStandIn``
 ///     ready/           images that starts need again, see ``ImageStore/Ready``
 ///     ingest/          what is being written; a rename puts it in its place when it is whole and was verified
 ///     lock             shared by what adds, alone for what takes away

@@ -125,6 +125,7 @@ extension ImageStore {
         }
         swept.blobs = try sweep("blobs", keeping: blobs, &swept.bytes)
         swept.layers = try sweep("layers", keeping: layers, &swept.bytes)
+        try sweepMerged(keeping: layers)
         return swept
     }
 

@@ -26,7 +26,7 @@ final class LayerLinks {
     /// - Parameter root: of the layer that is being unpacked; what it has hides what is below.
     func find(_ parts: [FileName], from root: Owned) throws(KernelError) -> Found {
         guard let name = parts.last else { throw KernelError("link", number: Errno.isFolder) }
-        var folder = LayeredFolder([root] + below)
+        var folder = LayeredFolder([root] + below, hasStandIns: true)
         for part in parts.dropLast() {
             guard let next = try folder.folder(part) else {
                 let number = folder.node(part) == nil ? Errno.missing : Errno.notFolder
@@ -110,7 +110,9 @@ final class LayerLinks {
                 try new.descriptor.setModified(entry.modified.seconds, entry.modified.nanoseconds)
                 try folder.descriptor.setModified(before.modified.seconds, before.modified.nanoseconds)
             }
-            guard let next = try LayerLinks.open(part, in: folder), !next.descriptor.isOpaque() else { return nil }
+            guard let next = try LayerLinks.open(part, in: folder), !next.descriptor.isOpaque(),
+                !LayerStandIn.isOpaque(next.descriptor)
+            else { return nil }
             folder = next
         }
         return folder

@@ -43,27 +43,29 @@ extension ImageStore {
             if try isThere() { continue }
             progress("unpacking layer \(index + 1) of \(image.chain.count)")
             // A killed one's.
-            try place.descriptor.removeContainerTree(name)
+            for half in [name, merging(name)] { try place.descriptor.removeContainerTree(half) }
             do throws(Problem) {
-                try unpack(image, index, into: name, place, limits, notice)
+                let isMerged = try unpack(image, index, into: name, place, limits, notice)
                 try explaining(what) { () throws(KernelError) in
                     // What has its name is whole after a power loss too.
                     try place.descriptor.syncFileSystem()
+                    try mark(chain, isMerged: isMerged)
                     let store = try Descriptor.open(folder, [.read, .folder])
                     try store.rename("ingest/\(name)", to: "layers/\(chain.hex)")
                     try Descriptor.open("\(folder)/layers", [.read, .folder]).sync()
                 }
             } catch {
-                try? place.descriptor.removeContainerTree(name)
+                for half in [name, merging(name)] { try? place.descriptor.removeContainerTree(half) }
                 throw Problem(what, "\(error.what): \(error.why)", hint: error.hint)
             }
         }
     }
 
+    /// - Returns: whether all that is below is in it too.
     private func unpack(
         _ image: Stored, _ index: Int, into name: String, _ place: Owned, _ limits: Limits,
         _ notice: @escaping (String) -> Void
-    ) throws(Problem) {
+    ) throws(Problem) -> Bool {
         let layer = image.manifest.layers[index]
         let what = "cannot unpack \(layer.digest)"
         let stream = ByteStream(try openBlob(layer.digest))
@@ -76,7 +78,7 @@ extension ImageStore {
             return target
         }
         var below: [Owned] = []
-        for chain in image.chain[..<index].reversed() {
+        for chain in stack(Array(image.chain[..<index])) {
             below.append(
                 Owned(
                     try explaining(what) { () throws(KernelError) in
@@ -98,12 +100,17 @@ extension ImageStore {
         options.takesAbsolute = true
         (options.mostBytes, options.mostMembers) = (limits.bytes, limits.files)
         let unpacker = TarUnpacker(TarReader(inflated ?? stream), into: target, options: options, notice: notice)
-        unpacker.layer = LayerMarks(below)
+        let marks = LayerMarks(below)
+        unpacker.layer = marks
         do throws(Problem) { try unpacker.unpack() } catch {
             guard let failure = inflated?.failure else { throw error }
             throw Problem(what, failure)
         }
         try inflated?.check(against: image.config.diffIDs[index], within: ImageStore.mostBehind)
+        guard marks.hasStandIns else { return false }
+        try merge(name, below, in: place)
+        notice("a layer that takes files away was merged with those below: the store's file system has no whiteouts")
+        return true
     }
 }
 
@@ -115,6 +122,8 @@ final class LayerMarks {
     private let links: LayerLinks
     /// Its own root was marked as opaque.
     private var hidesAll = false
+    /// A mark could not be made in overlayfs's form.
+    private(set) var hasStandIns = false
 
     init(_ below: [Owned]) {
         self.below = below
@@ -161,12 +170,7 @@ final class LayerMarks {
             }
             return true
         }
-        do throws(KernelError) { try folder.makeWhiteout(hidden) } catch {
-            guard error.number == Errno.permission else { throw Problem(what, error) }
-            throw Problem(
-                what, "no whiteout can be made in the store, which may lie on an overlay itself",
-                hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs")
-        }
+        try hide(hidden, in: folder)
         gone.insert(parents + [hidden])
         return true
     }
@@ -174,21 +178,48 @@ final class LayerMarks {
     /// A folder takes the place of something that the layer hid: true where it has to be opaque.
     func replaces(_ name: FileName, _ parents: [FileName], in folder: borrowing Descriptor) throws(Problem) -> Bool {
         guard !gone.isEmpty, gone.remove(parents + [name]) != nil else { return false }
-        if (try? folder.node(name).kind) == .character {
+        if let node = try? folder.node(name), LayerMarks.hides(node) {
             try explaining("cannot unpack \(name)") { () throws(KernelError) in try folder.remove(name) }
         }
         return true
+    }
+
+    static func hides(_ node: Node) -> Bool { node.isWhiteout || LayerStandIn.hides(node) }
+
+    private func hide(_ name: FileName, in folder: borrowing Descriptor) throws(Problem) {
+        do throws(KernelError) {
+            do throws(KernelError) { try folder.makeWhiteout(name) } catch {
+                guard LayerStandIn.isWanted(error) else { throw error }
+                try folder.makeSocket(name)
+                hasStandIns = true
+            }
+        } catch {
+            throw Problem(
+                "cannot mark \(name) as taken away", error, hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs")
+        }
     }
 
     /// overlayfs reads trusted.* where its mounter is the machine's root, user.* in a user namespace; a store's
     /// layers serve both.
     func makeOpaque(_ folder: borrowing Descriptor) throws(Problem) {
         let yes: [UInt8] = [0x79]
+        var isMarked = true
         try explaining(
-            "cannot mark a folder of the layer as opaque",
-            hint: "the storage folder must be on a file system with user.* attributes, as ext4, xfs and btrfs are"
-        ) { () throws(KernelError) in try folder.setAttribute("user.overlay.opaque", yes) }
-        if Machine.isRoot { try? folder.setAttribute("trusted.overlay.opaque", yes) }
+            "cannot mark a folder of the layer as opaque", hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs"
+        ) { () throws(KernelError) in
+            // On an overlay these are that overlay's own (before Linux 6.7), and NFS has none.
+            for name in ["user.overlay.opaque"] + (Machine.isRoot ? ["trusted.overlay.opaque"] : []) {
+                do throws(KernelError) { try folder.setAttribute(name, yes) } catch {
+                    // Who is root of less than the machine mounts with user.*.
+                    if error.number == Errno.permission, name.hasPrefix("trusted.") { continue }
+                    guard LayerStandIn.isWanted(error) else { throw error }
+                    isMarked = false
+                }
+            }
+            guard !isMarked else { return }
+            hasStandIns = true
+            if !LayerStandIn.isOpaque(folder) { try folder.makeSocket(LayerMarks.opaque) }
+        }
     }
 
     /// A file of the layers below that a hard link of this one is to.
@@ -217,7 +248,7 @@ final class LayerMarks {
                 }
                 try makeOpaque(inside.descriptor)
             } else if own == nil {
-                try explaining(what) { () throws(KernelError) in try root.descriptor.makeWhiteout(name) }
+                try hide(name, in: root.descriptor)
             }
         }
     }

@@ -2,7 +2,7 @@ public import LinuxKernel
 
 /// Copies what an image has at a path into an empty folder: what a new volume begins with, as with Docker.
 ///
-/// Files, folders, links and pipes; devices and sockets are no contents, and hard links become files of their own.
+/// Files, folders, links and pipes; devices and sockets are no contents. Names of one file stay names of one.
 public struct LayeredCopy {
     /// What an owner in the image is on the disk; nil: everything is the caller's.
     private let owner: (@Sendable (_ uid: UInt32, _ gid: UInt32) -> (uid: UInt32, gid: UInt32))?
@@ -34,25 +34,57 @@ public struct LayeredCopy {
     ///
     /// - Throws: what could not be written; the target holds a part of it then.
     public func copy(_ folder: LayeredFolder, into target: borrowing Descriptor) throws(KernelError) {
-        try copy(folder, into: target, LayeredCopy.deepest)
+        try copy(folder, into: target, [], Names(Owned(try target.open(".", [.pathOnly, .folder]))))
     }
 
     private func copy(
-        _ folder: LayeredFolder, into target: borrowing Descriptor, _ depth: Int
+        _ folder: LayeredFolder, into target: borrowing Descriptor, _ path: [FileName], _ others: Names
     ) throws(KernelError) {
-        guard depth > 0 else { throw KernelError("mkdir", number: Errno.tooLong) }
+        guard path.count < LayeredCopy.deepest else { throw KernelError("mkdir", number: Errno.tooLong) }
         for name in try folder.names() {
             guard let (node, parent) = folder.place(name) else { continue }
             guard node.kind == .folder else {
+                if node.links > 1, try others.link(node, name, in: target) { continue }
                 try copy(node, name, from: parent, as: name, in: target)
+                if node.links > 1 { others.note(node, path + [name]) }
                 continue
             }
             guard let next = try folder.folder(name) else { continue }
             try target.makeFolder(name, mode: 0o700)
-            try copy(next, into: try target.open(name, [.read, .folder, .noFollow]), depth - 1)
+            try copy(next, into: try target.open(name, [.read, .folder, .noFollow]), path + [name], others)
         }
         guard let node = try folder.node() else { return }
         try settle(target, node, try folder.attributes())
+    }
+
+    /// Where in the target files are that have several names.
+    private final class Names {
+        private struct File: Hashable {
+            let device: UInt64
+            let inode: UInt64
+        }
+        private let root: Owned
+        private var paths: [File: [FileName]] = [:]
+
+        init(_ root: Owned) { self.root = root }
+
+        func note(_ node: Node, _ path: [FileName]) {
+            guard [.file, .link, .pipe].contains(node.kind) else { return }
+            paths[File(device: node.device, inode: node.inode)] = path
+        }
+
+        /// False: it is the first of its names.
+        func link(_ node: Node, _ name: FileName, in target: borrowing Descriptor) throws(KernelError) -> Bool {
+            guard let path = paths[File(device: node.device, inode: node.inode)], let old = path.last else {
+                return false
+            }
+            var folder = root
+            for part in path.dropLast() {
+                folder = Owned(try folder.descriptor.open(part, [.pathOnly, .folder, .noFollow]))
+            }
+            try target.makeHardLink(name, to: old, in: folder.descriptor)
+            return true
+        }
     }
 
     /// Copies a file, link or pipe, whose new name must not be there yet.

@@ -5,8 +5,10 @@ public import LinuxKernel
 public final class LayeredFolder {
     /// Top first; those below an opaque one are not among them.
     private let folders: [Owned]
+    private let hasStandIns: Bool
 
-    init(_ folders: [Owned]) { self.folders = folders }
+    /// - Parameter hasStandIns: marks may be in the form of ``LayerStandIn``.
+    init(_ folders: [Owned], hasStandIns: Bool = false) { (self.folders, self.hasStandIns) = (folders, hasStandIns) }
 
     /// - Parameter paths: the layers' own folders, top first.
     public convenience init(_ paths: [String]) throws(KernelError) {
@@ -30,7 +32,7 @@ public final class LayeredFolder {
     public func place(_ name: FileName) -> (node: Node, parent: Descriptor.Shared)? {
         for folder in folders {
             guard let node = try? folder.descriptor.node(name) else { continue }
-            if node.isWhiteout { return nil }
+            if node.isWhiteout || hasStandIns && LayerStandIn.hides(node) { return nil }
             return (node, Descriptor.Shared(folder))
         }
         return nil
@@ -45,9 +47,9 @@ public final class LayeredFolder {
             guard node.kind == .folder else { break }
             let next = Owned(try folder.descriptor.open(name, [.read, .folder, .noFollow]))
             found.append(next)
-            if next.descriptor.isOpaque() { break }
+            if next.descriptor.isOpaque() || hasStandIns && LayerStandIn.isOpaque(next.descriptor) { break }
         }
-        return found.isEmpty ? nil : LayeredFolder(found)
+        return found.isEmpty ? nil : LayeredFolder(found, hasStandIns: hasStandIns)
     }
 
     /// All names, in the order of their bytes.

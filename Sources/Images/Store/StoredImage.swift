@@ -57,7 +57,7 @@ extension ImageStore {
         let stored = try self.image(image)
         let what = "cannot use the image \(image.name)"
         var layers: [(path: String, FileStatus)] = []
-        for chain in stored.chain.reversed() {
+        for chain in stack(stored.chain) {
             let path = layerPath(chain)
             let status = try explaining(what, hint: "codex32 image load brings its layers back") {
                 () throws(KernelError) in try Descriptor.status(ofPath: path)
@@ -74,5 +74,5 @@ extension ImageStore {
     /// The folders of an image's layers, top first.
     public func layerFolders(_ digest: Digest) throws(Problem) -> [String] { layerFolders(try image(digest)) }
 
-    public func layerFolders(_ image: Stored) -> [String] { image.chain.reversed().map { layerPath($0) } }
+    public func layerFolders(_ image: Stored) -> [String] { stack(image.chain).map { layerPath($0) } }
 }

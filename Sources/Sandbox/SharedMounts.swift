@@ -1,0 +1,16 @@
+/// The mount namespace of a container that has none of its own.
+///
+/// pivot_root(2) would give all who are in it another root: the container's is entered by chroot(2). What is mounted for
+/// it has to be taken away again.
+public struct SharedMounts: Equatable, Sendable {
+    /// Of the namespace; nil: it is the caller's.
+    public let path: String?
+    /// Of the user namespace that is joined with it.
+    public let user: String?
+    /// The source of the mount that all others of the container's lie on; nil: it has none.
+    public let mark: String?
+
+    public init(path: String?, user: String?, mark: String?) {
+        (self.path, self.user, self.mark) = (path, user, mark)
+    }
+}
