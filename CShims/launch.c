@@ -139,6 +139,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
         return ring >= 0 || errno == ENOSYS ? 0 : -errno;
     }
     case CODEX_STEP_CHDIR: return codex_step_chdir(state, step);
+    case CODEX_STEP_AWAIT_WORD: return codex_control_wait(state->control);
     case CODEX_STEP_HOLD: return codex_step_hold(state);
     case CODEX_STEP_LEND_ROOT: return codex_step_lend_root(state);
     case CODEX_STEP_LANDLOCK_CREATE: return codex_step_landlock_create(state, step);

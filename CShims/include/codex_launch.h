@@ -39,6 +39,7 @@ enum codex_step_kind {
     CODEX_STEP_UMASK,            // a
     CODEX_STEP_SESSION_KEYRING,  // an empty session keyring of its own
     CODEX_STEP_CHDIR,            // path, inside the new root; flags: 1 = made when missing
+    CODEX_STEP_AWAIT_WORD,       // waits for the parent's word
     CODEX_STEP_HOLD,             // reports its namespaces and waits for the parent's word
     CODEX_STEP_LEND_ROOT,        // sends its root to the parent, and waits for a word that may never come
     CODEX_STEP_LANDLOCK_CREATE,  // a: file rights; b: TCP rights; flags: scopes -> slot

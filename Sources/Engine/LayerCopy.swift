@@ -79,18 +79,59 @@ enum LayerCopy {
     ///
     /// - Parameter map: whose are the container's ids on the disk; nil: they are the machine's own.
     static func fill(_ layer: borrowing Descriptor, from root: RootSource, _ map: IdentityMap?) throws(Problem) {
-        do throws(KernelError) {
-            if try has(mark, layer) { return }
+        let target = try told { () throws(KernelError) -> Owned<Descriptor>? in
+            if try has(mark, layer) { return nil }
             guard try !isInside(layer, root.folders) else {
                 throw KernelError("copy", root.folders.first, number: Errno.loop)
             }
-            let target = try layer.open(tree, [.read, .folder, .noFollow])
-            try copy(map).copy(try LayeredFolder(root.folders), into: target)
-            _ = try layer.open(mark, [.write, .create, .noFollow])
-        } catch {
-            throw Problem(
-                "cannot copy the image", error, hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs needs no copy")
+            return Owned(try layer.open(tree, [.read, .folder, .noFollow]))
         }
+        guard let target else { return }
+        if try !told({ () throws(KernelError) in try fill(target.value, from: root, map) }) {
+            try fillInside(target.value, root, map ?? Build.single)
+        }
+        try told { () throws(KernelError) in
+            // What is changed from here on is told from it by its time, which a kernel takes from its last tick.
+            Clock.sleep(milliseconds: 20)
+            _ = try layer.open(mark, [.write, .create, .noFollow])
+        }
+    }
+
+    private static func told<R: ~Copyable>(_ body: () throws(KernelError) -> R) throws(Problem) -> R {
+        try explaining("cannot copy the image", hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs needs no copy", body)
+    }
+
+    /// False: an ordinary user may not read all of it.
+    private static func fill(
+        _ target: borrowing Descriptor, from root: RootSource, _ map: IdentityMap?
+    ) throws(KernelError) -> Bool {
+        do throws(KernelError) { try copy(map).copy(try LayeredFolder(root.folders), into: target) } catch {
+            guard error.number == Errno.denied, !Machine.isRoot else { throw error }
+            return false
+        }
+        return true
+    }
+
+    /// An image may have files that their own owner cannot read, such as `/etc/shadow`: root of a namespace with that owner can.
+    private static func fillInside(_ target: borrowing Descriptor, _ root: RootSource, _ map: IdentityMap)
+        throws(Problem)
+    {
+        let (image, null) = try told { () throws(KernelError) in
+            for name in try target.names() { try target.removeTree(name.description) }
+            return (try LayeredFolder(root.folders), Owned(try Descriptor.open("/dev/null", [.readWrite])))
+        }
+        let mapping = try MappingNamespace(map)
+        let number = null.value.number
+        try InsideProcess.start(
+            .copy(of: image.numbers), root: target.number, namespace: mapping.namespace.number, input: number,
+            output: number, keep: image.numbers
+        ).finish { _ in }
+    }
+
+    /// Since when what is changed in a copy is the container's work; nil: there is no copy, or not yet a whole one.
+    static func made(_ layer: borrowing Descriptor) throws(KernelError) -> CopyComparison.Moment? {
+        guard try has(tree, layer), try has(mark, layer) else { return nil }
+        return CopyComparison.Moment(try layer.node(FileName(mark)))
     }
 
     /// Whether a layer lies in one of the folders: a copy of that would never end.

@@ -141,7 +141,7 @@ public enum Run {
             &plan, id: id, streams: Start.Streams(standard: streams.standard), cgroup: cgroup,
             receipt: request.hold, newborn: newborn, observer: observer
         ) { pid, plan throws(Problem) in
-            // Now, while the child is busy, and long before the program says anything.
+            // Now, while the child is busy. The program waits for it, and does not run where it fails.
             Machine.forgetProgram()
             watch = try Supervision(configuration, plan)
             if !configuration.quiet { warn(plan.notices, report) }

@@ -32,8 +32,8 @@ enum Start {
     /// - Parameters:
     ///   - observer: sees the program's calls, from the filter on.
     ///   - newborn: the plan's child, where that was made before the plan was.
-    ///   - meanwhile: what the parent has to do of its own, with the child's pid and the plan, while the
-    ///     child makes its mounts.
+    ///   - meanwhile: what the parent has to do of its own before the program runs, with the child's pid and the plan,
+    ///     while the child makes its mounts.
     static func launch(
         _ plan: inout LaunchPlan, id: String, streams: Streams, cgroup: borrowing Cgroup?, receipt wanted: Bool,
         newborn: Newborn? = nil, observer: RunObserver? = nil,
@@ -47,6 +47,7 @@ enum Start {
         let child = try start(input, &plan, sources, cgroup, newborn)
         do {
             try meanwhile(child.pid, plan)
+            if !plan.hold { try tell { () throws(KernelError) in try child.go() } }
             var receipt: Receipt? = wanted ? Receipt(plan: plan, id: id) : nil
             var listener: Descriptor?
             let terminal = try converse(child, plan, cgroup, size: streams.size, &receipt, &listener, observer)

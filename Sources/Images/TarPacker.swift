@@ -26,6 +26,27 @@ public final class TarPacker {
         case tree
         /// It is an overlay's upper folder: what that hides of the folders below becomes whiteouts.
         case changes
+        /// Of a tree, what a list names.
+        case listed(Changes)
+
+        var isOverlays: Bool { if case .changes = self { true } else { false } }
+    }
+
+    /// What a layer changes, by the paths in its archive.
+    public struct Changes: Sendable {
+        fileprivate var there: Set<FileName> = []
+        /// By the folder that they were in.
+        fileprivate var gone: [FileName: [FileName]] = [:]
+
+        public init() {}
+
+        /// - Parameter path: begins with "/".
+        public mutating func add(_ path: FileName, isGone: Bool) {
+            guard let path = FileName([0x2e] + path.bytes), let slash = path.bytes.lastIndex(of: 0x2f),
+                let name = FileName(path.bytes[(slash + 1)...]), let folder = FileName(path.bytes[..<slash])
+            else { return }
+            if isGone { gone[folder, default: []].append(name) } else { there.insert(path) }
+        }
     }
 
     /// The deepest tree that is walked: each level holds a descriptor.
@@ -70,11 +91,12 @@ public final class TarPacker {
     ) throws(Problem) {
         let node = try explaining("cannot read \(path)") { () throws(KernelError) in try place.node() }
         if options.leavesOut.contains(path) { return }
+        if case .listed(let changes) = options.layer, depth > 0, !changes.there.contains(path) { return }
         if options.layer != nil { try refuseMark(path) }
         if let mount = options.onlyMount, node.mount != mount {
             return try begin(placeholder(node, path))
         }
-        if options.layer == .changes, node.isWhiteout {
+        if options.layer?.isOverlays == true, node.isWhiteout {
             return try begin(whiteout(path.bytes.split(separator: 0x2f).last ?? [], besides: path))
         }
         switch node.kind {
@@ -147,9 +169,17 @@ public final class TarPacker {
             return opened
         }
         if depth > 0 || options.layer == nil { try begin(entry) }
-        if depth > 0, options.layer == .changes, opened.descriptor.isOpaque() {
+        if depth > 0, options.layer?.isOverlays == true, opened.descriptor.isOpaque() {
             let inside = FileName(path.bytes + [0x2f] + LayerMarks.opaque.bytes) ?? path
             try begin(whiteout(LayerMarks.opaque.bytes.dropFirst(4), besides: inside))
+        }
+        if case .listed(let changes) = options.layer {
+            for name in changes.gone[path] ?? [] {
+                guard let gone = FileName(path.bytes + [0x2f] + name.bytes), !options.leavesOut.contains(gone) else {
+                    continue
+                }
+                try begin(whiteout(name.bytes, besides: gone))
+            }
         }
         // What the kernel makes up as it is read is no tree of files.
         if depth > 0, try explaining(what, { () throws(KernelError) in try isKernels(opened.descriptor) }) { return }

@@ -155,6 +155,7 @@ extension LaunchRoom {
         case .umask(let mask): return form(CODEX_STEP_UMASK, a: UInt64(mask))
         case .sessionKeyring: return form(CODEX_STEP_SESSION_KEYRING)
         case .changeFolder(let path, let make): return form(CODEX_STEP_CHDIR, flags: make ? 1 : 0, path: path)
+        case .awaitWord: return form(CODEX_STEP_AWAIT_WORD)
         case .hold: return form(CODEX_STEP_HOLD)
         case .lendRoot: return form(CODEX_STEP_LEND_ROOT)
         case .landlockCreate(let files, let tcp, let scopes, let slot):

@@ -125,6 +125,8 @@ public enum LaunchStep: Hashable, Sendable {
     case umask(UInt32)
     case sessionKeyring
     case changeFolder(String, make: Bool)
+    /// The parent has done what has to be done before the program runs.
+    case awaitWord
     case hold
     /// Hands its root to the parent and waits: a container's files are wanted, and not its program.
     case lendRoot
@@ -216,7 +218,7 @@ extension LaunchStep {
         case .umask: "cannot set the umask"
         case .sessionKeyring: "cannot make a session keyring"
         case .changeFolder(let path, _): "cannot enter the working folder \(path)"
-        case .hold, .lendRoot: "cannot report to codex32"
+        case .awaitWord, .hold, .lendRoot: "cannot report to codex32"
         case .landlockCreate, .landlockPath, .landlockEnforce: "cannot set up Landlock"
         case .boundingSet: "cannot reduce the capability bounding set"
         case .identity(let uid, let gid, _): "cannot become user \(uid):\(gid)"

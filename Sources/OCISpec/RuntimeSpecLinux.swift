@@ -32,8 +32,8 @@ public struct SpecLinux: Equatable, Sendable {
     public let personality: SpecPersonality?
     public let memoryPolicy: SpecMemoryPolicy?
     public let networkDevices: [SpecNetworkDevice]
-    /// config-linux.md, "IntelRdt": whether there is one, be it empty.
-    public let asksForResctrl: Bool
+    /// `intelRdt`.
+    public let resctrl: SpecResctrl?
     /// SELinux's, for the container's own file systems.
     public let mountLabel: String?
     /// config-linux.md, "Offset for Time Namespace": as `/proc/PID/timens_offsets` takes them; empty: none.
@@ -89,17 +89,9 @@ public struct SpecLinux: Equatable, Sendable {
         personality = if let given = try object.object("personality") { try SpecPersonality(given) } else { nil }
         mountLabel = try object.text("mountLabel").flatMap { $0.isEmpty ? nil : $0 }
         timeOffsets = try SpecLinux.offsets(try object.part("timeOffsets"))
-        asksForResctrl = try SpecLinux.resctrl(object)
+        resctrl = if let given = try object.object("intelRdt") { try SpecResctrl(given) } else { nil }
         networkDevices = try SpecNetworkDevice.list(try object.part("netDevices"))
         memoryPolicy = if let given = try object.object("memoryPolicy") { try SpecMemoryPolicy(given) } else { nil }
-    }
-
-    private static func resctrl(_ object: JSONObject) throws(DocumentError) -> Bool {
-        guard let given = try object.object("intelRdt") else { return false }
-        try given.allow(only: [
-            "closID", "l3CacheSchema", "memBwSchema", "schemata", "enableMonitoring", "enableCMT", "enableMBM",
-        ])
-        return true
     }
 
     private static func offsets(_ object: JSONObject) throws(DocumentError) -> String {

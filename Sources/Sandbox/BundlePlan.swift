@@ -65,7 +65,6 @@ public struct BundlePlan: Sendable {
         }
         let rootPath = spec.rootPath.hasPrefix("/") ? spec.rootPath : "\(bundle)/\(spec.rootPath)"
         try checkLabel()
-        try checkResctrl()
         try joinMounts()
         if shared?.mark == nil, shared != nil {
             try sysctlSteps()

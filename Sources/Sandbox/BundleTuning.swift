@@ -31,18 +31,6 @@ extension BundlePlan {
         return steps
     }
 
-    /// Shares of caches and memory bandwidth, which no machine that codex32 was tried on has: refused, for one or the other
-    /// reason. The specification wants an error where the file system is missing.
-    func checkResctrl() throws(Problem) {
-        guard spec.linux.asksForResctrl else { return }
-        let mounts = (try? Descriptor.contents(of: "/proc/self/mountinfo")) ?? ""
-        throw Problem(
-            "cannot use linux.intelRdt",
-            mounts.holds(" - resctrl ")
-                ? "codex32 does not write to resctrl yet" : "this machine has no resctrl file system mounted",
-            hint: "leave it out; the kernel's Documentation/arch/x86/resctrl.rst is about it")
-    }
-
     /// Whether the mounts can have the label that is asked for.
     func checkLabel() throws(Problem) {
         guard spec.linux.mountLabel == nil || Machine.hasSELinux else {

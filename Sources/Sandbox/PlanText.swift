@@ -84,6 +84,7 @@ extension LaunchStep {
         case .umask(let mask): "umask 0\(String(mask, radix: 8))"
         case .sessionKeyring: "session keyring"
         case .changeFolder(let path, _): "cwd \(path)"
+        case .awaitWord: "await codex32"
         case .hold: "hold"
         case .lendRoot: "lendRoot"
         case .landlockCreate(let files, let tcp, let scopes, _):

@@ -121,6 +121,7 @@ extension Planner {
                         .terminal(devpts: terminals, console: nil, uid: plan.user.uid, gid: ttyGroup))
                 }
                 steps += limits + [step]
+            case .awaitWord: break
             case .noNewPrivileges where target.outlives: steps += [.outlive, step]
             default: steps.append(step)
             }

@@ -104,7 +104,8 @@ extension Planner {
             }
         }
         plan.hold = request.hold
-        if request.hold { add(.hold) }
+        // Here, as what follows takes away the signal with which it ends with its parent (prctl(2), PR_SET_PDEATHSIG).
+        add(request.hold ? .hold : .awaitWord)
         add(.boundingSet(plan.capabilities))
         let mayDropGroups = !(plan.identity?.deniesGroups ?? false)
         let rootInside = plan.user.uid == 0 && plan.user.gid == 0 && plan.user.groups.isEmpty

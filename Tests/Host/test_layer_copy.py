@@ -87,8 +87,7 @@ def test_what_a_container_keeps(nested):
     assert nested.logs("bot") == b"it is\nown\n"
     nested.ok("cp", "bot:/data/own", str(nested.place / "taken:1"))
     assert (nested.place / "taken:1").read_text() == "x\n"
-    why = nested.fails("diff", "bot")
-    assert "changes are not kept apart" in why and "hint: codex32 export" in why
+    assert nested.ok("diff", "bot") == "A /again\nC /data\nD /data/gone\nD /data/kept\nD /data/new\nA /data/own\nD /data/second\n"
     identity = nested.record("bot")["id"]
     nested.ok("remove", "bot")
     assert not (nested.path / "layers" / identity).exists()
@@ -119,15 +118,53 @@ def test_a_copy_that_was_killed_is_made_anew(nested):
     assert said.startswith("/data:\ngone\nkept\nnew\nsecond\n\n/old:\na\nback1"), said
 
 
-def test_builds_say_that_they_cannot_run_commands(nested):
-    """What a command changes is told by an overlay."""
-    words = [*nested.caller.become(), str(nested.caller.binary), "image", "build", "--root", str(nested.path), "--from", "stack:1", "-t", "made:1"]
-    settings = {"capture_output": True, "text": True, "timeout": PATIENCE, "cwd": nested.place, "stdin": subprocess.DEVNULL}
-    done = subprocess.run([*words, "--run", "true"], check=False, **settings)
-    assert done.returncode == 125 and "cannot run commands here" in done.stderr and "hint: --root FOLDER" in done.stderr, done.stderr
-    done = subprocess.run([*words, "--copy", "layout/oci-layout:/data/copied"], check=False, **settings)
-    assert done.returncode == 0, done.stderr
-    assert "imageLayoutVersion" in nested.ok("run", "-q", "--image", "made:1", "--", "cat", "/data/copied")
+CHANGES = """
+echo more >> /data/kept; rm /data/gone; chmod 700 /data/new; ln -s kept /data/link; mv /old /moved
+mkdir -p /opt/a/b; echo deep > /opt/a/b/file; rm /bin/tool; mkdir /bin/tool; echo in > /bin/tool/side; touch -d @1000000000 /data/second
+"""
+TOLD = {
+    "C /bin", "C /bin/tool", "A /bin/tool/side", "C /data", "D /data/gone", "C /data/kept", "A /data/link", "C /data/new", "C /data/second",
+    "A /moved", "A /moved/a", "D /old", "A /opt", "A /opt/a", "A /opt/a/b", "A /opt/a/b/file",
+}  # fmt: skip
+
+
+def test_what_was_changed_is_told_apart(nested):
+    """By the time of the last change, whatever else was set."""
+    nested.ok("create", "-q", "--name", "bot", "--image", "stack:1", "--", "sh", "-c", CHANGES)
+    assert nested.ok("diff", "bot") == ""
+    nested.ok("start", "-q", "bot")
+    assert nested.ok("wait", "bot").strip() == "0"
+    assert set(nested.ok("diff", "bot").splitlines()) == TOLD
+    # What changes its contents alone, and keeps its size and its time.
+    nested.ok("create", "-q", "--name", "sly", "--image", "stack:1", "--", "sh", "-c", "printf 9 > /data/kept; touch -r /data/gone /data/kept /data")
+    nested.ok("start", "-q", "sly")
+    assert nested.ok("wait", "sly").strip() == "0"
+    assert nested.ok("diff", "sly") == "C /data\nC /data/kept\n"
+
+
+def test_builds_run_commands(nested):
+    """A layer of what they changed, which is as small as that."""
+    def build(name, *words):
+        words = [*nested.caller.become(), str(nested.caller.binary), "image", "build", "--root", str(nested.path), "--from", "stack:1", "-t", name, *words]
+        done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE, cwd=nested.place, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stderr
+
+    build("made:1", "--run", CHANGES, "--copy", "layout/oci-layout:/data/copied", "--run", "echo twice >> /data/kept")
+    look = "cat /data/kept; ls /data /moved; ls -d /old; stat -c %a /data/new; readlink /data/link; cat /opt/a/b/file /bin/tool/side; stat -c %Y /data/second"
+    done = nested.call("run", "-q", "--image", "made:1", "--", "sh", "-c", look)
+    expected = "1more\ntwice\n/data:\ncopied\nkept\nlink\nnew\nsecond\n\n/moved:\na\n700\nkept\ndeep\nin\n1000000000\n"
+    assert done.stdout == expected, (done.stdout, done.stderr)
+    layers = json.loads(nested.ok("image", "inspect", "made:1"))[0]["layers"]
+    sizes = [layer["bytes"] for layer in layers]
+    assert len(sizes) == len(STACK) + 3 and sizes[-1] < 8192, layers
+    # Nothing but what was changed: as a layer of an overlay has it.
+    blob = nested.path / "images/blobs" / layers[len(STACK)]["digest"].removeprefix("sha256:")
+    names = set(subprocess.run(["tar", "-tf", str(blob)], check=True, capture_output=True, text=True).stdout.split())
+    assert names == {
+        "./bin/", "./bin/tool/", "./bin/tool/side", "./data/", "./data/.wh.gone", "./data/kept", "./data/link", "./data/new", "./data/second",
+        "./moved/", "./moved/a", "./.wh.old", "./opt/", "./opt/a/", "./opt/a/b/", "./opt/a/b/file",
+    }, names  # fmt: skip
+    assert os.listdir(nested.path / "layers") == []
 
 
 def load(store, layers, name):
@@ -204,6 +241,15 @@ def test_a_merge_that_was_killed_is_made_anew(nested):
     assert nested.ok("run", "-q", "--image", "many:1", "--", "sh", "-c", "ls /data | wc -l; test -e /data/7 || echo gone") == "799\ngone\n"
     # Nothing of it is left.
     assert [name for name in os.listdir(nested.path / "images/ingest") if not name.endswith(".lock")] == []
+
+
+def test_files_that_their_own_owner_cannot_read(nested):
+    """As distributions have it of their shadow file, and of sudo."""
+    load(nested, [base(member("etc/shadow", b"root:*", mode=0), member("bin/sudo", b"#!", mode=0o4111)), layer(member("top", b"t"))], "closed:1")
+    look = "stat -c '%a %s' /etc/shadow /bin/sudo; cat /top"
+    done = nested.call("run", "-q", "--image", "closed:1", "--", "sh", "-c", look)
+    mode = "4111" if nested.caller.name == "root" else "111"
+    assert done.stdout == f"0 6\n{mode} 2\nt", done
 
 
 @pytest.mark.parametrize("image", ["/", "."])

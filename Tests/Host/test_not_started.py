@@ -1,9 +1,14 @@
 """The verdict of a program that codex32 could not start: whoever waits for the file learns of it."""
 
+import contextlib
 import json
+import os
+import pathlib
+import select
+import subprocess
 
 import pytest
-from conftest import BUSYBOX
+from conftest import BUSYBOX, PATIENCE, wait_until
 
 FIGURES = "wallSeconds cpuUserSeconds cpuSystemSeconds peakMemoryBytes peakPids ioReadBytes ioWriteBytes oomKills pidsLimitHits"
 
@@ -36,3 +41,30 @@ def test_verdict_of_a_start_is_not_overwritten(caller, level, folder):
     file = folder / "verdict.json"
     assert caller.sh("exit 3", "--result-file", file, level=level).returncode == 3
     assert json.loads(file.read_text())["reason"] == "exited"
+
+
+@pytest.mark.parametrize("level", ["standard", "strict"])
+def test_it_does_not_run_before_it_is_recorded(caller, level):
+    """However long codex32 takes for that: here it has a warning to write, and nobody reads."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    # Not quiet: what is waived is told.
+    words = caller.words("--waive", "cgroup", "--waive", "seccomp", level=level, waive=False, command=["sh", "-c", "echo ran"])
+    words.remove("-q")
+    process = subprocess.Popen(words, env=caller.environment(), cwd=caller.home, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=writing)
+    os.close(writing)
+    try:
+        # write(2) to the second descriptor.
+        wait_until(lambda: pathlib.Path(f"/proc/{process.pid}/syscall").read_text().startswith("1 0x2 "), "a warning that nobody reads")
+        assert not select.select([process.stdout], [], [], 0.5)[0]
+        with open(reading, "rb") as pipe:
+            said = pipe.read()
+        assert b"warning: not in force: " in said
+        assert process.communicate(timeout=PATIENCE)[0] == b"ran\n" and process.returncode == 0
+    finally:
+        process.kill()
+        process.wait(PATIENCE)

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -361,7 +362,9 @@ def test_an_interrupted_one(shop, number):
     finally:
         process.kill()
         process.wait(PATIENCE)
-    assert process.returncode == 125 and out == b"" and f"pip ended with status {128 + number}".encode() in error, error
+    # pip has the signal too, and so has what it waits for: where that one's end comes first, pip tells it in its own way.
+    said = re.search(rb"pip ended with status (\d+)", error)
+    assert process.returncode == 125 and out == b"" and said and int(said[1]) in (128 + number, 1), error
     assert left(shop) == before
 
 

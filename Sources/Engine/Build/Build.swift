@@ -126,11 +126,6 @@ public struct Build {
         var request = request
         request.root = .assembled([])
         try Run.protectProgram(request, try Run.offer(for: request))
-        guard let system = try LayerCopy.reason(storage) else { return }
-        throw Problem(
-            "cannot run commands here",
-            "what they change is told by an overlay, and the storage folder is on \(system), to which none can write",
-            hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs")
     }
 
     // MARK: The base
@@ -165,7 +160,7 @@ public struct Build {
         do throws(Problem) {
             // An ordinary user's root may have files of the ids that are theirs in a container.
             let own = Machine.isRoot ? nil : IdentityMap.subordinate() ?? Build.single
-            try pack(root, own, .layer(changes: false, leavesOut: []), into: build, by: "FROM \(base.text)", note)
+            try pack(root, own, .layer(.tree, leavesOut: []), into: build, by: "FROM \(base.text)", note)
         } catch {
             clear(build, tell)
             throw error
@@ -173,7 +168,8 @@ public struct Build {
         return build
     }
 
-    private static var single: IdentityMap {
+    /// An ordinary user alone, as root.
+    static var single: IdentityMap {
         IdentityMap(
             uids: [IdentityRange(inside: 0, outside: Machine.uid, count: 1)],
             gids: [IdentityRange(inside: 0, outside: Machine.gid, count: 1)], byHelper: false, deniesGroups: true)
@@ -195,14 +191,9 @@ public struct Build {
                 configuration,
                 taking: { layer, plan, request throws(Problem) in
                     try Supervision.releaseSignals()
-                    let upper = try explaining(what) { () throws(KernelError) in
-                        try Descriptor.open(layer.path, [.pathOnly, .folder, .noFollow])
-                            .open("upper", [.pathOnly, .folder, .noFollow])
-                    }
                     // What codex32 mounted in there is no work of the command's.
-                    let work = InsideProcess.Work.layer(
-                        changes: true, leavesOut: Planner.mountPoints(of: request) + ["/sys"])
-                    try pack(upper, plan.identity, work, into: build, by: step.line, note)
+                    let leavesOut = Planner.mountPoints(of: request) + ["/sys"]
+                    try take(layer, plan.identity, request.root, leavesOut, into: build, by: step.line, note)
                 }, report: report)
         } catch {
             // As a command of its own it would have a status of its own: here it is the build that failed.
@@ -223,19 +214,63 @@ public struct Build {
             : "its own words stand above; a command that needs the network: --network host"
     }
 
+    /// Makes a layer of what a command changed.
+    ///
+    /// - Parameters:
+    ///   - layer: the folder with an overlay's `upper` in it, or a copy of the image.
+    ///   - image: what was below, or was copied.
+    private func take(
+        _ layer: HostPath, _ identity: IdentityMap?, _ image: RootSource, _ leavesOut: [String],
+        into build: ImageBuild, by line: String, _ note: (String) -> Void
+    ) throws(Problem) {
+        let what = "cannot build the image"
+        let folder = try explaining(what) { () throws(KernelError) in
+            try Descriptor.open(layer.path, [.read, .folder, .noFollow])
+        }
+        guard let since = try explaining(what, { () throws(KernelError) in try LayerCopy.made(folder) }) else {
+            let upper = try explaining(what) { () throws(KernelError) in
+                try folder.open("upper", [.pathOnly, .folder, .noFollow])
+            }
+            return try pack(upper, identity, .layer(.overlay, leavesOut: leavesOut), into: build, by: line, note)
+        }
+        let (copy, original) = try explaining(what) { () throws(KernelError) in
+            (Owned(try folder.open(LayerCopy.tree, [.read, .folder, .noFollow])), try LayeredFolder(image.folders))
+        }
+        let changes: [FileChange]
+        if !Machine.isRoot, let identity {
+            let mapping = try MappingNamespace(identity)
+            changes = try LayerComparison.changes(
+                copy, original, since: since, inside: (copy.value.number, mapping.namespace.number))
+        } else {
+            changes = try LayerComparison.changes(copy, original, since: since, inside: nil)
+        }
+        // In a file: a pipe's writer ends with its reader.
+        let list = try explaining(what) { () throws(KernelError) in
+            let list = try folder.open("changes", [.readWrite, .create, .exclusive, .noFollow])
+            try list.write(bytes: changes.flatMap(\.bytes))
+            try list.seek(to: 0)
+            return list
+        }
+        try pack(
+            copy.value, identity, .layer(.listed, leavesOut: leavesOut), input: list.number, into: build, by: line,
+            note)
+    }
+
     /// Has a process with the ids that the files belong to write them as a layer.
     private func pack(
-        _ root: borrowing Descriptor, _ identity: IdentityMap?, _ work: InsideProcess.Work, into build: ImageBuild,
-        by line: String, _ note: (String) -> Void
+        _ root: borrowing Descriptor, _ identity: IdentityMap?, _ work: InsideProcess.Work, input: Int32? = nil,
+        into build: ImageBuild, by line: String, _ note: (String) -> Void
     ) throws(Problem) {
-        guard let identity else { return try pack(root, namespace: nil, work, into: build, by: line, note) }
+        guard let identity else {
+            return try pack(root, namespace: nil, work, input, into: build, by: line, note)
+        }
         let mapping = try MappingNamespace(identity)
-        try pack(root, namespace: mapping.namespace.number, work, into: build, by: line, note)
+        try pack(root, namespace: mapping.namespace.number, work, input, into: build, by: line, note)
     }
 
     private func pack(
-        _ root: borrowing Descriptor, namespace: Int32?, _ work: InsideProcess.Work, into build: ImageBuild,
-        by line: String, _ note: (String) -> Void
+        _ root: borrowing Descriptor, namespace: Int32?, _ work: InsideProcess.Work, _ input: Int32?,
+        into build: ImageBuild, by line: String, _ note: (String) -> Void
     ) throws(Problem) {
         let pipe = try explaining("cannot make a pipe") { () throws(KernelError) in try Descriptor.pipe() }
         let source = ByteStream(Descriptor(owning: pipe.read))
@@ -246,7 +281,7 @@ public struct Build {
                 try Descriptor.open("/dev/null", [.read])
             }
             helper = try InsideProcess.start(
-                work, root: root.number, namespace: namespace, input: null.number, output: writing.number)
+                work, root: root.number, namespace: namespace, input: input ?? null.number, output: writing.number)
         }
         try build.add(source, by: line, at: Timestamp.exact(Clock.realtime)) { () throws(Problem) in
             try helper.finish(note: note)

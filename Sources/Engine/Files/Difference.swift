@@ -23,78 +23,52 @@ extension Containers {
         }
         // A read-only root has no layer, and one that was never started has none yet.
         let what = "cannot compare \(record.name)"
-        guard let upper = try changes(of: container, request, what) else { return [] }
+        guard let (upper, since) = try changes(of: container, request, what) else { return [] }
         let lower = try explaining(what) { () throws(KernelError) -> LayeredFolder? in
             request.root.folders.isEmpty ? nil : try LayeredFolder(request.root.folders)
         }
-        let changes = try collect(container, upper, lower)
+        let changes = try collect(container, upper, lower, since)
         return try Assembly(request).filter(changes, upper: upper)
     }
 
-    /// The folder that has the changes; nil: there is none.
+    /// The folder that has the changes, and since when, if it is a copy; nil: there is none.
     private func changes(
         of container: borrowing ContainerFolder, _ request: SandboxRequest, _ what: String
-    ) throws(Problem) -> Owned<Descriptor>? {
+    ) throws(Problem) -> (Owned<Descriptor>, CopyComparison.Moment?)? {
         let layer = "\(storage.layers)/\(container.id)"
         if request.storageLimit == nil {
-            guard Descriptor.isMissing("\(layer)/\(LayerCopy.tree)") else {
-                throw Problem(
-                    what, "its root is a copy of the image, in which changes are not kept apart",
-                    hint: "codex32 export has all of its files")
+            if Descriptor.isMissing(layer) { return nil }
+            return try explaining(what) { () throws(KernelError) in
+                let folder = try Descriptor.open(layer, [.read, .folder, .noFollow])
+                if let since = try LayerCopy.made(folder) {
+                    return (Owned(try folder.open(LayerCopy.tree, [.read, .folder, .noFollow])), since)
+                }
+                if Descriptor.isMissing("\(layer)/upper") { return nil }
+                return (Owned(try folder.open("upper", [.read, .folder, .noFollow])), nil)
             }
-            if Descriptor.isMissing("\(layer)/upper") { return nil }
-            return Owned(
-                try explaining(what) { () throws(KernelError) in
-                    try Descriptor.open("\(layer)/upper", [.read, .folder, .noFollow])
-                })
         }
         if Descriptor.isMissing("\(layer)/\(LayerDisk.name)") { return nil }
         let place = try explaining(what) { () throws(KernelError) in
             HostPath(layer, try Descriptor.status(ofPath: layer))
         }
         let disk = Owned(try LayerDisk(place).mount([.readOnly, .noSetuid, .noDevices, .noExecute]))
-        if request.root.folders.isEmpty { return disk }
-        return Owned(
+        if request.root.folders.isEmpty { return (disk, nil) }
+        let upper = Owned(
             try explaining(what) { () throws(KernelError) in
                 try disk.value.open("upper", [.read, .folder, .noFollow])
             })
+        return (upper, nil)
     }
 
     /// As root by this process; else as the container's root, for its files may be closed to the caller.
     private func collect(
-        _ container: borrowing ContainerFolder, _ upper: Owned<Descriptor>, _ lower: LayeredFolder?
+        _ container: borrowing ContainerFolder, _ upper: Owned<Descriptor>, _ lower: LayeredFolder?,
+        _ since: CopyComparison.Moment?
     ) throws(Problem) -> [FileChange] {
-        var changes: [FileChange] = []
-        if Machine.isRoot {
-            try LayerComparison.run(upper, lower) { changes.append($0) }
-            return changes
-        }
+        if Machine.isRoot { return try LayerComparison.changes(upper, lower, since: since, inside: nil) }
         let root = try ContainerRoot.open(self, container, to: "compare")
-        let pipe = try explaining("cannot make a pipe") { () throws(KernelError) in try Descriptor.pipe() }
-        let reading = Descriptor(owning: pipe.read)
-        let helper: InsideProcess.Running
-        do {
-            let writing = Descriptor(owning: pipe.write)
-            let lowers = lower?.numbers ?? []
-            let keep = [upper.value.number] + lowers
-            let null = try explaining("cannot open /dev/null") { () throws(KernelError) in
-                try Descriptor.open("/dev/null", [.read])
-            }
-            helper = try InsideProcess.start(
-                .compare(upper: upper.value.number, lower: lowers), in: root,
-                input: null.number, output: writing.number, keep: keep)
-        }
-        let bytes = try explaining("cannot read the differences") { () throws(KernelError) in
-            try reading.readAll(limit: 1 << 30)
-        }
-        try helper.finish { _ in }
-        for line in bytes.split(separator: 0) {
-            guard let path = FileName(line.dropFirst()),
-                let kind = [FileChange.Kind.added, .changed, .deleted].first(where: { $0.letter == line.first })
-            else { continue }
-            changes.append(FileChange(kind, path))
-        }
-        return changes
+        return try LayerComparison.changes(
+            upper, lower, since: since, inside: (root.root.number, root.namespace?.value.number))
     }
 
     /// The sandbox that a container's start would ask for.

@@ -17,11 +17,13 @@ public enum InsideProcess {
         case pack(path: String, followLinks: Bool, wholeRoot: Bool)
         /// Reads an archive from the standard input. `name` is what was copied, nil: a stream as it is.
         case unpack(path: String, owners: Bool, isCopy: Bool, contents: Bool, stopped: Bool)
-        /// Writes what the upper folder changes of the lower ones, top first; descriptors of the host.
-        case compare(upper: Int32, lower: [Int32])
-        /// Writes the root to the standard output, as a layer of an image: all of it, or, of an overlay's upper folder,
-        /// what it changes. Some paths are no part of it.
-        case layer(changes: Bool, leavesOut: [String])
+        /// Writes what the upper folder changes of the lower ones, top first; descriptors of the host. Or what a copy of
+        /// them has otherwise since then.
+        case compare(upper: Int32, lower: [Int32], since: CopyComparison.Moment? = nil)
+        /// Writes the root to the standard output, as a layer of an image. Some paths are no part of it.
+        case layer(LayerKind, leavesOut: [String])
+        /// Copies an image's layers, top first, into the root; descriptors of the host.
+        case copy(of: [Int32])
 
         var words: [String] {
             let flag = { (on: Bool) in on ? "1" : "0" }
@@ -29,8 +31,10 @@ public enum InsideProcess {
             case .pack(let path, let follow, let whole): ["pack", path, flag(follow), flag(whole)]
             case .unpack(let path, let owners, let isCopy, let contents, let stopped):
                 ["unpack", path, flag(owners), flag(isCopy), flag(contents), flag(stopped)]
-            case .compare(let upper, let lower): ["compare", String(upper)] + lower.map { String($0) }
-            case .layer(let changes, let leavesOut): ["layer", flag(changes)] + leavesOut
+            case .compare(let upper, let lower, let since):
+                ["compare", since?.text ?? "-", String(upper)] + lower.map { String($0) }
+            case .layer(let kind, let leavesOut): ["layer", kind.rawValue] + leavesOut
+            case .copy(let image): ["copy"] + image.map { String($0) }
             }
         }
 
@@ -41,14 +45,31 @@ public enum InsideProcess {
             case ("pack", 4): self = .pack(path: words[1], followLinks: on(2), wholeRoot: on(3))
             case ("unpack", 6):
                 self = .unpack(path: words[1], owners: on(2), isCopy: on(3), contents: on(4), stopped: on(5))
-            case ("compare", 2...):
+            case ("compare", 3...):
+                let numbers = words.dropFirst(2).compactMap { Int32($0) }
+                let since = CopyComparison.Moment(words[1])
+                guard numbers.count == words.count - 2, numbers.allSatisfy({ $0 > 2 }), since != nil || words[1] == "-"
+                else { return nil }
+                self = .compare(upper: numbers[0], lower: Array(numbers.dropFirst()), since: since)
+            case ("layer", 2...):
+                guard let kind = LayerKind(rawValue: words[1]) else { return nil }
+                self = .layer(kind, leavesOut: Array(words.dropFirst(2)))
+            case ("copy", 2...):
                 let numbers = words.dropFirst().compactMap { Int32($0) }
                 guard numbers.count == words.count - 1, numbers.allSatisfy({ $0 > 2 }) else { return nil }
-                self = .compare(upper: numbers[0], lower: Array(numbers.dropFirst()))
-            case ("layer", 2...): self = .layer(changes: on(1), leavesOut: Array(words.dropFirst(2)))
+                self = .copy(of: numbers)
             default: return nil
             }
         }
+    }
+
+    enum LayerKind: String {
+        /// All of it.
+        case tree
+        /// It is an overlay's upper folder: what it changes.
+        case overlay
+        /// What the standard input names, as `compare` writes it.
+        case listed
     }
 
     // MARK: In the command
@@ -172,20 +193,32 @@ public enum InsideProcess {
             } notice: {
                 told.note($0)
             }
-        case .compare(let upper, let lower):
+        case .compare(let upper, let lower, let since):
             let output = StandardStream.output
             let below = lower.isEmpty ? nil : LayeredFolder(owning: lower)
-            try LayerComparison.run(Owned(Descriptor(owning: upper)), below) { change in
-                output.write([change.kind.letter] + change.path.bytes + [0])
+            try LayerComparison.run(Owned(Descriptor(owning: upper)), below, since: since) { change in
+                output.write(change.bytes[...])
             }
-        case .layer(let changes, let leavesOut):
+        case .copy(let image):
+            try explaining("cannot copy the image") { () throws(KernelError) in
+                try LayeredCopy(capabilities: false, owner: nil).copy(LayeredFolder(owning: image), into: root)
+            }
+        case .layer(let kind, let leavesOut):
             let writer = TarWriter(ByteStream(Descriptor(owning: StandardStream.output.rawValue)))
             var options = TarPacker.Options()
             options.onlyMount = try explaining("cannot read the root") { () throws(KernelError) in
                 try root.node().mount
             }
             options.attributes = true
-            options.layer = changes ? .changes : .tree
+            switch kind {
+            case .tree: options.layer = .tree
+            case .overlay: options.layer = .changes
+            case .listed:
+                let list = try explaining("cannot read the list") { () throws(KernelError) in
+                    try Descriptor(owning: StandardStream.input.rawValue).readAll(limit: FileChange.longestList)
+                }
+                options.layer = .listed(FileChange.list(list))
+            }
             options.leavesOut = Set(leavesOut.map { FileName(".\($0)") })
             let packer = TarPacker(writer, own: own, options: options) { told.note($0) }
             try packer.pack(root, link: nil, as: FileName("."))

@@ -22,6 +22,31 @@ public struct FileChange: Equatable, Sendable {
         self.kind = kind
         self.path = path
     }
+
+    // MARK: Between processes
+
+    /// Bytes.
+    static let longestList = 1 << 30
+
+    var bytes: [UInt8] { [kind.letter] + path.bytes + [0] }
+
+    static func list(_ bytes: [UInt8]) -> [FileChange] {
+        bytes.split(separator: 0).compactMap { line in
+            guard let path = FileName(line.dropFirst()),
+                let kind = [Kind.added, .changed, .deleted].first(where: { $0.letter == line.first })
+            else { return nil }
+            return FileChange(kind, path)
+        }
+    }
+
+    /// As a layer has it.
+    static func list(_ bytes: [UInt8]) -> TarPacker.Changes {
+        var changes = TarPacker.Changes()
+        for change in list(bytes) as [FileChange] {
+            changes.add(change.path, isGone: change.kind == .deleted)
+        }
+        return changes
+    }
 }
 
 /// What an overlay's upper folder changes of the one below it (Documentation/filesystems/overlayfs.rst): a device
@@ -32,10 +57,47 @@ enum LayerComparison {
     /// Walks both, by descriptor. The order is that of the names' bytes, a folder before what is in it.
     ///
     /// - Parameter lower: nil: there is nothing below.
+    /// - Parameter since: it is no overlay's upper folder, but a copy that was made then.
     static func run(
-        _ upper: Owned<Descriptor>, _ lower: LayeredFolder?, _ change: (FileChange) -> Void
+        _ upper: Owned<Descriptor>, _ lower: LayeredFolder?, since: CopyComparison.Moment? = nil,
+        _ change: @escaping (FileChange) -> Void
     ) throws(Problem) {
+        if let since, let lower { return try CopyComparison.run(upper, lower, since: since, change) }
         try walk((upper, lower), [], depth: 0, change)
+    }
+
+    /// The same, all at once.
+    ///
+    /// - Parameter inside: a root, and the user namespace whose ids may read the files; nil: this process may.
+    static func changes(
+        _ upper: Owned<Descriptor>, _ lower: LayeredFolder?, since: CopyComparison.Moment?,
+        inside: (root: Int32, namespace: Int32?)?
+    ) throws(Problem) -> [FileChange] {
+        guard let inside else {
+            final class List { var changes: [FileChange] = [] }
+            let list = List()
+            try run(upper, lower, since: since) { list.changes.append($0) }
+            return list.changes
+        }
+        let pipe = try explaining("cannot make a pipe") { () throws(KernelError) in try Descriptor.pipe() }
+        let reading = Descriptor(owning: pipe.read)
+        let helper: InsideProcess.Running
+        do {
+            let writing = Descriptor(owning: pipe.write)
+            let lowers = lower?.numbers ?? []
+            let null = try explaining("cannot open /dev/null") { () throws(KernelError) in
+                try Descriptor.open("/dev/null", [.read])
+            }
+            helper = try InsideProcess.start(
+                .compare(upper: upper.value.number, lower: lowers, since: since), root: inside.root,
+                namespace: inside.namespace, input: null.number, output: writing.number,
+                keep: [upper.value.number] + lowers)
+        }
+        let bytes = try explaining("cannot read the differences") { () throws(KernelError) in
+            try reading.readAll(limit: FileChange.longestList)
+        }
+        try helper.finish { _ in }
+        return FileChange.list(bytes)
     }
 
     private static func walk(

@@ -58,6 +58,32 @@ extension BundleRuntime {
         }
     }
 
+    /// The same, with other shares of the processor's caches for its own group.
+    ///
+    /// - Parameter schemata: lines as of `linux.intelRdt`.
+    public func update(_ id: String, _ resources: JSON?, schemata: [String]) throws(Problem) {
+        guard !schemata.isEmpty else {
+            return try resources.map { (limits) throws(Problem) in try update(id, limits) } ?? ()
+        }
+        let what = "cannot update \(id)"
+        let (state, status) = try BundleRuntime.load(id, try open(id))
+        guard status != .stopped, status != .creating else { throw Problem(what, "container not running") }
+        guard let group = state.resctrl, group.isOwn else {
+            throw Problem(
+                what, "the container has no resctrl group of its own", hint: "create it with linux.intelRdt.schemata")
+        }
+        let former = try group.schemata()
+        do throws(Problem) {
+            try group.set(schemata)
+            if let resources { try update(id, resources) }
+        } catch {
+            guard (try? group.set(former)) != nil else {
+                throw Problem(error.what, error.why, hint: "\(group.path)/schemata could not be put back")
+            }
+            throw error
+        }
+    }
+
     private static func putBack(
         _ former: [CgroupSetting], _ group: borrowing Cgroup, _ state: BundleState, _ problem: Problem
     ) -> Problem {

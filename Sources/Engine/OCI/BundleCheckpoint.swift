@@ -93,6 +93,7 @@ struct CRIU {
             ("linux.memoryPolicy is not kept", spec.linux.memoryPolicy != nil),
             ("linux.personality is not kept", spec.linux.personality != nil),
             ("process.ioPriority is not kept", spec.process.ioPriority != nil),
+            ("linux.intelRdt is not supported", spec.linux.resctrl != nil),
             ("linux.netDevices are not supported", !spec.linux.networkDevices.isEmpty),
             ("it is isolated strictly, and Landlock's walls are not kept", state?.tightening != nil),
             ("it has no cgroup of its own", state.map { $0.cgroup == nil } ?? false),

@@ -29,6 +29,7 @@ extension BundleRuntime {
         } else if creation.cgroups {
             state.cgroup = try BundleCgroup.path(spec.linux, id: id)
         }
+        state.resctrl = try ResctrlGroup(spec.linux.resctrl, id: id)
         let hasCgroup = state.cgroup != nil || state.scope != nil
         if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         state.tightening = try BundleTightening(
@@ -88,6 +89,7 @@ extension BundleRuntime {
         var group: Cgroup?
         if let path = state.cgroup { group = try BundleCgroup.make(path, spec.linux.resources) }
         do throws(Problem) {
+            try state.resctrl?.make(spec.linux.resctrl?.schemata ?? [])
             var child = try BundleRuntime.clone(input, sources, group)
             do throws(Problem) {
                 if let identity = plan.identity, !bundle.joinsUser { try Start.map(child, identity) }
@@ -96,6 +98,7 @@ extension BundleRuntime {
                     state.cgroup = path
                     group = try explaining(what) { () throws(KernelError) in try Cgroup(existing: path) }
                 }
+                try state.resctrl?.join(child.pid)
                 try Start.tell { () throws(KernelError) in try child.go() }
                 let terminal = try BundleRuntime.converse(&child, bundle, &state, spec, creation, folder, group)
                 _ = consume lock
@@ -106,6 +109,7 @@ extension BundleRuntime {
             }
         } catch {
             try? BundleScope.remove(state, what)
+            try? state.resctrl?.remove(what)
             try state.shared?.detach("\(error.what): \(error.why); cannot take its mounts away")
             throw error
         }

@@ -140,6 +140,7 @@ private enum BundleExec {
                 ? gone(state.id) : Problem("cannot enter \(state.id)", error)
         }
         do throws(Problem) {
+            try state.resctrl?.join(child.pid)
             let terminal = try converse(&child, plan, state.id, wanted, execution)
             return Exec(child: child, terminal: terminal)
         } catch {

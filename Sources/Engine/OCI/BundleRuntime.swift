@@ -163,6 +163,7 @@ public struct BundleRuntime: Sendable {
                 }
             }
             try BundleScope.remove(state, what)
+            try state.resctrl?.remove(what)
             try state.shared?.detach(what)
             if state.hasPoststop { hooks = (try BundleRuntime.configuration(id, folder).hooks, state) }
         }

@@ -19,6 +19,8 @@ struct BundleState: Equatable {
     var scope: ScopeUnit?
     /// Which rules for devices it was made with (``BundleRuntime/digest(_:)``); nil: it has, or may have, others now.
     var devices: String?
+    /// Its share of the processor's caches; nil: nobody asked for one.
+    var resctrl: ResctrlGroup?
     /// Where its mounts are, if in no namespace of its own.
     var shared: SharedMounts?
     /// What was put on top of the bundle; nil: nothing.
@@ -44,6 +46,9 @@ struct BundleState: Equatable {
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
             "poststart": .bool(hasPoststart), "isolation": tightening == nil ? .null : .string("strict"),
             "landlock": .number(tightening?.landlockABI),
+            "resctrl": resctrl.map {
+                .members(["path": .string($0.path), "own": .bool($0.isOwn), "monitor": .text($0.monitor)])
+            } ?? .null,
             "mounts": shared.map {
                 .members(["path": .text($0.path), "user": .text($0.user), "mark": .text($0.mark)])
             } ?? .null,
@@ -84,6 +89,11 @@ struct BundleState: Equatable {
                 throw DocumentError("scope.manager", "is not known")
             }
             scope = ScopeUnit(name: try unit.required("name"), slice: try unit.required("slice"), manager: manager)
+        }
+        if let group = try top.object("resctrl") {
+            resctrl = ResctrlGroup(
+                path: try group.required("path"), isOwn: try group.bool("own") ?? false,
+                monitor: try group.string("monitor"))
         }
         if let mounts = try top.object("mounts") {
             shared = SharedMounts(

@@ -6,6 +6,8 @@ internal import OCISpec
 struct RuntimeUpdate: Sendable {
     /// A file's name, or "-" for standard input.
     var file: String?
+    /// For its resctrl group.
+    private(set) var schemata: [String] = []
     private var parts: [(part: String, name: String, value: JSON)] = []
 
     mutating func set(_ part: String, _ name: String, _ value: JSON) {
@@ -13,10 +15,12 @@ struct RuntimeUpdate: Sendable {
         parts.append((part, name, value))
     }
 
+    /// - Returns: nil: there is nothing but ``schemata``.
     /// - Throws: where nothing was given, or both ways were used.
-    func resources() throws(Problem) -> JSON {
+    func resources() throws(Problem) -> JSON? {
         guard let file else {
             guard !parts.isEmpty else {
+                if !schemata.isEmpty { return nil }
                 throw Problem("cannot update", "no limit is given", hint: "codex32 oci update --help lists them")
             }
             var members: [JSON.Member] = []
@@ -58,9 +62,22 @@ struct RuntimeUpdate: Sendable {
         .option("--cpuset-mems", value: "NODES", help: "as in 0-1") { $0.update.set("cpu", "mems", .string($1)) },
         number("--pids-limit", "pids", "limit", "processes; -1: no limit"),
         number("--blkio-weight", "blockIO", "weight", "10 to 1000"),
+        schema("--l3-cache-schema", "L3", "LINE", "its share of the caches, as in L3:0=f;1=3"),
+        schema("--mem-bw-schema", "MB", "LINE", "its share of the way to the memory, as in MB:0=20;1=70"),
         size("--kernel-memory", "kernel", "cgroup v2 has none of its own: -1 only"),
         size("--kernel-memory-tcp", "kernelTCP", "cgroup v2 has none of its own: -1 only"),
     ]
+
+    private static func schema(
+        _ name: String, _ resource: String, _ value: String, _ help: String
+    ) -> Option<RuntimeVerb.Draft> {
+        .option(name, value: value, help: help) { draft, text throws(Problem) in
+            guard text.hasPrefix("\(resource):"), !text.utf8.contains(0x0a) else {
+                throw Value.wrong(name, text, "a line that begins with \(resource):")
+            }
+            draft.update.schemata.append(text)
+        }
+    }
 
     private static func number(
         _ name: String, _ part: String, _ member: String, _ help: String

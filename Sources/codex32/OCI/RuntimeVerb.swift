@@ -247,7 +247,8 @@ enum RuntimeVerb {
             for problem in try runtime.delete(operands[0], force: draft.force) { warn(problem, global) }
         case "checkpoint", "restore": try RuntimeImages.run(verb, runtime, operands[0], draft)
         case "pause", "resume": try runtime.pause(operands[0], verb == "pause")
-        case "update": try runtime.update(operands[0], try draft.update.resources())
+        case "update":
+            try runtime.update(operands[0], try draft.update.resources(), schemata: draft.update.schemata)
         case "events": try draft.events.print(runtime, operands[0])
         case "ps": try showProcesses(try runtime.processes(operands[0]), draft.format)
         default: list(try runtime.list(), draft.format)
