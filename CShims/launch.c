@@ -59,6 +59,15 @@ int codex_control_wait(int control) {
     return count == 1 ? 0 : -ECANCELED; // the parent is gone: nobody owns this child
 }
 
+// Whether the parent had died before its death was watched: then what it said last is all that there is.
+static bool is_alone(int control) { return recv(control, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) == 0; }
+
+// A word that was there from the beginning has hidden the end of the socket until now.
+static int await_word(int control) {
+    int result = codex_control_wait(control);
+    return result < 0 ? result : is_alone(control) ? -ECANCELED : 0;
+}
+
 static int drop_inherited_signals(void) {
     // The kernel's own structure, all of it zero: SIG_DFL. By the system call, for glibc's function leaves out the
     // two signals that it keeps for itself, and its posix_spawn(3) hands them on ignored.
@@ -139,7 +148,7 @@ static int walk_one(struct codex_child_state *state, const struct codex_step *st
         return ring >= 0 || errno == ENOSYS ? 0 : -errno;
     }
     case CODEX_STEP_CHDIR: return codex_step_chdir(state, step);
-    case CODEX_STEP_AWAIT_WORD: return codex_control_wait(state->control);
+    case CODEX_STEP_AWAIT_WORD: return await_word(state->control);
     case CODEX_STEP_HOLD: return codex_step_hold(state);
     case CODEX_STEP_LEND_ROOT: return codex_step_lend_root(state);
     case CODEX_STEP_LANDLOCK_CREATE: return codex_step_landlock_create(state, step);
@@ -275,7 +284,7 @@ __attribute__((noreturn)) static void child_main(
     }
     // The parent wrote its word before this line ran, and may have died since: the end of the
     // socket would show it.
-    if (recv(control, &(char){0}, 1, MSG_DONTWAIT | MSG_PEEK) == 0) _exit(125);
+    if (is_alone(control)) _exit(125);
     if (!plan->terminal) {
         result = place_standard_streams(&state);
         if (result < 0) fail(&state, CODEX_MESSAGE_FAILED, result);
