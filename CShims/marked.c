@@ -85,6 +85,7 @@ static int unmount_all(int proc, const char *mark) {
         int error;
         const char *target = find(proc, mark, &error);
         if (!target) return -error;
+        if (strcmp(target, "/") == 0) return -EBUSY; // By that name it would be what is below it.
         // What is on top of it, and is its container's, goes first.
         if (umount2(target, MNT_DETACH | UMOUNT_NOFOLLOW) < 0) return -errno;
     }

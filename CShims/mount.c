@@ -147,6 +147,13 @@ int codex_step_enter_host(struct codex_child_state *state, const struct codex_st
     // A folder that is closed to the container's ids: what is above it hides nothing from the steps that follow. Not
     // where others would see it (flags).
     if (step->path && place < 0 && (errno != EACCES || step->flags)) return -errno;
+    // What lies over the root of a namespace nobody who is in it sees, and nobody could take away by its name.
+    struct stat here, top;
+    if (step->flags && (fstat(place, &here) < 0 || stat("/", &top) < 0 ||
+                        (here.st_dev == top.st_dev && here.st_ino == top.st_ino))) {
+        close(place);
+        return -EBUSY;
+    }
     if (place >= 0) path = "";
     long result = syscall(SYS_move_mount, codex_slot(state, step->source), "", place >= 0 ? place : AT_FDCWD, path,
                           MOVE_MOUNT_F_EMPTY_PATH | (place >= 0 ? MOVE_MOUNT_T_EMPTY_PATH : 0));

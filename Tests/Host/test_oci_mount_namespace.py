@@ -201,6 +201,17 @@ class TestNone:
         assert done.stdout.split() == [os.readlink("/proc/self/ns/mnt"), "sleep"] and "Read-only" in done.stderr, done
         bundle.clear()
 
+    def test_the_root_of_all_is_no_root(self, bundle):
+        """What lies over it could not be taken away again."""
+        link = bundle.folder / "link"
+        link.symlink_to("/")
+        for path in ("/", "/proc/../", str(link)):
+            bundle.config["root"]["path"] = path
+            bundle.sh("true")
+            result = bundle("run", "one")
+            assert result.returncode == 1 and "cannot attach the new root" in result.stderr, result.stderr
+            assert mounts("self") == self.before
+
     def test_mounts_that_go_on_to_peers(self, bundle, place):
         """Where the root lies on a mount that is shared, its peers see nothing of what is below, and nothing stays."""
         shared, peer = place / "shared", place / "peer"
