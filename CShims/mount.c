@@ -145,14 +145,21 @@ int codex_step_enter_host(struct codex_child_state *state, const struct codex_st
     const char *path = "/";
     int place = step->path ? open(step->path, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
     // A folder that is closed to the container's ids: what is above it hides nothing from the steps that follow. Not
-    // where others would see it (flags).
-    if (step->path && place < 0 && (errno != EACCES || step->flags)) return -errno;
-    // What lies over the root of a namespace nobody who is in it sees, and nobody could take away by its name.
-    struct stat here, top;
-    if (step->flags && (fstat(place, &here) < 0 || stat("/", &top) < 0 ||
-                        (here.st_dev == top.st_dev && here.st_ino == top.st_ino))) {
-        close(place);
-        return -EBUSY;
+    // where others would see it (within).
+    if (step->path && place < 0 && (errno != EACCES || step->within >= 0)) return -errno;
+    // Where others see it, it goes over nothing but what was meant, whatever a path has come to mean by now.
+    struct stat here, meant, top;
+    if (step->within >= 0) {
+        int result = fstat(place, &here) < 0 || fstat(codex_slot(state, step->within), &meant) < 0 || stat("/", &top) < 0
+                         ? -errno
+                     : here.st_dev != meant.st_dev || here.st_ino != meant.st_ino ? -ESTALE
+                     // What lies over the root nobody who is in the namespace sees, and nobody could take away by its name.
+                     : here.st_dev == top.st_dev && here.st_ino == top.st_ino ? -EBUSY
+                                                                              : 0;
+        if (result < 0) {
+            close(place);
+            return result;
+        }
     }
     if (place >= 0) path = "";
     long result = syscall(SYS_move_mount, codex_slot(state, step->source), "", place >= 0 ? place : AT_FDCWD, path,

@@ -117,7 +117,7 @@ enum LayerCopy {
         throws(Problem)
     {
         let (image, null) = try told { () throws(KernelError) in
-            for name in try target.names() { try target.removeTree(name.description) }
+            for name in try target.names() { try target.removeTree(name) }
             return (try LayeredFolder(root.folders), Owned(try Descriptor.open("/dev/null", [.readWrite])))
         }
         let mapping = try MappingNamespace(map)

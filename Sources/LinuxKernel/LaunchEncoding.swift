@@ -120,8 +120,8 @@ extension LaunchRoom {
             return form(
                 CODEX_STEP_MOUNT_ATTR, source: source, flags: recursive ? Self.recursive : 0, a: set.rawValue,
                 b: clear.rawValue)
-        case .enterHost(let source, let path, let isShared):
-            return form(CODEX_STEP_ENTER_HOST, source: source, flags: isShared ? 1 : 0, path: path)
+        case .enterHost(let source, let path, let place):
+            return form(CODEX_STEP_ENTER_HOST, source: source, within: place, path: path)
         case .useRoot(let source): return form(CODEX_STEP_USE_ROOT, source: source)
         case .attach(let source, let path, let target, let within):
             return form(

@@ -102,8 +102,8 @@ public enum LaunchStep: Hashable, Sendable {
     case newFileSystem(String, options: [MountOption], attributes: MountAttributes, workingFolder: Slot?, into: Slot)
     case mountAttributes(Slot, set: MountAttributes, clear: MountAttributes, recursive: Bool)
     /// - at: where the host has it; nil: over its root.
-    /// - isShared: others are in the mount namespace, so that it may go nowhere else.
-    case enterHost(Slot, at: String? = nil, isShared: Bool = false)
+    /// - over: what has to be there, where others are in the mount namespace: it may go nowhere else.
+    case enterHost(Slot, at: String? = nil, over: Slot? = nil)
     case useRoot(Slot?)
     case attach(Slot, at: String, MountTarget, within: Slot? = nil)
     case mask(String, null: Slot, empty: Slot, within: Slot?)

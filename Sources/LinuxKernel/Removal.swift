@@ -7,6 +7,11 @@ extension Descriptor {
         try KernelError.check(codex_remove_tree(number, name), "unlink", name)
     }
 
+    public borrowing func removeTree(_ name: FileName) throws(KernelError) {
+        let folder = number
+        try KernelError.check(name.withCString { codex_remove_tree(folder, $0) }, "unlink", name.description)
+    }
+
     /// Removes what a container wrote. With subordinate ids that is nobody's that this user could remove
     /// from: then it is removed by a process that is root of a user namespace with the same ids.
     public borrowing func removeContainerTree(_ name: String) throws(Problem) {

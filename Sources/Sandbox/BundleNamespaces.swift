@@ -18,8 +18,7 @@ extension BundlePlan {
             }
             guard path.hasPrefix("/") else { throw BundlePlan.wrong("linux.namespaces", "\(path) is not absolute") }
             guard kind != .mount else {
-                try checkJoined(mounts: path)
-                shared = SharedMounts(path: path, user: userPath, mark: mark)
+                shared = SharedMounts(path: path, inode: try inode(ofMounts: path), mark: mark)
                 continue
             }
             paths.append((path, kind))
@@ -36,14 +35,12 @@ extension BundlePlan {
             guard !spec.linux.namespaces.contains(where: { $0.type == "user" }) else {
                 throw BundlePlan.wrong("linux.namespaces", "with a user namespace it takes a mount namespace")
             }
-            shared = SharedMounts(path: nil, user: nil, mark: mark)
+            shared = SharedMounts(path: nil, inode: Namespace.current(.mount) ?? 0, mark: mark)
         }
         try timeSteps()
         try chooseUser()
         join(paths)
     }
-
-    private var userPath: String? { spec.linux.namespaces.first { $0.type == "user" }?.path }
 
     /// A mount namespace of others' too stays as it is where nothing is asked for that would change it.
     private var mark: String? {
@@ -54,7 +51,7 @@ extension BundlePlan {
         return isAsked ? "codex32-\(Machine.randomHex(bytes: 16))" : nil
     }
 
-    private func checkJoined(mounts path: String) throws(Problem) {
+    private func inode(ofMounts path: String) throws(Problem) -> UInt64 {
         let other = try explaining("cannot open the mnt namespace \(path)") { () throws(KernelError) in
             try Descriptor.status(ofPath: path)
         }
@@ -64,6 +61,7 @@ extension BundlePlan {
                 "linux.namespaces: \(path) is the mount namespace that codex32 itself is in",
                 hint: "leave out the namespace to be in the caller's")
         }
+        return other.inode
     }
 
     /// Into a mount namespace that is there.
@@ -98,8 +96,8 @@ extension BundlePlan {
                 "tmpfs",
                 options: [MountOption("source", mark), MountOption("size", "4096"), MountOption("mode", "0")],
                 attributes: [.readOnly, .noSetuid, .noDevices, .noExecute], workingFolder: nil, into: base),
-            .enterHost(base, at: rootPath, isShared: true), .propagation(base, .isPrivate, recursive: false),
-            .enterHost(root, at: rootPath, isShared: true),
+            .enterHost(base, at: rootPath, over: root), .propagation(base, .isPrivate, recursive: false),
+            .enterHost(root, at: rootPath, over: base),
         ]
     }
 

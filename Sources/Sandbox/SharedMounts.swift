@@ -5,12 +5,12 @@
 public struct SharedMounts: Equatable, Sendable {
     /// Of the namespace; nil: it is the caller's.
     public let path: String?
-    /// Of the user namespace that is joined with it.
-    public let user: String?
+    /// Of the namespace.
+    public let inode: UInt64
     /// The source of the mount that all others of the container's lie on; nil: it has none.
     public let mark: String?
 
-    public init(path: String?, user: String?, mark: String?) {
-        (self.path, self.user, self.mark) = (path, user, mark)
+    public init(path: String?, inode: UInt64, mark: String?) {
+        (self.path, self.inode, self.mark) = (path, inode, mark)
     }
 }

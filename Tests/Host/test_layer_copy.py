@@ -118,6 +118,20 @@ def test_a_copy_that_was_killed_is_made_anew(nested):
     assert said.startswith("/data:\ngone\nkept\nnew\nsecond\n\n/old:\na\nback1"), said
 
 
+MOVED = [base(*[entry for name in ("app", "next") for entry in (folder(f"opt/{name}"), folder(f"opt/{name}/lib"), member(f"opt/{name}/lib/x", name.encode().ljust(4)), member(f"opt/{name}/lib/{name}", b"own"))])]
+
+
+def test_a_folder_in_the_place_of_another(nested):
+    """What is in it has changed nothing of itself."""
+    load(nested, MOVED, "moved:1")
+    script = "mv /opt/app /opt/old && mv /opt/next /opt/app && rm -rf /opt/old"
+    words = [*nested.caller.become(), str(nested.caller.binary), "image", "build", "--root", str(nested.path), "--from", "moved:1", "-t", "made:1", "--run", script]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, timeout=PATIENCE, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr
+    look = "ls /opt /opt/app/lib; cat /opt/app/lib/x"
+    assert nested.call("run", "-q", "--image", "made:1", "--", "sh", "-c", look).stdout == "/opt:\napp\n\n/opt/app/lib:\nnext\nx\nnext"
+
+
 CHANGES = """
 echo more >> /data/kept; rm /data/gone; chmod 700 /data/new; ln -s kept /data/link; mv /old /moved
 mkdir -p /opt/a/b; echo deep > /opt/a/b/file; rm /bin/tool; mkdir /bin/tool; echo in > /bin/tool/side; touch -d @1000000000 /data/second

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -211,6 +212,64 @@ class TestNone:
             result = bundle("run", "one")
             assert result.returncode == 1 and "cannot attach the new root" in result.stderr, result.stderr
             assert mounts("self") == self.before
+
+    def test_who_lies_on_top_goes_first(self, bundle):
+        """Two containers with one root: what is another's is not taken away with the first."""
+        bundle.sleeping("one")
+        pid = bundle.sleeping("two")
+        done = bundle("delete", "--force", "one")
+        assert done.returncode == 1 and "busy" in done.stderr, done.stderr
+        assert bundle.exec("two", "ls", "/proc/1/comm").returncode == 0
+        assert pathlib.Path(f"/proc/{pid}").exists()
+        for name in ("two", "one"):
+            assert bundle("delete", "--force", name).returncode == 0
+        assert mounts("self") == self.before
+
+    def test_deleted_from_elsewhere(self, bundle):
+        """They are where the container was made, and not where somebody deletes it."""
+        bundle.process["args"] = ["sleep", "100000"]
+        bundle.write()
+        words = ["unshare", "--mount", "sh", "-c", '"$@" > /dev/null 2>&1; exec sleep 100000', "sh", *bundle.words("create", "one")]
+        maker = subprocess.Popen(words, cwd=bundle.folder, stdin=subprocess.DEVNULL)
+        try:
+            wait_until(lambda: pathlib.Path(f"/proc/{maker.pid}/comm").read_text() == "sleep\n", "the container")
+            assert f" {bundle.rootfs}/proc " in mounts(maker.pid)
+            assert bundle("delete", "--force", "one").returncode == 0
+            assert str(bundle.rootfs) not in mounts(maker.pid)
+        finally:
+            maker.kill()
+            maker.wait(PATIENCE)
+
+    def test_a_root_that_is_exchanged(self, bundle):
+        """Between two looks at its path: nothing else is covered, and what was mounted can be found."""
+        place = bundle.folder / "race"
+        (place / "victim").mkdir(parents=True)
+        (place / "victim/kept").write_text("kept")
+        shutil.move(bundle.rootfs, place / "root")
+        (place / "link").symlink_to("victim")
+        bundle.config["root"]["path"] = str(place / "root")
+        bundle.process["args"] = ["true"]
+        bundle.write()
+        script = f"""
+import ctypes, os
+libc = ctypes.CDLL(None)
+os.chdir({str(place)!r})
+while True:
+    libc.renameat2(-100, b"root", -100, b"link", 2)
+"""
+        attacker = subprocess.Popen([sys.executable, "-c", script])
+        try:
+            made = 0
+            for _ in range(60):
+                with open(bundle.folder / "output", "w") as output:
+                    made += subprocess.run(bundle.words("create", "one"), cwd=bundle.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, timeout=PATIENCE).returncode == 0
+                assert (place / "victim/kept").read_text() == "kept"
+                assert bundle("delete", "--force", "one").returncode == 0
+                assert mounts("self") == self.before
+        finally:
+            attacker.kill()
+            attacker.wait(PATIENCE)
+        print(made, "of 60 were made")
 
     def test_mounts_that_go_on_to_peers(self, bundle, place):
         """Where the root lies on a mount that is shared, its peers see nothing of what is below, and nothing stays."""

@@ -115,6 +115,35 @@ def test_the_second_start_finds_them(shop):
     assert left(shop) == before
 
 
+def test_where_no_overlay_can_be_written_to(shop):
+    """A store on an overlay itself, as in another engine's container: what pip changed is told apart from a copy."""
+    home = shop.home / "nested"
+    for name in ("lower", "upper", "work", "top"):
+        (home / name).mkdir(parents=True)
+    options = f"lowerdir={home}/lower,upperdir={home}/upper,workdir={home}/work"
+    subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, str(home / "top")], check=True, timeout=PATIENCE)
+    try:
+        # The template as it is, to be packed anew.
+        storage = home / "top/storage"
+        storage.mkdir()
+        subprocess.run(["cp", "-a", str(shop.caller.storage / "templates"), str(storage)], check=True, timeout=PATIENCE)
+        shop.caller.own(home / "top")
+        shop.caller.own(storage)
+        nested = Shop(shop.caller.with_storage(storage), shop.home)
+        nested.wheels, nested.local = shop.wheels, shop.local
+        wheel(shop.wheels, "copied", body="SEEN = 9\n")
+        script = bot(nested, "copied", "copied\n")
+        first, second = run(nested, script), run(nested, script)
+        assert first.returncode == 0 and installs(first) and json.loads(first.stdout)[0] == 9, first.stderr
+        assert second.returncode == 0 and not installs(second) and json.loads(second.stdout)[0] == 9, second.stderr
+        # Its layer has the package, and nothing of the base.
+        sizes = [layer["bytes"] for layer in json.loads(nested.image("inspect", digest_of(nested, script)))[0]["layers"]]
+        assert len(sizes) == 2 and sizes[1] < 1 << 20 < sizes[0], sizes
+        assert os.listdir(storage / "layers") == []
+    finally:
+        subprocess.run(["umount", str(home / "top")], check=True, timeout=PATIENCE)
+
+
 def test_every_input_counts(shop):
     """A layer for each: the bytes of the file, the folder of packages, the options of pip."""
     path = wheel(shop.wheels, "counted", body="SEEN = 1\n")

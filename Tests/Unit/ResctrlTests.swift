@@ -49,11 +49,12 @@ import Testing
     @Test func aGroupThatIsThere() throws {
         let root = try folder(["": "L3:0=fff\n", "gold": "    L3:0=0ff;1=00f\n    MB:0=30;1=100\n"])
         defer { try? clear(root) }
+        try makeFolders("\(root)/info/MB").replace("bandwidth_gran", with: "10\n", durable: false)
         let known = try #require(try spec(#"{"closID":"gold","schemata":["L3:1=f;0=ff","MB:0=25"]}"#))
         let group = try ResctrlGroup(known, id: "one", in: root)
         #expect(group == ResctrlGroup(path: "\(root)/gold", isOwn: false, monitor: nil))
         try group.make(known.schemata)
-        for other in [["L3:0=fe"], ["L3:2=ff"], ["L2:0=ff"], ["MB:0=40"]] {
+        for other in [["L3:0=fe"], ["L3:2=ff"], ["L2:0=ff"], ["MB:0=40"], ["MB:0=20"]] {
             #expect(throws: Problem.self, "\(other)") { try group.make(other) }
         }
         try group.remove("cannot delete one")
@@ -76,10 +77,14 @@ import Testing
         #expect(group == ResctrlGroup(path: "\(root)/one", isOwn: true, monitor: "\(root)/one/mon_groups/one"))
         // Where no kernel makes the files of a new group, what cannot be written is told, and the group goes again.
         #expect(throws: Problem.self) { try group.make(asked.schemata) }
-        #expect(!Descriptor.isMissing("\(root)/one"))
-        try group.remove("cannot delete one")
         #expect(Descriptor.isMissing("\(root)/one"))
         try group.remove("cannot delete one")
+        // One that somebody else has made meanwhile, and in which others are, stays.
+        _ = try makeFolders("\(root)/one/mon_groups")
+        try Descriptor.open("\(root)/one", [.read, .folder]).replace("tasks", with: "1\n", durable: false)
+        #expect(throws: Problem.self) { try group.make([]) }
+        try group.remove("cannot delete one")
+        #expect(!Descriptor.isMissing("\(root)/one"))
     }
 
     @Test func whatIsWrittenIsReadBack() throws {

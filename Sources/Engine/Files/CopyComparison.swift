@@ -4,7 +4,7 @@ internal import LinuxKernel
 /// What was changed of a copy of an image (``LayerCopy``) since it was made.
 ///
 /// Told by the time of the last change, which no program can set (inode(7), "ctime"), and by which names are there. What is
-/// in a folder that was renamed has kept its own: there, the size and the time of the contents tell.
+/// in a folder that was renamed has kept its own: below one that was changed the contents themselves are compared.
 struct CopyComparison {
     private let since: Moment
     private let change: (FileChange) -> Void
@@ -22,20 +22,17 @@ struct CopyComparison {
         _ copy: Owned<Descriptor>, _ image: LayeredFolder, since: Moment, _ change: @escaping (FileChange) -> Void
     ) throws(Problem) {
         var walk = CopyComparison(since: since, change)
-        let isChanged = try explaining("cannot compare /") { () throws(KernelError) in
-            try since.isBefore(copy.value.node())
-        }
-        try walk.folder(copy, image, [], isChanged: isChanged, depth: 0)
+        try walk.folder(copy, image, [], mayBeMoved: false, depth: 0)
     }
 
     private mutating func folder(
-        _ copy: Owned<Descriptor>, _ image: LayeredFolder?, _ path: [UInt8], isChanged: Bool, depth: Int
+        _ copy: Owned<Descriptor>, _ image: LayeredFolder?, _ path: [UInt8], mayBeMoved: Bool, depth: Int
     ) throws(Problem) {
         let what = "cannot compare \(FileName(path + [0x2f])!)"
         guard depth < 400 else { throw Problem(what, "it is deeper than 400 folders") }
         let (names, gone) = try explaining(what) { () throws(KernelError) -> ([FileName], Set<FileName>) in
             let names = try copy.value.names()
-            guard isChanged, let image else { return (names, []) }
+            guard let image else { return (names, []) }
             return (names, Set(try image.names()).subtracting(names).filter { CopyComparison.isCopied(image, $0) })
         }
         for name in (names + gone).sorted() {
@@ -47,7 +44,11 @@ struct CopyComparison {
             // Gone since the folder was read.
             guard let node = try? copy.value.node(name) else { continue }
             let before = image?.node(name)
-            let isOther = before.map { self.isOther(node, $0, underChanged: isChanged) } ?? true
+            var isOther = true
+            if let before {
+                isOther = self.isOther(node, before)
+                if !isOther, mayBeMoved, let image { isOther = !CopyComparison.isSame(name, copy, image) }
+            }
             if isOther { tell(before == nil ? .added : .changed, whole) }
             guard node.kind == .folder else { continue }
             let next: (copy: Owned<Descriptor>, image: LayeredFolder?)
@@ -59,7 +60,7 @@ struct CopyComparison {
                 throw Problem(what, error)
             }
             if !isOther { pending.append(whole) }
-            try folder(next.copy, next.image, whole.bytes, isChanged: isOther, depth: depth + 1)
+            try folder(next.copy, next.image, whole.bytes, mayBeMoved: mayBeMoved || isOther, depth: depth + 1)
             if pending.last == whole { pending.removeLast() }
         }
     }
@@ -70,10 +71,58 @@ struct CopyComparison {
         change(FileChange(kind, path))
     }
 
-    private func isOther(_ node: Node, _ before: Node, underChanged: Bool) -> Bool {
-        if node.kind != before.kind || since.isBefore(node) { return true }
-        guard underChanged, node.kind != .folder else { return false }
-        return node.size != before.size || node.modified != before.modified
+    private func isOther(_ node: Node, _ before: Node) -> Bool {
+        if node.kind != before.kind || since.isBefore(node) || node.modified != before.modified { return true }
+        return node.kind != .folder && node.size != before.size
+    }
+
+    /// Whether two of one kind and size have the same in them. What cannot be read is not.
+    private static func isSame(_ name: FileName, _ copy: Owned<Descriptor>, _ image: LayeredFolder) -> Bool {
+        guard let (node, parent) = image.place(name) else { return false }
+        switch node.kind {
+        case .link:
+            guard let now = try? copy.value.link(name), let before = try? parent.link(name) else { return false }
+            return now == before
+        case .file:
+            let flags: OpenFlags = [.read, .noFollow, .nonblocking]
+            guard let now = try? copy.value.open(name, flags), let before = try? parent.open(name, flags) else {
+                return false
+            }
+            return (try? isSame(now, before)) ?? false
+        case .folder, .pipe, .character, .block, .socket: return true
+        }
+    }
+
+    private static func isSame(
+        _ one: borrowing Descriptor, _ other: borrowing Descriptor
+    ) throws(KernelError) -> Bool {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 17, alignment: 4096)
+        defer { buffer.deallocate() }
+        let half = buffer.count / 2
+        let (first, second) = (
+            UnsafeMutableRawBufferPointer(rebasing: buffer[..<half]),
+            UnsafeMutableRawBufferPointer(rebasing: buffer[half...])
+        )
+        while true {
+            let count = try fill(first, one)
+            guard try fill(second, other) == count, first[..<count].elementsEqual(second[..<count]) else {
+                return false
+            }
+            if count < half { return true }
+        }
+    }
+
+    /// As much as there is.
+    private static func fill(
+        _ buffer: UnsafeMutableRawBufferPointer, _ file: borrowing Descriptor
+    ) throws(KernelError) -> Int {
+        var have = 0
+        while have < buffer.count {
+            let count = try file.read(into: UnsafeMutableRawBufferPointer(rebasing: buffer[have...]))
+            if count == 0 { break }
+            have += count
+        }
+        return have
     }
 
     /// Devices and sockets are not.

@@ -201,7 +201,7 @@ public enum InsideProcess {
             }
         case .copy(let image):
             try explaining("cannot copy the image") { () throws(KernelError) in
-                try LayeredCopy(capabilities: false, owner: nil).copy(LayeredFolder(owning: image), into: root)
+                _ = try LayeredCopy(capabilities: false, owner: nil).copy(LayeredFolder(owning: image), into: root)
             }
         case .layer(let kind, let leavesOut):
             let writer = TarWriter(ByteStream(Descriptor(owning: StandardStream.output.rawValue)))

@@ -88,8 +88,10 @@ extension BundleRuntime {
         // The state names it already: whoever deletes what a killed `create` left finds it.
         var group: Cgroup?
         if let path = state.cgroup { group = try BundleCgroup.make(path, spec.linux.resources) }
+        var hasShare = false
         do throws(Problem) {
             try state.resctrl?.make(spec.linux.resctrl?.schemata ?? [])
+            hasShare = true
             var child = try BundleRuntime.clone(input, sources, group)
             do throws(Problem) {
                 if let identity = plan.identity, !bundle.joinsUser { try Start.map(child, identity) }
@@ -109,7 +111,7 @@ extension BundleRuntime {
             }
         } catch {
             try? BundleScope.remove(state, what)
-            try? state.resctrl?.remove(what)
+            if hasShare { try? state.resctrl?.remove(what) }
             try state.shared?.detach("\(error.what): \(error.why); cannot take its mounts away")
             throw error
         }

@@ -13,6 +13,8 @@ struct ResctrlGroup: Equatable {
     let monitor: String?
 
     private static let what = "cannot use linux.intelRdt"
+    /// It is the file system's own folder.
+    private var isDefault: Bool { !Descriptor.isMissing("\(path)/info") }
 
     /// Which group a configuration asks for; nil: none. Nothing is made yet.
     init?(_ spec: SpecResctrl?, id: String) throws(Problem) {
@@ -56,6 +58,8 @@ struct ResctrlGroup: Equatable {
 
     /// Makes what is the container's own; of a group that was there before, it is only looked at whether it has what the
     /// configuration says.
+    ///
+    /// - Throws: what could not be had; nothing of it is left then.
     func make(_ schemata: [String]) throws(Problem) {
         if isOwn {
             do throws(KernelError) { try ResctrlGroup.makeFolder(path) } catch {
@@ -63,20 +67,28 @@ struct ResctrlGroup: Equatable {
                     ? Problem(ResctrlGroup.what, "the processor has no group left", hint: "resctrl.rst: num_closids")
                     : Problem(ResctrlGroup.what, error)
             }
-            try set(schemata)
-        } else {
-            try check(schemata)
         }
-        if let monitor {
-            try explaining("cannot use linux.intelRdt.enableMonitoring") { () throws(KernelError) in
-                try ResctrlGroup.makeFolder(monitor)
+        do throws(Problem) {
+            if isOwn { try set(schemata) } else { try check(schemata) }
+            if let monitor {
+                try explaining("cannot use linux.intelRdt.enableMonitoring") { () throws(KernelError) in
+                    try ResctrlGroup.makeFolder(monitor)
+                }
             }
+        } catch {
+            if isOwn { try? ResctrlGroup.removeFolder(path) }
+            throw error
         }
     }
 
     private static func split(_ path: String) -> (folder: String, name: String) {
         let slash = path.lastIndex(of: "/") ?? path.startIndex
         return (String(path[..<slash]), String(path[slash...].dropFirst()))
+    }
+
+    private static func removeFolder(_ path: String) throws(KernelError) {
+        let (place, name) = split(path)
+        try Descriptor.open(place, [.read, .folder]).remove(name, folder: true)
     }
 
     private static func makeFolder(_ path: String) throws(KernelError) {
@@ -108,7 +120,11 @@ struct ResctrlGroup: Equatable {
 
     private func check(_ schemata: [String]) throws(Problem) {
         let there = Schemata(try self.schemata())
-        guard let lost = Schemata(schemata).first(missingIn: there) else { return }
+        // In percent, of processors' steps (resctrl.rst, "Memory bandwidth Allocation").
+        let root = isDefault ? path : ResctrlGroup.split(path).folder
+        let step = (try? Descriptor.contents(of: "\(root)/info/MB/bandwidth_gran"))
+            .flatMap { UInt64($0.split(separator: "\n").first ?? "") }
+        guard let lost = Schemata(schemata).first(missingIn: there, step: step ?? 1) else { return }
         throw ResctrlGroup.wrong("\(path)/schemata has \(lost.found ?? "no such line"), not \(lost.wanted)")
     }
 
@@ -126,17 +142,19 @@ struct ResctrlGroup: Equatable {
         }
     }
 
-    /// Takes away what is the container's own. Who is still in it is in the usual group then.
+    /// Takes away what is the container's own. A group that others have come to be in by now stays: without it they would be
+    /// in the usual one.
     func remove(_ what: String) throws(Problem) {
-        for folder in [monitor, isOwn ? path : nil] {
-            guard let folder else { continue }
-            do throws(KernelError) {
-                let (place, name) = ResctrlGroup.split(folder)
-                try Descriptor.open(place, [.read, .folder]).remove(name, folder: true)
-            } catch {
-                guard error.number == Errno.missing else { throw Problem(what, error) }
+        do throws(KernelError) {
+            if let monitor, try Descriptor.exists(monitor) { try ResctrlGroup.removeFolder(monitor) }
+            guard isOwn, try Descriptor.exists(path) else { return }
+            if try Descriptor.exists("\(path)/tasks"),
+                try !Descriptor.contents(of: "\(path)/tasks", limit: 8 << 20).isEmpty
+            {
+                return
             }
-        }
+            try ResctrlGroup.removeFolder(path)
+        } catch { throw Problem(what, error) }
     }
 }
 
@@ -160,12 +178,16 @@ private struct Schemata {
 
     /// What of these values another one has otherwise. A cache's are hexadecimal, with or without zeros before them; the
     /// kernel rounds a bandwidth up to what the processor can do.
-    func first(missingIn other: Schemata) -> (wanted: String, found: String?)? {
+    func first(missingIn other: Schemata, step: UInt64) -> (wanted: String, found: String?)? {
         for (resource, domain, value) in values {
             let found = other.values.first { $0.resource == resource && $0.domain == domain }?.value
             if let found {
                 let isBandwidth = resource.hasSuffix("MB") || resource.hasSuffix("MBA")
-                if isBandwidth, let asked = UInt64(value), let there = UInt64(found), there >= asked { continue }
+                if isBandwidth, let asked = UInt64(value), let there = UInt64(found), there >= asked,
+                    there - asked < step
+                {
+                    continue
+                }
                 if !isBandwidth, let asked = UInt64(value, radix: 16), asked == UInt64(found, radix: 16) { continue }
             }
             return ("\(resource):\(domain)=\(value)", found.map { "\(resource):\(domain)=\($0)" })

@@ -50,7 +50,7 @@ struct BundleState: Equatable {
                 .members(["path": .string($0.path), "own": .bool($0.isOwn), "monitor": .text($0.monitor)])
             } ?? .null,
             "mounts": shared.map {
-                .members(["path": .text($0.path), "user": .text($0.user), "mark": .text($0.mark)])
+                .members(["path": .text($0.path), "inode": .number($0.inode), "mark": .text($0.mark)])
             } ?? .null,
             "scope": scope.map {
                 .members([
@@ -97,7 +97,8 @@ struct BundleState: Equatable {
         }
         if let mounts = try top.object("mounts") {
             shared = SharedMounts(
-                path: try mounts.string("path"), user: try mounts.string("user"), mark: try mounts.string("mark"))
+                path: try mounts.string("path"), inode: try mounts.unsigned("inode") ?? 0,
+                mark: try mounts.string("mark"))
         }
         guard let given = try top.object("annotations") else { throw DocumentError("annotations", "is missing") }
         annotations = try given.pairs().map { JSON.Member($0.name, .string($0.value)) }

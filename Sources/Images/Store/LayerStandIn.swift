@@ -32,16 +32,25 @@ extension ImageStore {
     }
 
     /// Puts what is below a layer into it, which nobody else uses yet.
-    func merge(_ name: String, _ below: [Owned], in place: Owned) throws(Problem) {
+    ///
+    /// - Parameter left: bytes that the image's merged layers may still have together: each has all that is below again.
+    func merge(_ name: String, _ below: [Owned], in place: Owned, left: inout UInt64) throws(Problem) {
         let what = "cannot merge a layer with those below"
-        try explaining(what) { () throws(KernelError) in
+        do throws(KernelError) {
             let layer = Owned(try place.descriptor.open(name, [.read, .folder, .noFollow]))
             try place.descriptor.makeFolder(merging(name), mode: 0o700)
             let target = try place.descriptor.open(merging(name), [.read, .folder, .noFollow])
             let copy =
                 Machine.isRoot
                 ? LayeredCopy(capabilities: true) { ($0, $1) } : LayeredCopy(capabilities: true, owner: nil)
-            try copy.copy(LayeredFolder([layer] + below, hasStandIns: true), into: target)
+            left -= try copy.copy(LayeredFolder([layer] + below, hasStandIns: true), into: target, most: left)
+        } catch {
+            guard error.number == Errno.tooBig else {
+                throw Problem(what, error, hint: "--root FOLDER on ext4, xfs, btrfs or tmpfs needs no merging")
+            }
+            throw Problem(
+                what, "all of them together are larger than an image may be",
+                hint: "--max-size raises the limit; --root FOLDER on ext4, xfs, btrfs or tmpfs needs no merging")
         }
         try place.descriptor.removeContainerTree(name)
         try explaining(what) { () throws(KernelError) in try place.descriptor.rename(merging(name), to: name) }

@@ -21,6 +21,7 @@ extension ImageStore {
     func unpack(
         _ image: Stored, _ limits: Limits, progress: (String) -> Void, notice: @escaping (String) -> Void
     ) throws(Problem) {
+        var left = limits.bytes
         for (index, chain) in image.chain.enumerated() {
             let what = "cannot unpack layer \(index + 1) of \(image.chain.count)"
             let isThere = { () throws(Problem) in
@@ -45,7 +46,7 @@ extension ImageStore {
             // A killed one's.
             for half in [name, merging(name)] { try place.descriptor.removeContainerTree(half) }
             do throws(Problem) {
-                let isMerged = try unpack(image, index, into: name, place, limits, notice)
+                let isMerged = try unpack(image, index, into: name, place, limits, left: &left, notice)
                 try explaining(what) { () throws(KernelError) in
                     // What has its name is whole after a power loss too.
                     try place.descriptor.syncFileSystem()
@@ -63,7 +64,7 @@ extension ImageStore {
 
     /// - Returns: whether all that is below is in it too.
     private func unpack(
-        _ image: Stored, _ index: Int, into name: String, _ place: Owned, _ limits: Limits,
+        _ image: Stored, _ index: Int, into name: String, _ place: Owned, _ limits: Limits, left: inout UInt64,
         _ notice: @escaping (String) -> Void
     ) throws(Problem) -> Bool {
         let layer = image.manifest.layers[index]
@@ -108,7 +109,7 @@ extension ImageStore {
         }
         try inflated?.check(against: image.config.diffIDs[index], within: ImageStore.mostBehind)
         guard marks.hasStandIns else { return false }
-        try merge(name, below, in: place)
+        try merge(name, below, in: place, left: &left)
         notice("a layer that takes files away was merged with those below: the store's file system has no whiteouts")
         return true
     }

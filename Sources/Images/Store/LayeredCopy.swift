@@ -32,9 +32,16 @@ public struct LayeredCopy {
 
     /// Copies the contents, and gives the target the folder's own owner, mode and time.
     ///
-    /// - Throws: what could not be written; the target holds a part of it then.
-    public func copy(_ folder: LayeredFolder, into target: borrowing Descriptor) throws(KernelError) {
-        try copy(folder, into: target, [], Names(Owned(try target.open(".", [.pathOnly, .folder]))))
+    /// - Parameter most: bytes of all files together.
+    /// - Throws: what could not be read or written, E2BIG where there are more bytes; the target holds a part of it then.
+    /// - Returns: how many bytes they are.
+    @discardableResult
+    public func copy(
+        _ folder: LayeredFolder, into target: borrowing Descriptor, most: UInt64 = .max
+    ) throws(KernelError) -> UInt64 {
+        let names = Names(Owned(try target.open(".", [.pathOnly, .folder])), most: most)
+        try copy(folder, into: target, [], names)
+        return most - names.left
     }
 
     private func copy(
@@ -45,6 +52,7 @@ public struct LayeredCopy {
             guard let (node, parent) = folder.place(name) else { continue }
             guard node.kind == .folder else {
                 if node.links > 1, try others.link(node, name, in: target) { continue }
+                try others.count(node, name)
                 try copy(node, name, from: parent, as: name, in: target)
                 if node.links > 1 { others.note(node, path + [name]) }
                 continue
@@ -53,11 +61,12 @@ public struct LayeredCopy {
             try target.makeFolder(name, mode: 0o700)
             try copy(next, into: try target.open(name, [.read, .folder, .noFollow]), path + [name], others)
         }
+        if let failure = folder.failure { throw failure }
         guard let node = try folder.node() else { return }
         try settle(target, node, try folder.attributes())
     }
 
-    /// Where in the target files are that have several names.
+    /// Where in the target files are that have several names, and how many bytes may still come.
     private final class Names {
         private struct File: Hashable {
             let device: UInt64
@@ -66,7 +75,16 @@ public struct LayeredCopy {
         private let root: Owned
         private var paths: [File: [FileName]] = [:]
 
-        init(_ root: Owned) { self.root = root }
+        private(set) var left: UInt64
+
+        init(_ root: Owned, most: UInt64) { (self.root, left) = (root, most) }
+
+        /// What it takes on the disk: a hole costs nothing.
+        func count(_ node: Node, _ name: FileName) throws(KernelError) {
+            let bytes = node.kind == .file ? min(node.size, max(node.stored, 1)) : 0
+            guard bytes <= left else { throw KernelError("write", name.description, number: Errno.tooBig) }
+            left -= bytes
+        }
 
         func note(_ node: Node, _ path: [FileName]) {
             guard [.file, .link, .pipe].contains(node.kind) else { return }

@@ -6,6 +6,8 @@ public final class LayeredFolder {
     /// Top first; those below an opaque one are not among them.
     private let folders: [Owned]
     private let hasStandIns: Bool
+    /// Why a name that may be there could not be looked at: it was taken for one that is not.
+    private(set) var failure: KernelError?
 
     /// - Parameter hasStandIns: marks may be in the form of ``LayerStandIn``.
     init(_ folders: [Owned], hasStandIns: Bool = false) { (self.folders, self.hasStandIns) = (folders, hasStandIns) }
@@ -31,18 +33,25 @@ public final class LayeredFolder {
     /// The topmost file of that name, and the folder it is in.
     public func place(_ name: FileName) -> (node: Node, parent: Descriptor.Shared)? {
         for folder in folders {
-            guard let node = try? folder.descriptor.node(name) else { continue }
+            guard let node = look(name, folder) else { continue }
             if node.isWhiteout || hasStandIns && LayerStandIn.hides(node) { return nil }
             return (node, Descriptor.Shared(folder))
         }
         return nil
     }
 
+    private func look(_ name: FileName, _ folder: Owned) -> Node? {
+        do throws(KernelError) { return try folder.descriptor.node(name) } catch {
+            if error.number != Errno.missing { failure = failure ?? error }
+            return nil
+        }
+    }
+
     /// A folder in this one; nil: the name is none.
     public func folder(_ name: FileName) throws(KernelError) -> LayeredFolder? {
         var found: [Owned] = []
         for folder in folders {
-            guard let node = try? folder.descriptor.node(name) else { continue }
+            guard let node = look(name, folder) else { continue }
             // What is no folder hides what lies below, a whiteout too.
             guard node.kind == .folder else { break }
             let next = Owned(try folder.descriptor.open(name, [.read, .folder, .noFollow]))
