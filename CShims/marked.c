@@ -5,14 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 // A line of proc_pid_mountinfo(5) holds two paths, in which each byte may be written as four, and options of a page.
@@ -133,30 +129,19 @@ static int unmount_all(int proc, const char *mark) {
     return -EBUSY;
 }
 
+struct marked {
+    int mount_namespace;
+    const char *mark;
+};
+
+static int unmount(const void *context) {
+    const struct marked *marked = context;
+    // What is mounted at /proc in the other namespace may be anything.
+    int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (proc < 0 || (marked->mount_namespace >= 0 && setns(marked->mount_namespace, CLONE_NEWNS) < 0)) return -errno;
+    return unmount_all(proc, marked->mark);
+}
+
 int codex_unmount_marked(int user_namespace, int mount_namespace, const char *mark) {
-    sigset_t all, before;
-    sigfillset(&all);
-    sigprocmask(SIG_SETMASK, &all, &before);
-    pid_t pid = _Fork();
-    int error = errno;
-    if (pid == 0) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-        // What is mounted at /proc in the other namespace may be anything.
-        int proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-        int result = proc < 0 ? -errno : 0;
-        if (result == 0 && user_namespace >= 0) {
-            if (setns(user_namespace, CLONE_NEWUSER) < 0) result = -errno;
-            if (result == 0 && syscall(SYS_setresgid, 0, 0, 0) < 0) result = -errno;
-            if (result == 0 && syscall(SYS_setresuid, 0, 0, 0) < 0) result = -errno;
-        }
-        if (result == 0 && mount_namespace >= 0 && setns(mount_namespace, CLONE_NEWNS) < 0) result = -errno;
-        if (result == 0) result = unmount_all(proc, mark);
-        _exit(-result);
-    }
-    sigprocmask(SIG_SETMASK, &before, NULL);
-    if (pid < 0) return -error;
-    int status;
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR) return -errno;
-    return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECANCELED;
+    return codex_inside(user_namespace, unmount, &(struct marked){mount_namespace, mark});
 }

@@ -155,7 +155,7 @@ int codex_remove_tree(int folder, const char *name) {
     return result;
 }
 
-int codex_remove_tree_in(int user_namespace, int folder, const char *name) {
+int codex_inside(int user_namespace, int (*work)(const void *), const void *context) {
     sigset_t all, before;
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, &before);
@@ -164,10 +164,13 @@ int codex_remove_tree_in(int user_namespace, int folder, const char *name) {
     if (pid == 0) {
         // Signals stay blocked: SIGKILL with the parent is the only way to end early.
         prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-        int result = setns(user_namespace, CLONE_NEWUSER) == 0 ? 0 : -errno;
-        if (result == 0 && syscall(SYS_setresgid, 0, 0, 0) < 0) result = -errno;
-        if (result == 0 && syscall(SYS_setresuid, 0, 0, 0) < 0) result = -errno;
-        if (result == 0) result = codex_remove_tree(folder, name);
+        int result = 0;
+        if (user_namespace >= 0) {
+            if (setns(user_namespace, CLONE_NEWUSER) < 0) result = -errno;
+            if (result == 0 && syscall(SYS_setresgid, 0, 0, 0) < 0) result = -errno;
+            if (result == 0 && syscall(SYS_setresuid, 0, 0, 0) < 0) result = -errno;
+        }
+        if (result == 0) result = work(context);
         _exit(-result);
     }
     sigprocmask(SIG_SETMASK, &before, NULL);
@@ -176,4 +179,18 @@ int codex_remove_tree_in(int user_namespace, int folder, const char *name) {
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR) return -errno;
     return WIFEXITED(status) ? -WEXITSTATUS(status) : -ECANCELED;
+}
+
+struct tree {
+    int folder;
+    const char *name;
+};
+
+static int remove_inside(const void *context) {
+    const struct tree *tree = context;
+    return codex_remove_tree(tree->folder, tree->name);
+}
+
+int codex_remove_tree_in(int user_namespace, int folder, const char *name) {
+    return codex_inside(user_namespace, remove_inside, &(struct tree){folder, name});
 }

@@ -42,8 +42,10 @@ int codex_set_nonblocking(int descriptor, int on);
 int codex_remove_tree(int folder, const char *name);
 // The same by a child that is root in a user namespace: for files of the ids that it maps.
 int codex_remove_tree_in(int user_namespace, int folder, const char *name);
-// Detaches all mounts whose source is `mark`, with what is on top of them, from a mount namespace, joined by a child as
-// root of a user namespace. -1 for the caller's own.
+// Has a child do something as root of a user namespace (-1: as what the caller is). What `work` returns, 0 or -errno.
+int codex_inside(int user_namespace, int (*work)(const void *), const void *context);
+// Detaches the tmpfs whose source is `mark`, after what lies directly on it, from a mount namespace (-1: the caller's), by
+// such a child. -EBUSY: something else is on top.
 int codex_unmount_marked(int user_namespace, int mount_namespace, const char *mark);
 // inotify(7), for changes below a folder: create, add folders, then wait until it can be read, and clear it.
 int codex_watch_create(void);

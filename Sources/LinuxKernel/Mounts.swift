@@ -55,7 +55,7 @@ extension Descriptor {
         try KernelError.check(codex_unmount(path), "umount", path)
     }
 
-    /// Detaches all mounts with that source, and what is on top of them.
+    /// Detaches each tmpfs with that source, and what lies directly on it; EBUSY where something else is on top.
     ///
     /// - Parameters:
     ///   - space: their mount namespace; nil: this process's.

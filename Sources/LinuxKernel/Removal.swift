@@ -7,6 +7,7 @@ extension Descriptor {
         try KernelError.check(codex_remove_tree(number, name), "unlink", name)
     }
 
+    /// The same, of a name that need not be UTF-8.
     public borrowing func removeTree(_ name: FileName) throws(KernelError) {
         let folder = number
         try KernelError.check(name.withCString { codex_remove_tree(folder, $0) }, "unlink", name.description)

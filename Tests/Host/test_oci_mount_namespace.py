@@ -155,6 +155,37 @@ def test_what_the_parent_cannot_clone_there_is_refused(bundle, space, option):
     assert mounts(space) == before
 
 
+def test_a_namespace_that_only_a_file_keeps(bundle, place):
+    """Nobody is in it, and what is mounted there goes with the container all the same."""
+    if bundle.caller.name != "root":
+        pytest.skip("an ordinary user cannot keep one so")
+    home = place / "kept"
+    home.mkdir()
+    # What a mount namespace is kept by must not be seen in that one.
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(home)], check=True)
+    subprocess.run(["mount", "--make-private", str(home)], check=True)
+    file = home / "mnt"
+    file.touch()
+    try:
+        subprocess.run(["unshare", f"--mount={file}", "true"], check=True)
+        spaces = bundle.config["linux"]["namespaces"]
+        bundle.config["linux"]["namespaces"] = [each | ({"path": str(file)} if each["type"] == "mount" else {}) for each in spaces]
+        look = ["nsenter", f"--mount={file}", "cat", "/proc/self/mountinfo"]
+
+        def there():
+            return subprocess.run(look, check=True, capture_output=True, text=True).stdout
+
+        before = there()
+        bundle.sleeping()
+        assert f" {bundle.rootfs}/proc " in there()
+        bundle("kill", "one", "KILL")
+        bundle.stopped()
+        assert bundle("delete", "one").returncode == 0
+        assert there() == before
+    finally:
+        subprocess.run(["umount", "-R", str(home)], check=True)
+
+
 class TestNone:
     """A container without a mount namespace is in its caller's."""
 

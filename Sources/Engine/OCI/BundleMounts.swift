@@ -13,27 +13,34 @@ extension SharedMounts {
                 try Descriptor.unmount(marked: mark, in: nil, asRootOf: nil)
             }
         }
-        for folder in try SharedMounts.places(path, what) {
-            guard (try? Descriptor.status(ofPath: "\(folder)/mnt"))?.inode == inode else { continue }
+        for place in try places(what) {
+            guard (try? Descriptor.status(ofPath: place.mounts))?.inode == inode else { continue }
             return try explaining(what) { () throws(KernelError) in
-                let mounts: Descriptor? = try Descriptor.open("\(folder)/mnt", [.read, .nonblocking])
-                try Descriptor.unmount(marked: mark, in: mounts, asRootOf: try SharedMounts.user(folder))
+                let mounts: Descriptor? = try Descriptor.open(place.mounts, [.read, .nonblocking])
+                try Descriptor.unmount(marked: mark, in: mounts, asRootOf: try SharedMounts.open(place.user))
             }
         }
     }
 
-    /// Root's own rights are enough; an ordinary user has them as root of the namespace that the mounts belong to.
-    private static func user(_ folder: String) throws(KernelError) -> Descriptor? {
-        if Machine.isRoot { return nil }
-        return try Descriptor.open("\(folder)/user", [.read, .nonblocking])
-    }
-
-    /// Folders of namespaces: of the process that the configuration names, and then of all that there are.
-    private static func places(_ path: String?, _ what: String) throws(Problem) -> [String] {
+    /// Where namespaces can be found, each with the user namespace that it belongs to: what the configuration names, which
+    /// may be there without a process in it, and then those of all processes. Root's own rights are enough.
+    private func places(_ what: String) throws(Problem) -> [(mounts: String, user: String?)] {
         let all = try explaining(what) { () throws(KernelError) in
             try Descriptor.open("/proc", [.read, .folder]).entries()
         }
-        let named = path.flatMap { $0.hasSuffix("/mnt") ? String($0.dropLast(4)) : nil }
-        return (named.map { [$0] } ?? []) + all.filter { UInt32($0) != nil }.map { "/proc/\($0)/ns" }
+        var places: [(mounts: String, user: String?)] = []
+        if let path {
+            let isOfAProcess = !Machine.isRoot && path.hasSuffix("/ns/mnt")
+            places.append((path, isOfAProcess ? String(path.dropLast(3)) + "user" : nil))
+        }
+        for name in all where UInt32(name) != nil {
+            places.append(("/proc/\(name)/ns/mnt", Machine.isRoot ? nil : "/proc/\(name)/ns/user"))
+        }
+        return places
+    }
+
+    private static func open(_ path: String?) throws(KernelError) -> Descriptor? {
+        guard let path else { return nil }
+        return try Descriptor.open(path, [.read, .nonblocking])
     }
 }
