@@ -54,6 +54,11 @@ extension BundleRuntime {
             }
             return try launch(plan, state, spec, creation, folder)
         } catch {
+            // Mounts that cannot be taken away, as somebody's lie on top of them, keep their owner.
+            do throws(Problem) { try plan.shared?.detach("cannot take its mounts away") } catch let left {
+                throw Problem(
+                    error.what, "\(error.why); \(left.what): \(left.why)", hint: "codex32 oci delete --force \(id)")
+            }
             try? states.removeTree(id)
             // A hook that fails ends the container, and its life goes on as after any end (runtime.md, "Lifecycle").
             if spec.hooks.isInCreate { _ = BundleHooks.poststop(spec.hooks, state) }
@@ -112,7 +117,6 @@ extension BundleRuntime {
         } catch {
             try? BundleScope.remove(state, what)
             if hasShare { try? state.resctrl?.remove(what) }
-            try state.shared?.detach("\(error.what): \(error.why); cannot take its mounts away")
             throw error
         }
     }
