@@ -1,10 +1,10 @@
 """`--explain` of a container that outlives its command: its supervisor keeps what was refused in the verdict."""
 
 import json
-import os
 
 import pytest
-from conftest import LEVELS, wait_until
+from adoption import kill_supervisor
+from conftest import LEVELS, alive, wait_until
 from containers import root_store, store  # noqa: F401
 
 REFUSED = "hostname other 2>/dev/null; hostname other 2>/dev/null; exit 3"
@@ -96,8 +96,8 @@ def test_supervisor_is_killed(root_store):
     store = root_store
     identity = store.start("while :; do hostname other 2>/dev/null; done", "--explain")
     pid = store.pid(identity)
-    os.kill(store.supervisor(identity), 9)
-    wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the program's end")
+    kill_supervisor(store, identity)
+    wait_until(lambda: not alive(pid), "the program's end")
     assert store.state(identity) == "exited"
 
 

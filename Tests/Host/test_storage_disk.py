@@ -5,11 +5,11 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import tarfile
 
 import pytest
+from adoption import kill_supervisor
 from conftest import BUSYBOX, PATIENCE, alive, wait_until
 from containers import root_store, store  # noqa: F401
 from layouts import Layout
@@ -170,7 +170,7 @@ def test_kill_9_leaves_no_loop_device(root_store):
     wait_until(lambda: "ready" in said(store, "bot"), "the program's word")
     assert len(attached(store)) == 1
     pid = store.pid("bot")
-    os.kill(store.supervisor(store.record("bot")["id"]), signal.SIGKILL)
+    kill_supervisor(store, store.record("bot")["id"])
     wait_until(lambda: not alive(pid), "the end of the program")
     settled(store)
     assert store.state("bot") == "exited"
@@ -197,7 +197,7 @@ def test_an_adopted_program_keeps_its_disk(root_store):
     wait_until(lambda: "ready" in said(store, "bot"), "the program's word")
     (loop,) = attached(store)
     pid = store.pid("bot")
-    os.kill(store.supervisor(store.record("bot")["id"]), signal.SIGKILL)
+    kill_supervisor(store, store.record("bot")["id"])
     assert store.ok("exec", "bot", "cat", "/one") == "one\n" and "A /one" in store.ok("diff", "bot").splitlines()
     assert store.pid("bot") == pid and attached(store) == [loop]
     store.ok("stop", "-t", "1", "bot")

@@ -2,9 +2,9 @@
 when the container is stopped, and outlives it where it has changes."""
 
 import os
-import signal
 
 import pytest
+from adoption import kill_supervisor
 from conftest import BUSYBOX, alive, wait_until
 from containers import store  # noqa: F401
 
@@ -87,14 +87,14 @@ def test_not_while_it_runs(store, project, orphan):  # noqa: F811
         assert "hint: codex32 stop bot" in said
     assert store.ok("exec", "bot", "cat", "/workspace/change") == "new\n"
     pid = store.pid("bot")
-    os.kill(store.supervisor(id), signal.SIGKILL)
+    kill_supervisor(store, id)
     if orphan == "adopt":
         # It goes on, and so nobody takes its files from under it.
         part(store, "apply", "bot", fails="its container bot is running")
         assert alive(pid) and store.pid("bot") == pid and (project / "change").read_text() == "old"
         store.ok("stop", "-t", "1", "bot")
+    wait_until(lambda: not alive(pid), "the program's end")
     assert part(store, "diff", id[:6]).splitlines() == ["C /change"]
-    assert not alive(pid)
     part(store, "apply", "bot")
     assert (project / "change").read_text() == "new\n" and store.state("bot") == "exited"
 

@@ -39,13 +39,13 @@ def bundle():
     made.close()
 
 
-def restore(bundle, name, *options):
+def restore(bundle, name, *options, output=None):
     """Onto the file that it had: CRIU wants one of the size that it saw."""
     (bundle.folder / "config.json").write_text(json.dumps(bundle.config))
-    with open(bundle.folder / "output", "a") as output, open(bundle.folder / "words", "w") as words:
+    with open(bundle.folder / "output", "a") as own, open(bundle.folder / "words", "w") as words:
         done = subprocess.run(
             bundle.line("restore", "--bundle", bundle.folder, "--image-path", bundle.images, "--detach", *options, name),
-            cwd=bundle.folder, stdin=subprocess.DEVNULL, stdout=output, stderr=words, timeout=300, check=False,
+            cwd=bundle.folder, stdin=subprocess.DEVNULL, stdout=output or own, stderr=words, timeout=300, check=False,
         )  # fmt: skip
     return done.returncode, (bundle.folder / "words").read_text()
 
@@ -128,6 +128,48 @@ def test_a_device_s_rules_hold_from_the_start(bundle):
     length = len(bundle.output)
     wait_until(lambda: len(bundle.output) > length + 20, "its words")
     assert set(bundle.output.split()) == {"no"}
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_its_streams_are_elsewhere_for_the_moment(bundle, kind):
+    """A shell that has its output put aside, under another number, gets its streams again, and the next ones too."""
+    bundle.sh("echo first; { until test -e /tmp/go; do sleep 0.05; done; echo in; } > /tmp/n 2>&1; cat /tmp/n; while :; do echo out; sleep 0.05; done")
+    with open(bundle.folder / "output", "a") as file:
+        reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
+        output = file if kind == "file" else reader.stdin
+        try:
+            bundle.create("one", output)
+            bundle("start", "one", ok=True)
+            pid = bundle.state("one")["pid"]
+            wait_until(lambda: os.readlink(f"/proc/{pid}/fd/1") == "/tmp/n", "its output elsewhere")
+            for image in ("images", "more"):
+                bundle.images = bundle.folder / image
+                bundle("checkpoint", "--image-path", bundle.images, "one", ok=True)
+                bundle("delete", "--force", "one", ok=True)
+                code, words = restore(bundle, "one", output=output)
+                assert code == 0, words
+            bundle("exec", "one", "sh", "-c", ": > /tmp/go", ok=True)
+            wait_until(lambda: "in\nout\nout\n" in bundle.output, "its words")
+            assert bundle.output.startswith("first\nin\nout\n")
+            bundle("delete", "--force", "one", ok=True)
+        finally:
+            reader.kill()
+            reader.wait(60)
+
+
+def test_streams_that_it_gave_up(bundle):
+    bundle.sh("exec < /dev/null > /tmp/n 2>&1; while :; do echo more; sleep 0.05; done")
+    bundle.start("one")
+    pid = bundle.state("one")["pid"]
+    wait_until(lambda: os.readlink(f"/proc/{pid}/fd/2") == "/tmp/n", "its own")
+    bundle("checkpoint", "--image-path", bundle.images, "one", ok=True)
+    bundle("delete", "--force", "one", ok=True)
+    code, words = restore(bundle, "one")
+    assert code == 0, words
+    length = lambda: bundle("exec", "one", "sh", "-c", "cat /tmp/n", ok=True).stdout.count("more")  # noqa: E731
+    before = length()
+    wait_until(lambda: length() > before, "its words")
+    assert bundle.output == ""
 
 
 def test_in_a_network_namespace_of_others(bundle):

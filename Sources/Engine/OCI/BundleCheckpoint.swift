@@ -34,11 +34,7 @@ extension BundleRuntime {
                 what, "this CRIU would give it back without no_new_privs",
                 hint: "CRIU 3.18 keeps it; podman run without --security-opt no-new-privileges does not ask for it")
         }
-        let mounts = try explaining(what) { () throws(KernelError) in
-            try Descriptor.contents(of: "/proc/\(process.pid)/mountinfo", limit: 8 << 20)
-        }
-        let own = Set(mounts.split(separator: "\n").compactMap { $0.split(separator: " ").first })
-        for number in 0..<3 { record.streams.append(try CRIU.stream(number, of: process.pid, own, what)) }
+        record.streams = try BundleStreams(of: process.pid, as: state.streams, what).names
         let place = try explaining("cannot use \(images.folder)") { () throws(KernelError) in
             try makeFolders(images.folder)
         }
@@ -104,29 +100,6 @@ struct CRIU {
 
     static func sharesNetwork(_ spec: RuntimeSpec) -> String? {
         spec.linux.namespaces.first { $0.type == "network" && $0.path != nil }?.path
-    }
-
-    /// What a stream of the container's is to CRIU; nil: something of the container's own, or nothing.
-    static func stream(
-        _ number: Int, of pid: Int32, _ own: Set<Substring>, _ what: String
-    ) throws(Problem) -> String? {
-        guard let target = try? Descriptor.link("/proc/\(pid)/fd/\(number)") else { return nil }
-        if target.hasPrefix("pipe:[") { return target }
-        guard target.hasPrefix("/") else {
-            throw Problem(what, "its descriptor \(number) is \(target), which is not supported")
-        }
-        let (lines, status) = try explaining(what) { () throws(KernelError) -> (String, FileStatus) in
-            (
-                try Descriptor.contents(of: "/proc/\(pid)/fdinfo/\(number)"),
-                try Descriptor.status(ofPath: "/proc/\(pid)/fd/\(number)")
-            )
-        }
-        let words = lines.split(whereSeparator: { $0 == "\n" || $0 == "\t" || $0 == " " })
-        guard let at = words.firstIndex(of: "mnt_id:"), at + 1 < words.count, let mount = UInt64(words[at + 1]) else {
-            throw Problem(what, "the kernel does not say where its descriptor \(number) is")
-        }
-        if own.contains(words[at + 1]) { return nil }
-        return "file[\(String(mount, radix: 16)):\(String(status.inode, radix: 16))]"
     }
 
     /// Since 3.18.

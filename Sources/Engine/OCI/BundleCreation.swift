@@ -30,6 +30,7 @@ extension BundleRuntime {
             state.cgroup = try BundleCgroup.path(spec.linux, id: id)
         }
         state.resctrl = try ResctrlGroup(spec.linux.resctrl, id: id)
+        if Machine.isRoot { state.streams = BundleStreams.own }
         let hasCgroup = state.cgroup != nil || state.scope != nil
         if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         state.tightening = try BundleTightening(

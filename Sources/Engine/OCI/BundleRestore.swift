@@ -32,6 +32,7 @@ extension BundleRuntime {
         state.cgroup = try BundleCgroup.path(spec.linux, id: id)
         guard state.cgroup != nil else { throw Problem(what, "it needs a cgroup of its own") }
         state.devices = try BundleRuntime.digest(spec.linux.resources)
+        state.streams = BundleStreams.own
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             throw Problem(

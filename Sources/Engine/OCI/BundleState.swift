@@ -23,6 +23,8 @@ struct BundleState: Equatable {
     var resctrl: ResctrlGroup?
     /// Where its mounts are, if in no namespace of its own.
     var shared: SharedMounts?
+    /// What its streams are outside of it; nil: a container of before, or of a user's, whom CRIU does not serve.
+    var streams: BundleStreams?
     /// What was put on top of the bundle; nil: nothing.
     var tightening: BundleTightening?
     /// Whether `delete` has hooks to run.
@@ -45,7 +47,7 @@ struct BundleState: Equatable {
             "createdAt": .number(createdAt), "annotations": .object(annotations),
             "cgroup": .text(cgroup), "devices": .text(devices), "poststop": .bool(hasPoststop),
             "poststart": .bool(hasPoststart), "isolation": tightening == nil ? .null : .string("strict"),
-            "landlock": .number(tightening?.landlockABI),
+            "landlock": .number(tightening?.landlockABI), "streams": streams?.json ?? .null,
             "resctrl": resctrl.map {
                 .members(["path": .string($0.path), "own": .bool($0.isOwn), "monitor": .text($0.monitor)])
             } ?? .null,
@@ -84,6 +86,7 @@ struct BundleState: Equatable {
         if try top.string("isolation") != nil {
             tightening = BundleTightening(landlockABI: try top.unsigned("landlock").map { Int(truncatingIfNeeded: $0) })
         }
+        if top.value("streams") != nil { streams = try BundleStreams(try top.strings("streams")) }
         if let unit = try top.object("scope") {
             guard let manager = BusConnection.Manager(rawValue: try unit.required("manager")) else {
                 throw DocumentError("scope.manager", "is not known")

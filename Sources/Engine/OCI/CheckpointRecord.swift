@@ -20,7 +20,7 @@ struct CheckpointRecord: Equatable {
     let namespaces: [String]
     /// Its label by a security module; empty: it has none.
     let label: String
-    /// What its streams are, in CRIU's words; nil: nothing of the host's.
+    /// What its streams are outside of it (``BundleStreams/names``).
     var streams: [String?] = []
 
     /// What holds for a process now.
@@ -77,10 +77,8 @@ struct CheckpointRecord: Equatable {
         var rights: [String: String] = [:]
         for pair in try top.object("rights")?.pairs() ?? [] { rights[pair.name] = pair.value }
         self.rights = rights
-        streams = try top.strings("streams").map { $0.isEmpty ? nil : $0 }
-        guard Set(rights.keys) == CheckpointRecord.lines, streams.count == 3 else {
-            throw DocumentError("rights", "or streams are missing")
-        }
+        streams = try BundleStreams(try top.strings("streams")).names
+        guard Set(rights.keys) == CheckpointRecord.lines else { throw DocumentError("rights", "are not all there") }
     }
 
     /// What of this is not so for another; nil: all is.
