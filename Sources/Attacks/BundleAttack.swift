@@ -71,6 +71,11 @@ extension JSON {
 }
 
 extension Runner {
+    /// The bundle's configuration.
+    func text(_ attempt: BundleAttack, _ level: IsolationLevel) -> String {
+        (attempt.text ?? attempt.configuration(level, waived: waived).text()).replacing("@place@", with: place)
+    }
+
     /// What came of one, with the walls that a level has for bundles: those that every one has, and at strict the
     /// annotation's.
     func outcome(
@@ -78,9 +83,7 @@ extension Runner {
     ) throws(Problem) -> Outcome {
         let name = "attack-\(Machine.randomHex(bytes: 6))"
         let bundle = "\(self.place)/\(name)"
-        let text =
-            (attempt.text ?? attempt.configuration(level, waived: waived).text())
-            .replacing("@place@", with: self.place)
+        let text = text(attempt, level)
         try explaining("cannot make a bundle") { () throws(KernelError) in
             let file = try makeFolders(bundle).open("config.json", [.write, .create, .exclusive])
             try file.write(text)

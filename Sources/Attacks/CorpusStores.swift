@@ -103,7 +103,7 @@ extension Corpus {
 
     private static func flood(_ options: [String]) -> StoreAttack {
         StoreAttack(
-            options: options, words: ["sh", "-c", "yes 0123456789012345678901234567890123456789 | head -c 2000000"],
+            options: options, words: ["sh", "-c", "yes 0123456789012345678901234567890123456789 | head -c 800000"],
             runs: true, verbs: [["wait", "@name@"], ["logs", "@name@"]])
     }
 

@@ -25,7 +25,7 @@ extension Corpus {
         Attack(
             "image-console-link", .surface, "CVE-2025-52565: the image's /dev/console is a link",
             success: "a host file is shown, or overwritten",
-            probe: .words(["sh", "-c", "read -t 1 x </dev/console; echo $x; echo overwritten >/dev/console; :"]),
+            probe: .words(["sh", "-c", "read -t 0.1 x </dev/console; echo $x; echo overwritten >/dev/console; :"]),
             promised: .every,
             control: .outsideWords(["cat", "@place@/images/null-link/dev/console"]), evidence: .secret,
             options: [["-t"], []], root: .hostile("null-link")),
@@ -77,7 +77,7 @@ extension Corpus {
             "cat /dev/null /proc/keys; echo overwritten >/dev/null; :", names: ("dev/null", "dev/link")),
         raced(
             "console", "CVE-2025-52565, raced: the image's /dev/console is exchanged for a link",
-            "read -t 1 x </dev/console; echo $x; echo overwritten >/dev/console; :", options: ["-t"],
+            "read -t 0.1 x </dev/console; echo $x; echo overwritten >/dev/console; :", options: ["-t"],
             names: ("dev/console", "dev/console-link")),
     ]
 

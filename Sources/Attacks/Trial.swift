@@ -112,6 +112,7 @@ public struct Trial: Sendable {
             control = try self.control(attack, place, runner.withoutProfile, variables)
         }
         var cells: [IsolationLevel: Outcome] = [:]
+        var bundles: [String: Outcome] = [:]
         for level in levels {
             if let missing = Trial.unmet(attack.needs, level, waived: waived) {
                 cells[level] = Outcome(.impossible, missing)
@@ -122,7 +123,14 @@ public struct Trial: Sendable {
                 for attempt in attempts { outcomes.append(try runner.outcome(attempt, of: attack, level, place)) }
             }
             if case .bundle(let attempts) = attack.probe {
-                for attempt in attempts { outcomes.append(try runner.outcome(attempt, of: attack, level, place)) }
+                for (index, attempt) in attempts.enumerated() {
+                    // A bundle is not another one at another level, unless it says so itself.
+                    let name = "\(index) \(runner.text(attempt, level))"
+                    if bundles[name] == nil {
+                        bundles[name] = try runner.outcome(attempt, of: attack, level, place)
+                    }
+                    if let outcome = bundles[name] { outcomes.append(outcome) }
+                }
             }
             for options in attack.probe.isRun ? attack.options : [] {
                 outcomes.append(

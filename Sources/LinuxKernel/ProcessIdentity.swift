@@ -42,18 +42,31 @@ public struct ProcessIdentity: Equatable, Sendable {
     /// The boot of the machine that this process is of; nil: it cannot be read.
     public static var currentBoot: String? { try? boot.get() }
 
-    /// The name in field 2 may hold blanks and brackets: the fields are counted from the last bracket.
-    private static func startTime(_ pid: Int32) throws(KernelError) -> UInt64? {
+    /// The fields behind the name, which may hold blanks and brackets: they are counted from the last bracket, and the
+    /// first of them is field 3. Nil: there is no such process.
+    private static func fields(_ pid: Int32) throws(KernelError) -> [Substring]? {
         let text: String
         do { text = try Descriptor.contents(of: "/proc/\(pid)/stat") } catch {
             if error.isAbsence { return nil }
             throw error
         }
         guard let end = text.lastIndex(of: ")") else { return nil }
-        let fields = text[text.index(after: end)...].split(separator: " ")
+        return text[text.index(after: end)...].split(separator: " ")
+    }
+
+    private static func startTime(_ pid: Int32) throws(KernelError) -> UInt64? {
         // A zombie has ended: only its parent does not know yet.
-        guard fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
+        guard let fields = try fields(pid), fields.count > 19, fields[0] != "Z", fields[0] != "X" else { return nil }
         return UInt64(fields[19])
+    }
+
+    /// Whether it has begun to end; all of its pid namespace ends then if it is the first of it (`PF_EXITING` in field 9 of
+    /// proc_pid_stat(5); pid_namespaces(7)).
+    public var isExiting: Bool {
+        guard let fields = try? ProcessIdentity.fields(pid), fields.count > 19, fields[19] == String(startTime),
+            let flags = UInt64(fields[6])
+        else { return false }
+        return flags & 0x4 != 0
     }
 
     /// Whether it runs, for certain.

@@ -288,7 +288,7 @@ def callers(place, binary, delegated):
     mounts_before = pathlib.Path("/proc/self/mountinfo").read_text()
     yield made
     # The suite's own last word: nothing that ran is still there, whichever test it belonged to.
-    assert processes_with(str(place)) == []
+    wait_until(lambda: processes_with(str(place)) == [], "the end of all that ran")
     assert pathlib.Path("/proc/self/mountinfo").read_text().count(str(place)) == mounts_before.count(str(place))
 
 

@@ -184,7 +184,8 @@ class Store:
             if state["status"] in SUPERVISED:
                 # It may have ended since: then the record says so by now.
                 ok = alive(record["supervisor"]["pid"])
-                assert ok or self.record(row["id"])["state"]["status"] not in SUPERVISED, record
+                now = None if ok else self.record(row["id"])
+                assert ok or now is None or now["state"]["status"] not in SUPERVISED, record
             else:
                 assert state["status"] in {"created", "exited"}, record
             if state["status"] == "exited":

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import fcntl
 import hashlib
 import http.server
 import json
@@ -41,6 +42,22 @@ def certificate(folder, name="server", host="localhost"):
     )  # fmt: skip
     cert.chmod(0o644)
     return key, cert
+
+
+@contextlib.contextmanager
+def machines_folder(place):
+    """One of the machine's own folders, as long as a test needs it: gone afterwards, with the parents that were made for it."""
+    with open(__file__) as turn:  # the other worker's tests make the same parents
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        made = [path for path in (place, *place.parents) if not path.exists()]
+        place.mkdir(parents=True)
+        try:
+            yield
+        finally:
+            for file in place.iterdir():
+                file.unlink()
+            for path in made:
+                path.rmdir()
 
 
 class Real:

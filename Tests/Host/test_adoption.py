@@ -50,7 +50,7 @@ def test_adopt(adopting, level, options):
     assert adopting.ok("exec", "bot", "echo", "inside") == "inside\n"
     assert "adopt" in [event["type"] for event in adopting.events()]
     # It gets its SIGTERM, and says so; what it said with its status, only its parent could have heard.
-    adopting.ok("stop", "bot")
+    adopting.ok("stop", "-t", "300", "bot")
     assert adopting.logs("bot").split()[-1] == b"bye"
     without_a_gap(adopting.logs("bot"))
     verdict = adopting.record("bot")["state"]["verdict"]
@@ -145,7 +145,7 @@ def test_clients_go_on(adopting):
             kill_supervisor(adopting, identity)
         assert watcher.wait(PATIENCE) == 125
         assert b"has another" in watcher.stderr.read() and watcher.stdout.read() and alive(adopting.pid("bot"))
-        adopting.ok("stop", "bot")
+        adopting.ok("stop", "-t", "300", "bot")
         assert waiter.wait(PATIENCE) == 0 and waiter.stdout.read() == b"143\n"
         assert follower.wait(PATIENCE) == 0
         reader.join(PATIENCE)
@@ -182,10 +182,10 @@ def test_half_a_character(adopting):
 def test_wall_time(adopting):
     """It counts from the program's start, not from its adoption."""
     identity = adopting.start("exec sleep 100000", *ADOPT, "--timeout", "8s", "--stop-timeout", "1s")
+    program = adopting.pid(identity)  # before: a verb after it would adopt it
     kill_supervisor(adopting, identity)
-    program = adopting.record(identity)["state"]["process"]["pid"]
     time.sleep(8)  # nobody is there to hold it to its limit
-    assert os.path.exists(f"/proc/{program}")
+    assert alive(program)
     row(adopting, identity)  # a supervisor comes, and ends it
     adopting.until(identity, "exited")
     verdict = adopting.record(identity)["state"]["verdict"]

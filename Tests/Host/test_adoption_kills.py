@@ -38,6 +38,7 @@ def test_killed_in_a_flood(adopting, form):
         time.sleep(chosen.random() * 0.1)
         kill_supervisor(adopting, identity)
         adopting.ok("list")
+    wait_until(lambda: adopting.logs(identity).count(b"\n") >= 30 * 500, "enough of the flood")
     adopting.ok("exec", identity, "touch", "/tmp/enough")
     wait_until(lambda: adopting.logs(identity).endswith(b"end\n"), "the end of the flood")
     count = without_a_gap(adopting.logs(identity))

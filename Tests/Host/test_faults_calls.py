@@ -15,7 +15,7 @@ import re
 import tempfile
 
 import pytest
-from conftest import LEVELS, processes_with
+from conftest import LEVELS, processes_with, wait_until
 from faults import ERRORS, RUNTIME, Hit, refused, reported, steps
 
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
@@ -67,7 +67,7 @@ def test_walk(caller, level, who, fault):
             whole = done.stdout[: done.stdout.rfind("\n") + 1]  # its last line may be cut
             assert not collections.Counter(same(whole)) - collections.Counter(same(plain.stdout)), what
             refused(done, hinted=True)
-        assert processes_with(f"STORE={storage}") == [], what
+        wait_until(lambda: processes_with(f"STORE={storage}") == [], what)  # noqa: B023
         # Others of the machine may mount meanwhile.
         assert str(storage) not in pathlib.Path("/proc/self/mountinfo").read_text(), what
     # What could not be cleared away, as its removal itself failed, is cleared by the next who looks for it. A layer

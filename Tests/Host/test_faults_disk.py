@@ -94,7 +94,8 @@ def small(folder, caller, fault):
     try:
         yield Store(caller, fault, place), lambda options: mount("-o", f"remount,{options}", place)
     finally:
-        subprocess.run(["umount", place], check=True, timeout=PATIENCE)
+        # A supervisor that is about to end may hold it for a moment.
+        wait_until(lambda: subprocess.run(["umount", place], capture_output=True, check=False).returncode == 0, "the store's unmount")
 
 
 @pytest.mark.parametrize("kind", ["inodes", "pages"])

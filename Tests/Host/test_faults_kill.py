@@ -73,6 +73,13 @@ def removes_itself(store, id):
 
 def check(store, id, may_be_gone, printed):
     rows = store.truth()
+
+    def over():
+        """Nothing is about to remove itself, which would be between two looks."""
+        removing = [name for name in store.listing("containers") if store.record(name) and removes_itself(store, name)]
+        return not any(store.supervisor(name) for name in removing)
+
+    wait_until(over, "the end of what removes itself")
     for known in {id, printed} - {None}:
         assert may_be_gone or known in rows, f"lost {known}"
     rows = store.in_order()
@@ -146,10 +153,11 @@ def test_program_that_outlives_its_supervisor(caller, fault, compile_c):
     store = Store(caller, fault)
     folder = compile_c("survivor.c").parent
     id = store.create("bot", "-v", f"{folder}:/programs:ro", command=["/programs/survivor"])
-    for verb in (["list", "-a"], ["start", "-q", "bot"], ["stop", "bot"], ["system", "recover"], ["remove", "bot"]):
+    verbs = (["list", "-a"], ["start", "-q", "bot"], ["stop", "bot"], ["system", "recover"], ["remove", "bot"])
+    for turn, verb in enumerate(verbs, 1):
         if store.record(id)["state"]["status"] != "running":
             store.must("start", "-q", id)
-        wait_until(lambda: "free" in store.must("logs", "--tail", "1", id), "the program's word")
+        wait_until(lambda: store.must("logs", id).count("free") == turn, "the program's word")  # noqa: B023
         pid = store.record(id)["state"]["process"]["pid"]
         store.kill_supervisor(id)
         assert alive(pid)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-from conftest import alive, wait_until
+from conftest import PATIENCE, alive, wait_until
 
 import pytest
 
@@ -41,7 +41,7 @@ def test_kill(caller, level, number):
         pid = caller.record(runner)["pid"]
         done = verb(caller, "kill", "-s", number.name, "front")
         assert (done.returncode, done.stdout, done.stderr) == (0, "front\n", "")
-        assert runner.wait(30) == 128 + number
+        assert runner.wait(PATIENCE) == 128 + number
         assert not alive(pid)
     assert verb(caller, "kill", "front").returncode == 125
     assert caller.entries() == set()
@@ -51,7 +51,7 @@ def test_kill_reaches_the_programs_handler(caller):
     with front(caller, "sh", "-c", LOOP) as runner:
         assert runner.stdout.readline() == b"ready\n"
         assert verb(caller, "kill", "-s", "USR1", "front").returncode == 0
-        assert runner.wait(30) == 7
+        assert runner.wait(PATIENCE) == 7
         assert runner.stdout.read() == b"caught\n"
 
 
@@ -137,7 +137,7 @@ def test_before_the_program_has_begun(callers, words):
         if words[0] == "top":
             assert told == f"{child}\n"
         elif words[2] == "TERM":
-            assert runner.wait(30) == 143
+            assert runner.wait(PATIENCE) == 143
         else:
             state = lambda: json.loads(verb(caller, "top", "--format", "json", "front").stdout)[0]["state"]  # noqa: E731
             wait_until(lambda: state() == "T", "its stop")
@@ -150,7 +150,7 @@ def test_one_that_never_begins(callers):
         refused = verb(caller, "kill", "-s", "STOP", "front")
         assert refused.returncode == 125 and "has not begun yet" in refused.stderr and "hint: " in refused.stderr
         assert verb(caller, "kill", "-s", "KILL", "front").returncode == 0
-        assert runner.wait(60) == 137
+        assert runner.wait(PATIENCE) == 137
         assert not alive(child)
     assert caller.entries() == set()
 
@@ -200,8 +200,8 @@ def test_exec(caller, level):
         second = wait_until(lambda: pid_of(caller, "sleep 777"), "the second program")
         assert in_force(second) == in_force(pid_of(caller, "sleep 5000"))
         assert verb(caller, "kill", "front").returncode == 0
-        assert runner.wait(60) == 137
-        assert inside.wait(60) == 137 and "has ended" in inside.stderr.read()
+        assert runner.wait(PATIENCE) == 137
+        assert inside.wait(PATIENCE) == 137 and "has ended" in inside.stderr.read()
         inside.stderr.close()
     assert "no container" in verb(caller, "exec", "front", "true").stderr
     assert caller.entries() == set()
@@ -218,7 +218,7 @@ def test_exec_with_a_workspace(caller, folder):
         assert (done.returncode, done.stdout) == (0, "there\nx\n"), done.stderr
         assert not (folder / "work" / "new").exists()
         assert verb(caller, "kill", "front").returncode == 0
-        assert runner.wait(60) == 137
+        assert runner.wait(PATIENCE) == 137
         left = verb(caller, "workspace", "list").stdout.splitlines()[-1].split()[0]
     assert verb(caller, "workspace", "discard", left).returncode == 0
 

@@ -369,7 +369,8 @@ def test_a_killed_build(shop, stack):
     wait_until(lambda: not processes_with(f"{token}=1"), "the end of the command")
     assert shop.call("system recover").returncode == 0
     assert shop.caller.entries() == set()
-    shop.image("prune", "-f")
+    # What it held is let go of a moment after its last process has no environment any more.
+    wait_until(lambda: shop.image("prune", "-f") is not None and len(os.listdir(shop.store / "manifests")) == 1, "nothing of the build")
     nothing_left(shop, manifests=1)
     build(shop, "--run", "true", "-t", "after")
     shop.whole()

@@ -1,13 +1,16 @@
 """Names that are not there, records and folders that somebody made nonsense of, and a hostile peer."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
 import re
 import shutil
 import socket
+import struct
 import subprocess
+import termios
 import time
 
 import pytest
@@ -214,7 +217,7 @@ def test_read_only_storage(root_store):
         assert {row["state"] for row in json.loads(store.ok("list", "-a", "--format", "json"))} == {"created", "running"}
         assert store.state(running) == "running"
     finally:
-        subprocess.run(["umount", store.path], check=True)
+        wait_until(lambda: subprocess.run(["umount", store.path], capture_output=True, check=False).returncode == 0, "the unmount")
     assert store.state(running) == "running"
 
 
@@ -300,6 +303,8 @@ def test_hostile_peer(root_store):
         peer = connect(store, identity)
         with contextlib.suppress(OSError):
             peer.send(b'{"verb":"wait"}')
+            # Else it is one of those that say nothing, who are let go.
+            wait_until(lambda: not struct.unpack("i", fcntl.ioctl(peer, termios.TIOCOUTQ, bytes(4)))[0], "its reading")  # noqa: B023
         waiting.append(peer)
     said = store.fails("kill", "-s", "CONT", identity)
     assert "clients" in said, said

@@ -38,7 +38,7 @@ def test_start_and_start(root_store):
         (loser,) = [err for status, _, err in results if status]
         assert "it is running" in loser or "is starting it" in loser, loser
         assert root_store.state(identity) == "running"
-        assert len(root_store.supervisors()) == 1
+        wait_until(lambda: len(root_store.supervisors()) == 1, "the end of the one before")
         root_store.ok("stop", "-t", "0", identity)
 
 

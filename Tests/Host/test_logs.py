@@ -233,7 +233,10 @@ def test_follow_as_it_comes(store):
 
 
 def test_times(store):
-    identity = store.start("echo one; sleep 1.2; printf two; sleep 0.2; echo ' more'; echo three >&2")
+    identity = store.start("echo one; until test -e /tmp/go; do sleep 0.05; done; printf two; sleep 0.2; echo ' more'; echo three >&2")
+    wait_until(lambda: store.logs(identity) == b"one\n", "one")
+    store.ok("exec", identity, "sleep", "1.2")
+    store.ok("exec", "-d", identity, "touch", "/tmp/go")
     store.ok("wait", identity)
     lines = store.logs(identity, "-t").decode().splitlines()
     pattern = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z (.*)$")
@@ -343,8 +346,8 @@ def test_a_full_disk_under_the_log(root_store, small_disk):
         subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
         (shared_folder / "go").touch()
         wait_until(lambda: store.logs(identity).endswith(b"after\n"), "the log goes on")
-        resumed = [e for e in store.events() if e["type"] == "log-resumed"]
-        assert resumed and resumed[0]["lostBytes"] > 0
+        resumed = wait_until(lambda: [e for e in store.events() if e["type"] == "log-resumed"], "the event, which comes behind it")
+        assert resumed[0]["lostBytes"] > 0
         store.ok("stop", "-t", "0", identity)
     finally:
         subprocess.run(["umount", "-l", log], check=True)

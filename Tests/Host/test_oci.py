@@ -76,6 +76,7 @@ def test_life_from_create_to_delete(bundle):
         assert state["status"] == "created" and state["pid"] == int((bundle.folder / "pid").read_text())
         assert (bundle.folder / "output").read_text() == ""
         # Nothing of the host's is open in the process that waits but its streams, the pipe it waits on, and that for its outcome.
+        wait_until(lambda: len(os.listdir(f"/proc/{state['pid']}/fd")) == 5, "an end of what it was made with")
         opened = {name: os.readlink(f"/proc/{state['pid']}/fd/{name}") for name in os.listdir(f"/proc/{state['pid']}/fd")}
         assert set(opened) == {"0", "1", "2", "3", "4"} and opened["3"].endswith("/states/one/exec.fifo") and opened["4"].endswith("/states/one/outcome.fifo")
         refused = bundle("delete", "one")

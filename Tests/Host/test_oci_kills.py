@@ -79,7 +79,8 @@ class Killed:
                 wait_until(self.is_settled, "the container's process to wait for its start, or to end with its creator")
                 state = self.bundle.state()
                 if state["status"] in ("created", "running"):
-                    assert alive(state["pid"])
+                    # It may end at this very moment: then the state says so by now.
+                    assert alive(state["pid"]) or self.bundle.state()["status"] == "stopped"
                 if state["status"] == "created":
                     # It can still be started, though somebody was killed over it.
                     again = self.bundle("start", "one", stderr=subprocess.DEVNULL)

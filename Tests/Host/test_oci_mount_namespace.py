@@ -229,6 +229,7 @@ class TestNone:
         result = bundle("run", "one")
         assert result.stdout.split() == [os.readlink(f"/proc/self/ns/{kind}") for kind in ("net", "uts", "ipc", "mnt")], result
         bundle.sleeping()
+        wait_until(lambda: pathlib.Path(f"/proc/{bundle.state()['pid']}/comm").read_text() == "sleep\n", "its program")
         done = bundle.exec("one", "sh", "-c", "readlink /proc/self/ns/mnt; cat /proc/1/comm; touch /x")
         assert done.stdout.split() == [os.readlink("/proc/self/ns/mnt"), "sleep"] and "Read-only" in done.stderr, done
         bundle.clear()

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from bundles import bundle  # noqa: F401
+from conftest import wait_until
 
 
 @pytest.fixture
@@ -31,6 +32,7 @@ def test_a_filter_that_knows_no_newer_calls(bundle, stranger, new_privileges):
     finally:
         os.close(high)
     folder = f"/proc/{bundle.state()['pid']}/fd"
+    wait_until(lambda: len(os.listdir(folder)) == 5, "an end of what it was made with")
     open_files = {number: os.readlink(f"{folder}/{number}") for number in os.listdir(folder)}
     assert set(open_files) == {"0", "1", "2", "3", "4"}, open_files
     assert all(open_files[number].endswith(".fifo") for number in ("3", "4")), open_files

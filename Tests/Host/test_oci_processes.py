@@ -57,7 +57,9 @@ def test_ps_shows_the_containers_processes_and_no_others(bundle):
     several(bundle)
     pids = json.loads(bundle("ps", "--format", "json", "one").stdout)
     assert len(pids) == 3 and bundle.state()["pid"] in pids and all(alive(pid) for pid in pids)
-    lines = bundle("ps", "one").stdout.splitlines()
+    shown = lambda: bundle("ps", "one").stdout.splitlines()  # noqa: E731
+    wait_until(lambda: all("sleep" in line.split("CMD")[0] for line in shown()[1:]), "their programs")
+    lines = shown()
     assert lines[0].split() == ["UID", "PID", "PPID", "STAT", "TIME", "CMD"] and len(lines) == 4
     assert [int(line.split()[1]) for line in lines[1:]] == pids
     assert sum("sleep 100000" in line for line in lines) == 2 + ("sleep" in lines[1].split("CMD")[0])

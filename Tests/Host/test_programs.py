@@ -72,7 +72,7 @@ SCRIPTS = {
         import signal, os, time
         seen = []
         signal.signal(signal.SIGUSR1, lambda *_: seen.append(1)); os.kill(os.getpid(), signal.SIGUSR1)
-        signal.setitimer(signal.ITIMER_REAL, 0.01); signal.signal(signal.SIGALRM, lambda *_: seen.append(2))
+        signal.signal(signal.SIGALRM, lambda *_: seen.append(2)); signal.setitimer(signal.ITIMER_REAL, 0.01)
         while len(seen) < 2: time.sleep(0.01)
         print(seen, os.cpu_count() > 0, time.time() > 0, len(os.urandom(8)))
     """,

@@ -13,7 +13,7 @@ import time
 import pytest
 from conftest import PATIENCE, wait_until
 from layouts import Layout, base, layer, member
-from registries import Real, certificate, part
+from registries import Real, certificate, machines_folder, part
 from test_images import STACK, shop, simple  # noqa: F401
 
 
@@ -195,9 +195,7 @@ def test_when_run_pulls(at, registry):
     done = run(name)
     assert done.returncode == 125 and "its certificate is not to be trusted" in done.stderr
     trusted = pathlib.Path("/etc/containers/certs.d") / at.host
-    made = [path for path in (trusted, *trusted.parents) if not path.exists()]
-    trusted.mkdir(parents=True)
-    try:
+    with machines_folder(trusted):
         (trusted / "ca.crt").write_bytes(registry.cert.read_bytes())
         assert run(name).stdout == "hello\n"
         other = Layout()
@@ -208,10 +206,6 @@ def test_when_run_pulls(at, registry):
         assert run("--pull", "always", name).stdout == "newer\n"
         assert at.shop.call("create", "--pull", "always", "--name", "made", name, env=at.env).returncode == 0
         assert at.shop.call("create", "--pull", "sometimes", name, env=at.env).returncode == 125
-    finally:
-        (trusted / "ca.crt").unlink()
-        for path in made:
-            path.rmdir()
 
 
 def test_killed_pulls_leave_the_store_whole_and_go_on(at):

@@ -26,7 +26,7 @@ def evil(shop, binary):
     registry.end()
 
 
-def pull(evil, *words, tag="1", fails=None, idle="2s"):
+def pull(evil, *words, tag="1", fails=None, idle="60s"):
     name = f"{evil.host}/tests/bot:{tag}"
     done = evil.shop.call("image pull", "--insecure", evil.host, "--idle-timeout", idle, *words, name)
     if fails is None:
@@ -254,11 +254,11 @@ def test_a_slow_one_is_waited_for(evil):
         request.send_response(200)
         request.send_header("content-length", str(len(right)))
         request.end_headers()
-        slowly(request, right, 20, 0.2)
+        slowly(request, right, 30, 0.5)
         return True
 
     evil.answer = answer
-    pull(evil, idle="3s")
+    pull(evil, idle="10s")
     assert len(evil.served(name)) == 1
 
 

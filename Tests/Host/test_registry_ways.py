@@ -11,7 +11,7 @@ import urllib.parse
 
 import pytest
 from conftest import PATIENCE
-from registries import Hostile, Real, certificate, part
+from registries import Hostile, Real, certificate, machines_folder, part
 from test_images import shop, simple  # noqa: F401
 from test_registry import At, at, registry  # noqa: F401
 
@@ -56,6 +56,7 @@ class Proxy:
             if self.login and headers.get("login") != self.login:
                 return connection.sendall(b"HTTP/1.1 407 No\r\nproxy-authenticate: Basic realm=x\r\ncontent-length: 0\r\n\r\n")
             with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2])), 10) as other:
+                other.settimeout(None)  # that was for the connection
                 connection.sendall(b"HTTP/1.1 200 Yes\r\n\r\n")
                 back = threading.Thread(target=self.pass_on, args=[other, connection], daemon=True)
                 back.start()
@@ -173,7 +174,7 @@ def test_whom_no_proxy_is_for_by_address(evil, proxies, text, direct):
     host = f"10.1.2.3:{port}"
     url = f"http://127.0.0.1:{proxy.port}"
     env = {"HTTP_PROXY": url, "HTTPS_PROXY": url, "NO_PROXY": text.format(port=port)}
-    done = evil.shop.call("image pull", "-q", "--insecure", host, "--idle-timeout", "1s", f"{host}/tests/bot:1", env=env, timeout=PATIENCE) if not direct else None
+    done = evil.shop.call("image pull", "-q", "--insecure", host, f"{host}/tests/bot:1", env=env, timeout=PATIENCE) if not direct else None
     if direct:
         # Nobody answers there, and that takes long to know: that the proxy is not asked is all there is to see.
         caller = evil.shop.caller
@@ -285,18 +286,11 @@ def test_a_certificate_of_ones_own(guarded, trusted):
 @pytest.mark.parametrize("name", ["docker", "containers"])
 def test_the_machines_own_folders(guarded, trusted, name):
     place = pathlib.Path(f"/etc/{name}/certs.d") / guarded.host
-    made = [path for path in (place, *place.parents) if not path.exists()]
-    place.mkdir(parents=True)
-    try:
+    with machines_folder(place):
         for file in trusted.iterdir():
             (place / file.name).write_bytes(file.read_bytes())
         done = guarded.shop.call("image pull", "-q", f"{guarded.host}/tests/bot:1")
         assert done.returncode == 0, done.stderr
-    finally:
-        for file in place.iterdir():
-            file.unlink()
-        for path in made:
-            path.rmdir()
 
 
 def test_it_is_shown_to_nobody_else(guarded, trusted, shop):

@@ -47,7 +47,7 @@ def test_offline(store):
     assert first.startswith(f"codex32: cannot build the template {name}: ") and "127.0.0.1:9" in first
     assert second.startswith("hint: ")
     assert half_made(store) == []
-    assert processes_with(str(store.storage)) == []
+    wait_until(lambda: processes_with(str(store.storage)) == [], "the end of all that ran")
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +144,14 @@ def test_no_subordinate_ids(callers, without_subordinates):
     assert half_made(caller) == []
 
 
+def exchange(file, text):
+    """In one step: others read it meanwhile."""
+    with open(f"{file}.codex32", "w") as opened:
+        opened.write(text)
+    os.chmod(opened.name, 0o644)
+    os.replace(opened.name, file)
+
+
 @pytest.fixture
 def without_subordinates(callers):
     """The ordinary user's entries of /etc/subuid are gone for a while."""
@@ -153,10 +161,11 @@ def without_subordinates(callers):
     for file in ("/etc/subuid", "/etc/subgid"):
         with open(file) as opened:
             kept[file] = opened.read()
-        with open(file, "w") as opened:
-            opened.writelines(line for line in kept[file].splitlines(True) if not line.startswith(f"{caller.account.pw_name}:"))
+        lines = kept[file].splitlines(True)
+        exchange(file, "".join(line for line in lines if not line.startswith(f"{caller.account.pw_name}:")))
     yield folder / "storage"
     for file, text in kept.items():
-        with open(file, "w") as opened:
-            opened.write(text)
+        with open(file) as opened:
+            now = opened.read()
+        exchange(file, now + "".join(line for line in text.splitlines(True) if line.startswith(f"{caller.account.pw_name}:")))
     subprocess.run(["rm", "-rf", str(folder)], check=True, timeout=PATIENCE)

@@ -55,7 +55,7 @@ class Store:
         return Path(self.record(name)["cgroup"])
 
 
-def wait_until(condition, what, seconds=120):
+def wait_until(condition, what, seconds=300):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if value := condition():

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from machine import DISK, Store, in_machine, wait_until
@@ -98,7 +99,12 @@ def test_same_limits(who):
     with detached(who, "--pids-limit", "8") as box:
         assert box.verb("exec", "-d", box.name, "sh", "-c", "for i in 1 2 3 4 5 6 7 8 9; do sleep 9999 & done; wait").returncode == 0
         # The shell ends with the first one that it cannot start. One more is free, and two are needed to enter.
-        wait_until(lambda: len(box.processes()) == 7, "seven processes")
+
+        def comms():
+            with contextlib.suppress(OSError):
+                return [Path(f"/proc/{pid}/comm").read_text() for pid in box.processes()]
+
+        wait_until(lambda: comms() == ["sleep\n"] * 7, "seven processes, and no shell that forks")
         full = box.verb("exec", box.name, "true")
         assert full.returncode == 125 and "as many processes as it may have" in full.stderr, full.stderr
 

@@ -105,8 +105,8 @@ def test_processes_of_a_pod_see_each_other(cri):
     sandbox = cri.sandbox("shared", "codex32", network=2, pid=0)
     one = cri.container(sandbox, "one", IMAGE, ["sleep", "100001"], pid=0)
     two = cri.container(sandbox, "two", IMAGE, ["sleep", "100002"], pid=0)
-    output, errors, code = cri.exec(two, "sh", "-c", "cat /proc/[0-9]*/cmdline")
-    assert code == 0 and all(f"sleep\0{number}\0" in output for number in (100000, 100001, 100002)), (output, errors)
+    seen = lambda: cri.exec(two, "sh", "-c", "cat /proc/[0-9]*/cmdline")  # noqa: E731
+    wait_until(lambda: all(f"sleep\0{number}\0" in seen()[0] for number in (100000, 100001, 100002)), "all three of them")
     cri("StopContainer", (1, one), (2, 0))
     assert cri.status(one) == (2, 137) and cri.status(two)[0] == 1
     cri("StopPodSandbox", (1, sandbox[0]))

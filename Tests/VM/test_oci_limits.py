@@ -3,6 +3,7 @@
 Runs inside the machine of run-in-vm, as root and as the ordinary user with a delegated cgroup.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -70,7 +71,7 @@ def test_memory_limit_ends_what_takes_more(bundle):
 
 def test_pids_limit_holds(bundle):
     bundle.resources["pids"] = {"limit": 4}
-    bundle.sh("for i in 1 2 3 4 5 6 7 8; do sleep 5 & done; echo $?")
+    bundle.sh("for i in 1 2 3 4 5 6 7 8; do sleep 1000 & done; echo $?")
     done = bundle("run", "one")
     assert "can't fork" in done.stderr, done.stderr
 
@@ -208,7 +209,7 @@ def test_rules_hold_for_what_is_bound_in(bundle):
 def test_rules_are_exchanged_while_it_runs(bundle):
     """In one step, and what runs already is asked by the new ones; exec'd programs are too."""
     bundle.config["mounts"].append({"destination": "/disk", "type": "bind", "source": "/dev/vda", "options": ["bind"]})
-    bundle.sh("while :; do if head -c 1 /disk > /dev/null 2>&1; then echo yes; else echo no; fi > /dev/shm/now; done")
+    bundle.sh("while :; do if head -c 1 /disk > /dev/null 2>&1; then now=yes; else now=no; fi; echo $now > /dev/shm/now; sleep 0.05; done")
     disk = os.stat("/dev/vda").st_rdev
     rule = {"type": "b", "major": os.major(disk), "minor": os.minor(disk)}
     bundle.resources["devices"] = [{"allow": False, "access": "rwm"}]
@@ -358,8 +359,14 @@ def test_a_killed_create_leaves_what_delete_finds(bundle):
     state.write_text(json.dumps(content))
     bundle("delete", "--force", "one", ok=True)
     assert not group.exists()
-    with pytest.raises(ProcessLookupError):
-        os.kill(pid, signal.SIGCONT)
+
+    def is_gone():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+            return False
+        return True
+
+    wait_until(is_gone, "its end, and that pid 1 knows of it")
 
 
 def test_ordinary_user_in_its_own_cgroup(request):

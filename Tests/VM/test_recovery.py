@@ -184,7 +184,7 @@ def test_oom_of_an_adopted_program():
 def test_cpu_time_of_an_adopted_program():
     """What it used before counts too."""
     store = Store("root")
-    words = ["--name", "bot", "--orphan", "adopt", "--cpu-time", "3s", "template:busybox", "--", "sh", "-c", "while :; do :; done"]
+    words = ["--name", "bot", "--orphan", "adopt", "--cpu-time", "15s", "template:busybox", "--", "sh", "-c", "while :; do :; done"]
     id = store.do("create", *words).strip()
     store.do("start", "-q", id)
     store.kill_supervisor(id)

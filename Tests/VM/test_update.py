@@ -9,7 +9,7 @@ import os
 import time
 
 import pytest
-from machine import DISK, Store, in_machine
+from machine import DISK, Store, in_machine, wait_until
 
 pytestmark = in_machine
 
@@ -101,6 +101,7 @@ def test_update_puts_former_limits_back(store):
 def test_stats_are_the_cgroups(store):
     start(store, "seen", "-m", "128m", "--pids-limit", "100", "--cpus", "0.5", script="sleep 1000 & while :; do :; done")
     group = store.cgroup("seen")
+    wait_until(lambda: (group / "pids.current").read_text() == "2\n", "its sleep")
     row = stats(store, "seen")
     assert (row["from"], row["memoryFrom"]) == ("cgroup", "cgroup")
     assert (row["memoryLimitBytes"], row["pidsLimit"]) == (128 << 20, 100)

@@ -67,7 +67,8 @@ extension Containers {
     /// Whether the container's first process ends too: it waits for all others to be reaped (pid_namespaces(7)), so
     /// its own end comes a moment after that of this program.
     private func ends(_ record: ContainerRecord) -> Bool {
-        guard let first = record.state.life?.process.open() else { return true }
-        return first.waitReadable(milliseconds: 200)
+        guard let process = record.state.life?.process, let first = process.open() else { return true }
+        // How long a moment is, on a machine that is busy, is not known; that it has begun to end is.
+        return first.waitReadable(milliseconds: 200) || process.isExiting && first.waitReadable(milliseconds: 10_000)
     }
 }

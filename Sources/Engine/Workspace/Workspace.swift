@@ -57,8 +57,9 @@ public final class Workspace {
                 "device": .number(status.device), "inode": .number(status.inode),
             ])
             try place.replace("record.json", with: record.text(), durable: true)
-            try all.rename(".\(id)", to: id)
+            // Before anybody can see it: nobody takes it for one whose run is over.
             _ = try place.lock(wait: false)
+            try all.rename(".\(id)", to: id)
             return Workspace(
                 id: id, source: source, started: started, place: Owned(place), storage: storage,
                 device: status.device, inode: status.inode)

@@ -36,7 +36,7 @@ enum RuntimeVerb {
 
     static let command = Command<Global>(
         name: "oci", synopsis: "codex32 oci [OPTIONS] VERB [OPTIONS] [CONTAINER]",
-        summary: "be an OCI runtime, for Podman and others (in progress)",
+        summary: "be an OCI runtime, for Podman and others",
         details:
             "Verbs: \(verbs.joined(separator: ", ")). The same when the program is called codex32-oci or runc. What a config.json asks for and is not supported yet is refused by name.",
         groups: [
