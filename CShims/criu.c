@@ -1,4 +1,5 @@
-// A root file system where CRIU looks for one: a mount point, in a mount namespace that ends with this process.
+// What CRIU needs of codex32: a root file system where it looks for one, a mount point in a mount namespace that ends
+// with this process; and names for the streams of a container.
 #define _GNU_SOURCE
 #include "codex_child.h"
 #include "codex_kernel.h"
@@ -7,8 +8,15 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#ifndef STATX_MNT_ID
+#define STATX_MNT_ID 0x00001000U
+#endif
 
 int codex_stage_root(const char *path, int read_only) {
     if (unshare(CLONE_NEWNS) < 0) return -errno;
@@ -25,4 +33,25 @@ int codex_stage_root(const char *path, int read_only) {
     if (tree >= 0) close(tree);
     close(root);
     return result;
+}
+
+int codex_stream_name(int number, char name[CODEX_STREAM_NAME]) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", number);
+    char target[CODEX_STREAM_NAME];
+    ssize_t length = readlink(path, target, sizeof target - 1);
+    if (length < 0) return -errno;
+    target[length] = 0;
+    if (!strncmp(target, "pipe:[", 6)) {
+        memcpy(name, target, length + 1);
+        return 0;
+    }
+    struct statx status;
+    if (*target != '/') return -ENOTSUP;
+    if (statx(number, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &status) < 0) return -errno;
+    if (!(status.stx_mask & STATX_MNT_ID)) return -ENOTSUP;
+    snprintf(
+        name, CODEX_STREAM_NAME, "file[%llx:%llx]", (unsigned long long)status.stx_mnt_id,
+        (unsigned long long)status.stx_ino);
+    return 0;
 }

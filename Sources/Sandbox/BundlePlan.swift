@@ -72,6 +72,7 @@ public struct BundlePlan: Sendable {
         } else {
             try mountAll(rootPath)
         }
+        Machine.forgetProgram()  // The half of the plan that is over needs other pages of the program than the next.
         if preserved > 0 { plan.steps.append(.preserve(preserved)) }
         try programSteps(keyring: keyring)
     }
@@ -85,6 +86,7 @@ public struct BundlePlan: Sendable {
             plan.steps.append(.enterHost(root, at: spec.hooks.isInCreate ? rootPath : nil))
         }
         plan.steps.append(.useRoot(root))
+        Machine.forgetProgram()  // As in init: mounts are the largest part.
         for mount in spec.mounts { try mountSteps(mount) }
         try quotaSteps()
         try sysctlSteps()

@@ -15,6 +15,8 @@ extension BundleRuntime {
         try BundleRuntime.protectProgram()
         let bundle = creation.bundle.hasPrefix("/") ? creation.bundle : "\(Machine.workingFolder)/\(creation.bundle)"
         var (spec, text) = try BundleRuntime.spec(in: bundle)
+        // Each part needs a few pages of the program, and the largest of them counts: see ``Machine/forgetProgram()``.
+        Machine.forgetProgram()
         spec.process.environment += preserved.environment
         if spec.process.home == nil { spec.process.environment.append(BundleHome.variable(spec, bundle: bundle)) }
         if spec.process.terminal != (creation.consoleSocket != nil), !(foreground && spec.process.terminal) {
@@ -35,7 +37,6 @@ extension BundleRuntime {
         if hasCgroup { state.devices = try BundleRuntime.digest(spec.linux.resources) }
         state.tightening = try BundleTightening(
             spec, usual: creation.isolation ?? BundleRuntime.usualLevel, abi: Machine.landlockABI)
-        // Each part needs a few pages of the program, and the largest of them counts: see ``Machine/forgetProgram()``.
         Machine.forgetProgram()
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: hasCgroup, isMoved: state.scope != nil,
@@ -173,6 +174,7 @@ extension BundleRuntime {
                 case .none: break
                 }
                 state.process = ProcessIdentity(of: child.pid)
+                Machine.forgetProgram()
                 let text = state.json.text()
                 try explaining(what) { () throws(KernelError) in
                     try folder.replace(BundleState.file, with: text, durable: false)
@@ -268,7 +270,11 @@ extension BundleRuntime {
             guard error.number == Errno.tooBig else { throw Problem("cannot read \(path)", error) }
             throw Problem("cannot use \(path)", "it has more than 16 MiB")
         }
-        do { return (try RuntimeSpec(try JSONReader.read(bytes)), bytes) } catch {
+        do {
+            let document = try JSONReader.read(bytes)
+            Machine.forgetProgram()
+            return (try RuntimeSpec(document), bytes)
+        } catch {
             throw Problem("cannot use \(path)", error.description)
         }
     }

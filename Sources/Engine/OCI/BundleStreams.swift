@@ -13,14 +13,9 @@ struct BundleStreams: Equatable {
     /// What this process has, and gives to a container.
     static var own: BundleStreams {
         BundleStreams(
-            names: [StandardStream.input, .output, .error].map { stream in
-                guard let target = try? Descriptor.link("/proc/self/fd/\(stream.rawValue)") else { return nil }
-                if target.hasPrefix("pipe:[") { return target }
-                guard target.hasPrefix("/"), let copy = try? stream.duplicate(), let mount = try? copy.mountID(),
-                    let status = try? copy.status()
-                else { return nil }
-                return name(mount, status.inode)
-            })
+            names: [
+                StandardStream.input.outsideName, StandardStream.output.outsideName, StandardStream.error.outsideName,
+            ])
     }
 
     /// Those of a container that is to be checkpointed.
