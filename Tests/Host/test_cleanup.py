@@ -48,22 +48,33 @@ def test_thirty_in_parallel(fresh, level):
 
 def test_what_is_swept_away_does_not_run(fresh):
     """A run that was killed is not listed as one that runs while it is cleared away, and its name can be had then."""
-    script = "mkdir /many && cd /many && seq 20000 | xargs touch && echo ready && exec sleep 5000"
-    with fresh.running("--name", "front", level="standard", command=["sh", "-c", script]) as runner:
-        assert runner.stdout.readline() == b"ready\n"
-    assert any(name.startswith("run/containers/") for name in fresh.entries()), "nothing was left to clear away"
     words = [*fresh.become(), str(fresh.binary)]
-    sweep = subprocess.Popen(
-        [*words, "system", "recover", "--root", str(fresh.storage)],
-        env=fresh.environment(), cwd=fresh.home, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    while sweep.poll() is None:
-        listed = fresh.execute([*words, "list", "-q", "--no-trunc", "--root", str(fresh.storage)])
-        assert (listed.returncode, listed.stdout, listed.stderr) == (0, "", "")
-        done = fresh.run("--name", "front", level="standard", command=["true"])
-        assert (done.returncode, done.stderr) == (0, "")
-    assert (sweep.returncode, sweep.stderr.read()) == (0, b"")
-    assert fresh.entries() == set()
+
+    def is_there():
+        return any(name.startswith("run/containers/") for name in fresh.entries())
+
+    for count in (20_000, 60_000, 200_000):  # until the sweep took long enough to be looked at
+        script = f"mkdir /many && cd /many && seq {count} | xargs touch && echo ready && exec sleep 5000"
+        with fresh.running("--name", "front", level="standard", command=["sh", "-c", script]) as runner:
+            assert runner.stdout.readline() == b"ready\n"
+        assert is_there(), "nothing was left to clear away"
+        sweep = subprocess.Popen(
+            [*words, "system", "recover", "--root", str(fresh.storage)],
+            env=fresh.environment(), cwd=fresh.home, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        looked = 0
+        while sweep.poll() is None:
+            before = is_there()
+            listed = fresh.execute([*words, "list", "-q", "--no-trunc", "--root", str(fresh.storage)])
+            assert (listed.returncode, listed.stdout, listed.stderr) == (0, "", "")
+            looked += before and is_there()
+            done = fresh.run("--name", "front", level="standard", command=["true"])
+            assert (done.returncode, done.stderr) == (0, "")
+        assert (sweep.returncode, sweep.stderr.read()) == (0, b"")
+        assert fresh.entries() == set()
+        if looked:
+            return
+    pytest.fail("never looked while it was cleared away")
 
 
 @pytest.mark.parametrize("init", [[], ["--init"]], ids=["direct", "init"])

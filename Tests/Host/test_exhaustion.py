@@ -212,7 +212,7 @@ def test_terminal_that_is_gone(caller, level):
 
 
 def test_stop_timeout(caller, level, folder):
-    """The stop signal comes first, and SIGKILL not before its time."""
+    """The stop signal comes first, and SIGKILL not before its time: the program counts its own ticks in between."""
     shared, verdict = folder / "shared", folder / "verdict.json"
     shared.mkdir()
     caller.own(shared)
@@ -240,11 +240,13 @@ while True:
         )  # fmt: skip
         found = json.loads(verdict.read_text())
         assert (done.returncode, found["reason"]) == (124, "wall-time")
-        told = (shared / "told").read_text() if (shared / "told").exists() else ""
-        if "stopped " in told:
-            break
-    assert told.count("stopped ") == 1
-    assert found["wallSeconds"] >= seconds + 0.7, "SIGKILL came before its time"
+        assert found["wallSeconds"] >= seconds + 0.7, "SIGKILL came before its time"
+        lines = (shared / "told").read_text().splitlines() if (shared / "told").exists() else []
+        told = [line.split() for line in lines if line.count(" ") == 1]
+        stops = [float(time) for word, time in told if word == "stopped"]
+        if len(stops) == 1 and float(told[-1][1]) - stops[0] > 0.5:
+            return
+    pytest.fail(f"SIGKILL came right after the stop signal: {lines[-3:]}")
 
 
 @pytest.mark.parametrize("what", ["arguments", "environment", "stack"])

@@ -76,8 +76,8 @@ def check(store, id, may_be_gone, printed):
 
     def over():
         """Nothing is about to remove itself, which would be between two looks."""
-        removing = [name for name in store.listing("containers") if store.record(name) and removes_itself(store, name)]
-        return not any(store.supervisor(name) for name in removing)
+        records = {name: store.record(name) for name in store.listing("containers")}
+        return not any(record and record["configuration"]["removesItself"] and store.supervisor(name) for name, record in records.items())
 
     wait_until(over, "the end of what removes itself")
     for known in {id, printed} - {None}:

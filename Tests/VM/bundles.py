@@ -49,12 +49,12 @@ class Bundle:
     def capabilities(self, *names):
         self.config["process"]["capabilities"] = {kind: list(names) for kind in ("bounding", "effective", "permitted")}
 
-    def create(self, name, output=None):
+    def create(self, name, output=None, stdin=subprocess.DEVNULL):
         """Its program writes to a file: a pipe of ours would be held open."""
         (self.folder / "config.json").write_text(json.dumps(self.config))
         with open(self.folder / "output", "a" if output else "w") as own:
             done = subprocess.run(
-                self.line("create", name), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=output or own, stderr=output or own,
+                self.line("create", name), cwd=self.folder, stdin=stdin, stdout=output or own, stderr=output or own,
                 timeout=300, check=False,
             )  # fmt: skip
         assert done.returncode == 0, self.output

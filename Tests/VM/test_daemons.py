@@ -134,8 +134,12 @@ def test_docker(docker):
     assert (group / "memory.max").read_text() == f"{64 << 20}\n"
     assert (group / "cpu.max").read_text() == "50000 100000\n"
     assert (group / "pids.max").read_text() == "30\n"
-    comms = lambda: [Path(f"/proc/{pid}/comm").read_text() for pid in (group / "cgroup.procs").read_text().split()]  # noqa: E731
-    wait_until(lambda: "sleep\n" in comms(), "its sleep")
+
+    def sleeps():
+        with contextlib.suppress(OSError):
+            return "sleep\n" in [Path(f"/proc/{pid}/comm").read_text() for pid in (group / "cgroup.procs").read_text().split()]
+
+    wait_until(sleeps, "its sleep")
     figures = json.loads(docker("stats", "--no-stream", "--format", "{{json .}}", "one").stdout)
     assert figures["PIDs"] == "2" and figures["MemUsage"].endswith("/ 64MiB")
     docker("update", "--memory", "48m", "--memory-swap", "48m", "one")

@@ -254,13 +254,16 @@ def test_pids_limit_holds_a_fork_bomb(who):
     # The first shell forks once, before all the others: it is there for as long as it takes.
     bomb = "{ b() { b | b & }; b; } & read line; exit 5"
     with Sandbox(who, ["--pids-limit", "20"], "template:busybox", ("sh", "-c", bomb)) as box:
-        cgroup, most, end = box.cgroup, 0, time.monotonic() + 240
-        while flat(cgroup / "pids.events")["max"] == 0 and time.monotonic() < end:
+        cgroup, most, end, hit = box.cgroup, 0, time.monotonic() + 240, None
+        while time.monotonic() < (end if hit is None else hit + 2):
             most = max(most, int((cgroup / "pids.current").read_text()))
+            if hit is None and flat(cgroup / "pids.events")["max"]:
+                hit = time.monotonic()
             time.sleep(0.01)
+        assert (cgroup / "pids.max").read_text() == "20\n"
         box.finish()
     assert box.status == 5, (box.status, box.err)
-    assert 0 < most <= 20
+    assert 0 < most <= 20 and box.verdict["peakPids"] in (None, 20)
     assert box.verdict["pidsLimitHits"] > 0
 
 
@@ -296,18 +299,24 @@ def test_cpu_limit_gives_half_a_cpu(who, burners):
     """What is far from it can be the emulator's host taking time away between two looks: measured again then."""
     for _ in range(4):
         shares = share_of_a_cpu(who, burners)
+        assert not shares or max(shares) <= 75, shares
         if shares and 45 <= min(shares) and max(shares) <= 55:
             return
     pytest.fail(f"four times not about half a CPU: {shares}")
 
 
 def test_cpu_time_budget_ends_the_run(who):
-    box = run(who, ["--cpu-time", "2s", "--timeout", "120s"], "sh", "-c", "while :; do :; done")
-    verdict = box.verdict
-    assert verdict["reason"] == "cpu-time", verdict
-    assert box.status not in (0, 124, 125), box.err
-    # What the emulator's host takes away counts in the guest as time that was used.
-    assert 1.8 <= verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"] <= 10
+    for _ in range(4):
+        box = run(who, ["--cpu-time", "2s", "--timeout", "120s"], "sh", "-c", "while :; do :; done")
+        verdict = box.verdict
+        assert verdict["reason"] == "cpu-time", verdict
+        assert box.status not in (0, 124, 125), box.err
+        used = verdict["cpuUserSeconds"] + verdict["cpuSystemSeconds"]
+        assert 1.8 <= used <= 10
+        # What the emulator's host takes away counts in the guest as time that was used: measured again then.
+        if used <= 3.5:
+            return
+    pytest.fail(f"four times more than 3.5 s: {used}")
 
 
 def test_cpuset_pins(who, second_processor):
@@ -331,6 +340,7 @@ def test_io_limit_slows_writes(who):
     options = ["--io-limit", f"/mnt/disk:wbps={rate}", "--require", "cgroup-io", "-v", f"{data}:/data:rw", "--timeout", "60s"]
     command = ("sh", "-c", "echo go; exec dd if=/dev/zero of=/data/file bs=256k count=160 oflag=direct")
     # Less than the limit can be the emulator's host taking time away: measured again then.
+    outside = 0.0
     for _ in range(3):
         with Sandbox(who, options, "template:busybox", command) as box:
             assert box.line() == "go"

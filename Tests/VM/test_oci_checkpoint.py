@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -135,26 +136,57 @@ def test_its_streams_are_elsewhere_for_the_moment(bundle, kind):
     """A shell that has its output put aside, under another number, gets its streams again, and the next ones too."""
     bundle.sh("echo first; { until test -e /tmp/go; do sleep 0.05; done; echo in; } > /tmp/n 2>&1; cat /tmp/n; while :; do echo out; sleep 0.05; done")
     with open(bundle.folder / "output", "a") as file:
-        reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file)
-        output = file if kind == "file" else reader.stdin
+        readers = [subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=file) for _ in range(3)]
+        # A pipe of its own for each of its lives: the last is the one that is written to.
+        outputs = [file if kind == "file" else reader.stdin for reader in readers]
         try:
-            bundle.create("one", output)
+            bundle.create("one", outputs[0])
             bundle("start", "one", ok=True)
             pid = bundle.state("one")["pid"]
             wait_until(lambda: os.readlink(f"/proc/{pid}/fd/1") == "/tmp/n", "its output elsewhere")
-            for image in ("images", "more"):
-                bundle.images = bundle.folder / image
+            for life in (1, 2):
+                bundle.images = bundle.folder / f"images-{life}"
                 bundle("checkpoint", "--image-path", bundle.images, "one", ok=True)
                 bundle("delete", "--force", "one", ok=True)
-                code, words = restore(bundle, "one", output=output)
+                code, words = restore(bundle, "one", output=outputs[life])
                 assert code == 0, words
+                if kind == "pipe":
+                    outputs[life - 1].close()
+                    assert readers[life - 1].wait(60) == 0, "somebody has the pipe of an earlier life"
             bundle("exec", "one", "sh", "-c", ": > /tmp/go", ok=True)
             wait_until(lambda: "in\nout\nout\n" in bundle.output, "its words")
             assert bundle.output.startswith("first\nin\nout\n")
             bundle("delete", "--force", "one", ok=True)
         finally:
-            reader.kill()
-            reader.wait(60)
+            for reader in readers:
+                reader.kill()
+                reader.wait(60)
+
+
+def test_made_by_a_codex32_that_wrote_no_streams_down(bundle):
+    """Then they are looked for: as long as they are where they were, that is enough."""
+    bundle.start("one")
+    wait_until(lambda: bundle.output.count("\n") > 5, "its count")
+    path = bundle.folder / "states/one/state.json"
+    state = json.loads(path.read_text())
+    assert len(state.pop("streams")) == 3
+    path.write_text(json.dumps(state))
+    bundle("checkpoint", "--image-path", bundle.images, "one", ok=True)
+    bundle("delete", "--force", "one", ok=True)
+    code, words = restore(bundle, "one")
+    assert code == 0, words
+    last = int(bundle.output.split()[-1])
+    wait_until(lambda: int(bundle.output.split()[-1]) > last + 5, "its count")
+
+
+def test_a_socket_as_a_stream_is_refused(bundle):
+    ours, its = socket.socketpair()
+    with ours, its:
+        bundle.create("one", stdin=its)
+        bundle("start", "one", ok=True)
+        done = bundle("checkpoint", "--image-path", bundle.images, "one")
+    assert done.returncode == 1 and "descriptor 0 is socket:" in done.stderr and "not supported" in done.stderr
+    assert bundle.state("one")["status"] == "running"
 
 
 def test_streams_that_it_gave_up(bundle):

@@ -69,6 +69,7 @@ extension Containers {
     private func ends(_ record: ContainerRecord) -> Bool {
         guard let process = record.state.life?.process, let first = process.open() else { return true }
         // How long a moment is, on a machine that is busy, is not known; that it has begun to end is.
-        return first.waitReadable(milliseconds: 200) || process.isExiting && first.waitReadable(milliseconds: 10_000)
+        if first.waitReadable(milliseconds: 200) { return true }
+        return first.waitReadable(milliseconds: process.isExiting ? 10_000 : 0)
     }
 }

@@ -7,7 +7,8 @@ internal import OCISpec
 /// They are written down at `create`. Later they would be a matter of the moment: a shell that is about to run
 /// `command > file` has the file as its stream, and the stream under another number.
 struct BundleStreams: Equatable {
-    /// Of 0, 1 and 2; nil: it is closed, or something that CRIU has no word for.
+    /// Of 0, 1 and 2; nil: nothing of the host's that CRIU has a word for, or one that the kernel does not tell of
+    /// (before Linux 5.8).
     let names: [String?]
 
     /// What this process has, and gives to a container.
@@ -20,7 +21,7 @@ struct BundleStreams: Equatable {
 
     /// Those of a container that is to be checkpointed.
     /// - Parameter known: what was written down of them.
-    /// - Throws: for one that CRIU has no word for.
+    /// - Throws: for one that was not written down, and that CRIU has no word for now.
     init(of pid: Int32, as known: BundleStreams?, _ what: String) throws(Problem) {
         var names: [String?] = []
         for number in 0..<3 {
