@@ -35,9 +35,13 @@ int codex_stage_root(const char *path, int read_only) {
     return result;
 }
 
-int codex_stream_name(int number, char name[CODEX_STREAM_NAME]) {
-    char path[32];
-    snprintf(path, sizeof path, "/proc/self/fd/%d", number);
+int codex_stream_name(int pid, int number, char name[CODEX_STREAM_NAME]) {
+    char path[48];
+    // By its own word: /proc may be that of another pid namespace.
+    if (pid == 0)
+        snprintf(path, sizeof path, "/proc/self/fd/%d", number);
+    else
+        snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, number);
     char target[CODEX_STREAM_NAME];
     ssize_t length = readlink(path, target, sizeof target - 1);
     if (length < 0) return -errno;
@@ -48,7 +52,8 @@ int codex_stream_name(int number, char name[CODEX_STREAM_NAME]) {
     }
     struct statx status;
     if (*target != '/') return -ENOTSUP;
-    if (statx(number, "", AT_EMPTY_PATH, STATX_INO | STATX_MNT_ID, &status) < 0) return -errno;
+    // Through the link, which opens nothing: the file itself, whatever has its name now.
+    if (statx(AT_FDCWD, path, AT_NO_AUTOMOUNT, STATX_INO | STATX_MNT_ID, &status) < 0) return -errno;
     if (!(status.stx_mask & STATX_MNT_ID)) return -ENOTSUP;
     snprintf(
         name, CODEX_STREAM_NAME, "file[%llx:%llx]", (unsigned long long)status.stx_mnt_id,

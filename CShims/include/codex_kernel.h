@@ -170,9 +170,9 @@ int codex_console_send(int folder, const char *name, int master);
 // Gives this process a mount namespace of its own, in which a folder is a mount of itself.
 int codex_stage_root(const char *path, int read_only);
 enum { CODEX_STREAM_NAME = 64 };
-// What a descriptor of this process's is to CRIU, outside of the container that gets it: pipe:[INODE], or for a file
+// What a process's (0: this one's) descriptor is to CRIU, outside of a container: pipe:[INODE], or for a file
 // file[MOUNT:INODE], in hexadecimal; -ENOTSUP: it has no word for it.
-int codex_stream_name(int number, char name[CODEX_STREAM_NAME]);
+int codex_stream_name(int pid, int number, char name[CODEX_STREAM_NAME]);
 
 // --- network devices (route.c) ---
 // A socket to the kernel's rtnetlink(7), in the network namespace that this process is in.

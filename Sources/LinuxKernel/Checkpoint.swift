@@ -9,11 +9,12 @@ extension Machine {
 }
 
 extension StandardStream {
-    /// What it is outside of a container that gets it from this process: `pipe:[INODE]`, or `file[MOUNT:INODE]`, both in
-    /// hexadecimal (criu(8), `--external` and `--inherit-fd`); nil: CRIU has no word for it, or it is closed.
-    public var outsideName: String? {
+    /// What a process (nil: this one) has there, outside of a container: `pipe:[INODE]`, or for a file
+    /// `file[MOUNT:INODE]`, in hexadecimal (criu(8), `--external` and `--inherit-fd`); nil: CRIU has no word for it, or it
+    /// is closed.
+    public func outsideName(in pid: Int32?) -> String? {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(CODEX_STREAM_NAME)) { name in
-            codex_stream_name(rawValue, name.baseAddress!) == 0 ? String(cString: name.baseAddress!) : nil
+            codex_stream_name(pid ?? 0, rawValue, name.baseAddress!) == 0 ? String(cString: name.baseAddress!) : nil
         }
     }
 }

@@ -15,7 +15,8 @@ struct BundleStreams: Equatable {
     static var own: BundleStreams {
         BundleStreams(
             names: [
-                StandardStream.input.outsideName, StandardStream.output.outsideName, StandardStream.error.outsideName,
+                StandardStream.input.outsideName(in: nil), StandardStream.output.outsideName(in: nil),
+                StandardStream.error.outsideName(in: nil),
             ])
     }
 
@@ -24,40 +25,30 @@ struct BundleStreams: Equatable {
     /// - Throws: for one that was not written down, and that CRIU has no word for now.
     init(of pid: Int32, as known: BundleStreams?, _ what: String) throws(Problem) {
         var names: [String?] = []
-        for number in 0..<3 {
-            if let name = known?.names[number] {
+        for stream in [StandardStream.input, .output, .error] {
+            if let name = known?.names[Int(stream.rawValue)] {
                 names.append(name)
             } else {
-                names.append(try BundleStreams.look(number, pid, what))
+                names.append(try BundleStreams.look(stream, pid, what))
             }
         }
         self.names = names
     }
 
     /// What it is now; nil: something of the container's own, or nothing.
-    private static func look(_ number: Int, _ pid: Int32, _ what: String) throws(Problem) -> String? {
-        guard let target = try? Descriptor.link("/proc/\(pid)/fd/\(number)") else { return nil }
-        if target.hasPrefix("pipe:[") { return target }
-        guard target.hasPrefix("/") else {
-            throw Problem(what, "its descriptor \(number) is \(target), which is not supported")
+    private static func look(_ stream: StandardStream, _ pid: Int32, _ what: String) throws(Problem) -> String? {
+        guard let target = try? Descriptor.link("/proc/\(pid)/fd/\(stream.rawValue)") else { return nil }
+        guard let name = stream.outsideName(in: pid) else {
+            throw Problem(what, "its descriptor \(stream.rawValue) is \(target), which is not supported")
         }
-        let (mounts, lines, status) = try explaining(what) { () throws(KernelError) -> (String, String, FileStatus) in
-            (
-                try Descriptor.contents(of: "/proc/\(pid)/mountinfo", limit: 8 << 20),
-                try Descriptor.contents(of: "/proc/\(pid)/fdinfo/\(number)"),
-                try Descriptor.status(ofPath: "/proc/\(pid)/fd/\(number)")
-            )
+        guard name.hasPrefix("file["), let mount = UInt64(name.dropFirst(5).prefix { $0 != ":" }, radix: 16) else {
+            return name
         }
-        let words = lines.split(whereSeparator: { $0 == "\n" || $0 == "\t" || $0 == " " })
-        guard let at = words.firstIndex(of: "mnt_id:"), at + 1 < words.count, let mount = UInt64(words[at + 1]) else {
-            throw Problem(what, "the kernel does not say where its descriptor \(number) is")
+        let mounts = try explaining(what) { () throws(KernelError) in
+            try Descriptor.contents(of: "/proc/\(pid)/mountinfo", limit: 8 << 20)
         }
-        let isOwn = mounts.split(separator: "\n").contains { $0.split(separator: " ").first == words[at + 1] }
-        return isOwn ? nil : name(mount, status.inode)
-    }
-
-    private static func name(_ mount: UInt64, _ inode: UInt64) -> String {
-        "file[\(String(mount, radix: 16)):\(String(inode, radix: 16))]"
+        let isOwn = mounts.split(separator: "\n").contains { $0.split(separator: " ").first == "\(mount)" }
+        return isOwn ? nil : name
     }
 
     var json: JSON { .list(names.map { $0 ?? "" }) }
