@@ -58,30 +58,47 @@ static enum attack_outcome read_memory(struct attack *attack) {
     return stopped(attack, "process_vm_readv");
 }
 
-// Every environment that can be read: nobody's of the machine may be among them.
-static enum attack_outcome read_environments(struct attack *attack) {
+struct secrets {
+    char text[sizeof((struct attack *)0)->detail];
+    size_t length;
+    int processes;
+};
+
+// Adds the secret of a process's environment, where that can be read and has one.
+static void add_secret(const char *process, struct secrets *secrets) {
     static const char wanted[] = "ATTACK_SECRET=";
+    char path[300], text[8192];
+    snprintf(path, sizeof path, "/proc/%s/environ", process);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return;
+    ssize_t length = read(file, text, sizeof text);
+    close(file);
+    secrets->processes += length > 0;
+    char *place = length > 0 ? memmem(text, (size_t)length, wanted, sizeof wanted - 1) : NULL;
+    if (!place) return;
+    size_t bytes = strnlen(place, (size_t)(text + length - place));
+    if (bytes >= sizeof secrets->text - secrets->length) return;
+    memcpy(secrets->text + secrets->length, place, bytes);
+    secrets->length += bytes;
+    secrets->text[secrets->length++] = ' ';
+}
+
+// Every environment that can be read: nobody's of the machine may be among them. All are told, and the victim's first:
+// another attack of this kind may be going on beside this one, with a secret of its own.
+static enum attack_outcome read_environments(struct attack *attack) {
     DIR *folder = opendir("/proc");
     if (!folder) return stopped(attack, "open");
-    int processes = 0;
+    struct secrets secrets = {.length = 0};
+    const char *first = target("ATTACK_PID");
+    add_secret(first, &secrets);
     struct dirent *entry;
     while ((entry = readdir(folder)) != NULL) {
-        char path[300], text[8192];
-        if (entry->d_name[0] < '0' || entry->d_name[0] > '9') continue;
-        snprintf(path, sizeof path, "/proc/%s/environ", entry->d_name);
-        int file = open(path, O_RDONLY | O_CLOEXEC);
-        if (file < 0) continue;
-        ssize_t length = read(file, text, sizeof text);
-        close(file);
-        processes += length > 0;
-        char *place = length > 0 ? memmem(text, (size_t)length, wanted, sizeof wanted - 1) : NULL;
-        if (place) {
-            closedir(folder);
-            return found(attack, place, strnlen(place, (size_t)(text + length - place)));
-        }
+        const char *name = entry->d_name;
+        if (name[0] >= '0' && name[0] <= '9' && strcmp(name, first) != 0) add_secret(name, &secrets);
     }
     closedir(folder);
-    return stopped_by(attack, "of the %d processes in sight none is of the machine's", processes);
+    if (secrets.length > 0) return found(attack, secrets.text, secrets.length);
+    return stopped_by(attack, "of the %d processes in sight none is of the machine's", secrets.processes);
 }
 
 static enum attack_outcome inherited_environment(struct attack *attack) {

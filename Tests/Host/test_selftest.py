@@ -119,6 +119,20 @@ def test_dead_attack_is_noticed(callers):
     assert "DEAD" in done.stdout and "set-clock: its control stopped: adjtimex: EPERM" in done.stdout
 
 
+def test_beside_another_selftest(caller):
+    """Whose processes come first in /proc: that an attack read another secret does not make it dead, nor harmless."""
+    words = [*caller.become(), "env", "ATTACK_SECRET=of-another", "sleep", "100000"]
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL) as other:
+        try:
+            wait_until(lambda: other.pid in processes_with("ATTACK_SECRET=of-another"), "the other one")
+            done = selftest(caller, "--attack", "--only", "read-environments", "--format", "json")
+        finally:
+            other.kill()
+    (found,) = json.loads(done.stdout)["callers"]
+    (attack,) = found["attacks"]
+    assert done.returncode == 0 and attack["control"]["outcome"] == "succeeded", attack
+
+
 def test_as_another_user(callers):
     caller = callers["root"]
     done = selftest(caller, "--attack", "--only", "unshare-user", "--user", ORDINARY, "--format", "json")
