@@ -20,7 +20,7 @@ STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 # How many run at once of the host tests that do not mind each other.
 WORKERS := $(shell echo $$(($$(nproc) > 1 ? 2 : 1)))
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz Tests/Tools/sanitizers \
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz Tests/Tools/sanitizers Tests/Tools/crio \
   Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help

@@ -1,4 +1,4 @@
-"""What a kubelet says to containerd: the CRI (runtime/v1/api.proto) over gRPC, with messages as lists of (number, value).
+"""What a kubelet says to containerd or CRI-O: the CRI (runtime/v1/api.proto) over gRPC, with messages as lists of (number, value).
 
 Debian 12 has no crictl. Only the wire format is here: a text or bytes, a whole number, or a list that is a message within.
 """
@@ -84,7 +84,7 @@ class Cri:
         """A container of a pod's, with the runtime's own seccomp list and no AppArmor, started."""
         identity, config = sandbox
         made = [
-            (1, [(1, name)]), (2, [(1, image)]), *((3, word) for word in command), (11, f"{name}.log"),
+            (1, [(1, name)]), (2, [(1, image), (18, image)]), *((3, word) for word in command), (11, f"{name}.log"),
             (15, [(1, list(resources)), (2, [(3, [(1, network), (2, pid)]), (15, [(1, 0)]), (16, [(1, 1)])])]),
         ]  # fmt: skip
         found = self("CreateContainer", (1, identity), (2, made), (3, config))[1][0].decode()

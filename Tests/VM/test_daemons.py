@@ -26,9 +26,9 @@ ENVIRONMENT = os.environ | {"PATH": f"{PROGRAMS}/usr/bin:{PROGRAMS}/usr/sbin:{os
 class Daemon:
     """A daemon with a folder of its own, its client, and the image."""
 
-    def __init__(self, name, line, client):
+    def __init__(self, name, line, client, ready=("version",)):
         self.place = DISK / name
-        self.place.mkdir()
+        self.place.mkdir(exist_ok=True)
         self.runtime = self.place / "codex32-oci"
         shutil.copy(CODEX32, self.runtime)
         self.client = client
@@ -37,7 +37,7 @@ class Daemon:
             [word.format(self.place) for word in line], env=ENVIRONMENT, stdout=self.log, stderr=self.log,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
-        wait_until(lambda: self("version", status=None).returncode == 0, f"{name} ({self.place}/log)")
+        wait_until(lambda: self(*ready, status=None).returncode == 0, f"{name} ({self.place}/log)")
         images.write(self.place / "image.tar")
 
     def __call__(self, *words, status=0):
