@@ -10,12 +10,14 @@ extension BundlePlan {
     ///   - spec: what the container was made from, with this program's process in the place of its first one.
     ///   - target: the container as the kernel shows it.
     ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
+    ///   - filters: where compiled filters are kept.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
         joining spec: RuntimeSpec, _ target: JoinTarget, rights: CapabilitySet, preserved: Int,
-        tightening: BundleTightening? = nil
+        tightening: BundleTightening? = nil, filters: SeccompCache = SeccompCache(folder: nil)
     ) throws(Problem) {
         self.spec = spec
+        self.filters = filters
         self.rights = rights
         self.tightening = tightening
         if tightening != nil { self.spec.tighten() }

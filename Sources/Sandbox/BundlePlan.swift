@@ -24,6 +24,7 @@ public struct BundlePlan: Sendable {
     /// What its hooks are told, up to its pid.
     var hookStates = HookStates()
     var tightening: BundleTightening?
+    let filters: SeccompCache
 
     var spec: RuntimeSpec
     let rights: CapabilitySet
@@ -39,13 +40,15 @@ public struct BundlePlan: Sendable {
     ///   - isMoved: the child is moved into its cgroup after it was born, and before it goes on: only then it makes
     ///     its cgroup namespace, whose root is where it is at that moment (cgroup_namespaces(7)).
     ///   - preserved: how many of the caller's descriptors from 3 on the program inherits.
+    ///   - filters: where compiled filters are kept.
     /// - Throws: what the configuration asks for and codex32 does not do, by the name of its member.
     public init(
         _ spec: RuntimeSpec, bundle: String, rights: CapabilitySet, cgroups: Bool, isMoved: Bool = false,
         keyring: Bool, preserved: Int = 0, hookStates: HookStates = HookStates(),
-        tightening: BundleTightening? = nil
+        tightening: BundleTightening? = nil, filters: SeccompCache = SeccompCache(folder: nil)
     ) throws(Problem) {
         self.spec = spec
+        self.filters = filters
         self.rights = rights
         self.hookStates = hookStates
         self.tightening = tightening

@@ -83,8 +83,9 @@ extension BundlePlan {
             throw Problem("cannot use linux.seccomp", "this kernel's version is not understood")
         }
         do {
-            return try SeccompCompiler.compile(
-                profile, for: .init(capabilities: capabilities, architecture: Machine.architecture, kernel: kernel))
+            return try filters.program(
+                profile, text: spec.linux.seccompText,
+                for: .init(capabilities: capabilities, architecture: Machine.architecture, kernel: kernel))
         } catch { throw Problem("cannot use linux.seccomp", error.description) }
     }
 }

@@ -96,9 +96,9 @@ extension BundlePlan {
             throw Problem("cannot use the strict seccomp profile", "this kernel's version is not understood")
         }
         do throws(DocumentError) {
-            let profile = try SeccompProfile(try JSONReader.read(IsolationLevel.strict.seccompProfile))
-            return try SeccompCompiler.compile(
-                profile, for: .init(capabilities: [], architecture: Machine.architecture, kernel: kernel))
+            return try filters.program(
+                profile: IsolationLevel.strict.seccompProfile,
+                for: .init(capabilities: [], architecture: Machine.architecture, kernel: kernel))
         } catch { throw Problem("cannot use the strict seccomp profile", error.description) }
     }
 

@@ -8,6 +8,8 @@ public import OCISpec
 public struct SeccompCache: Sendable {
     /// The folder, or nil: nothing is kept.
     private let folder: String?
+    /// How many are kept, of some 20 KiB each.
+    static let most = 64
     private static let magic = "codex32-seccomp-6\n"
 
     public init(folder: String?) { self.folder = folder }
@@ -16,11 +18,23 @@ public struct SeccompCache: Sendable {
     public func program(
         profile text: [UInt8], for there: SeccompCompiler.Circumstances
     ) throws(DocumentError) -> SeccompProgram {
+        try program(text, for: there) { () throws(DocumentError) in try SeccompProfile(try JSONReader.read(text)) }
+    }
+
+    /// The same for one that was read already, from that text.
+    public func program(
+        _ profile: SeccompProfile, text: [UInt8], for there: SeccompCompiler.Circumstances
+    ) throws(DocumentError) -> SeccompProgram {
+        try program(text, for: there) { profile }
+    }
+
+    private func program(
+        _ text: [UInt8], for there: SeccompCompiler.Circumstances, _ read: () throws(DocumentError) -> SeccompProfile
+    ) throws(DocumentError) -> SeccompProgram {
         let head = SeccompCache.head(text, there)
         let name = SeccompCache.name(head, text)
         if let kept = load(name, head, text) { return kept }
-        let profile = try SeccompProfile(try JSONReader.read(text))
-        let program = try SeccompCompiler.compile(profile, for: there)
+        let program = try SeccompCompiler.compile(try read(), for: there)
         store(name, head + text, program)
         return program
     }
@@ -81,6 +95,14 @@ public struct SeccompCache: Sendable {
             try place.rename(temporary, to: name)
         } catch {
             try? place.remove(temporary)
+            return
         }
+        // Callers may come with another profile each time. Which of them goes is chance: to know which was used last
+        // would take a write at every start.
+        let others = ((try? place.entries()) ?? []).filter {
+            ($0.hasPrefix("seccomp-") || $0.hasPrefix(".seccomp-")) && $0 != name
+        }
+        guard others.count >= SeccompCache.most else { return }
+        for each in others.shuffled().dropFirst(SeccompCache.most - 1) { try? place.remove(each) }
     }
 }

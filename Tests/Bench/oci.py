@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """Measures `codex32 oci`'s create, start and delete of a `true` beside crun's and runc's, by paired medians.
 
-All take the same bundle, without seccomp. Where the machine lacks cgroup v2 the others' cgroups are off too (runc has
+All take the same bundle: without seccomp, and then with Podman's list of system calls (containers-common), as its
+containers have it. codex32 keeps what it compiled of such a list; the first containers, which are not counted, find none
+kept: neither is their memory. Where the machine lacks cgroup v2 the others' cgroups are off too (runc has
 no way to: it uses those of v1). Each round runs each once, in alternating order. A sample is the sum of the three
 commands; the program's own time between start and delete is not in it. As root all is as little disturbed by
 others as nice(1) can make it; a real-time priority is refused by runc's cgroups of version 1. Memory is the largest resident set of any process, the container's first
@@ -11,6 +13,7 @@ larger than crun.
 
 import argparse
 import ctypes
+import importlib.machinery
 import json
 import os
 import pathlib
@@ -24,12 +27,16 @@ import bench
 
 PR_SET_CHILD_SUBREAPER = 36
 VERBS = ("create", "start", "delete")
+IN_BUNDLE = importlib.machinery.SourceFileLoader("in_bundle", str(pathlib.Path(__file__).with_name("in-bundle"))).load_module()
 
 
 class Runtime:
     def __init__(self, name, line, peak, folder):
         self.name, self.line, self.peak, self.folder = name, line, peak, folder
         self.pid_file = folder / f"{name}.pid"
+        self.forget()
+
+    def forget(self):
         self.times = {verb: [] for verb in VERBS}
         self.sums, self.largest = [], 0
 
@@ -48,7 +55,7 @@ class Runtime:
         self.largest = max(self.largest, int(text[1]))
         return int(text[0]) / 1e6
 
-    def once(self, name, counts=True):
+    def once(self, name):
         sample = [self.call("create", "--bundle", str(self.folder), "--pid-file", str(self.pid_file), name)]
         sample.append(self.call("start", name))
         # The container's process came to this one when its parent ended.
@@ -56,10 +63,9 @@ class Runtime:
         assert status == 0, (self.name, status)
         self.largest = max(self.largest, usage.ru_maxrss)
         sample.append(self.call("delete", name))
-        if counts:
-            for verb, value in zip(VERBS, sample, strict=True):
-                self.times[verb].append(value)
-            self.sums.append(sum(sample))
+        for verb, value in zip(VERBS, sample, strict=True):
+            self.times[verb].append(value)
+        self.sums.append(sum(sample))
 
 
 def make_bundle(binary, folder):
@@ -75,6 +81,30 @@ def make_bundle(binary, folder):
         config["linux"]["namespaces"] = [each for each in config["linux"]["namespaces"] if each["type"] != "cgroup"]
         config["linux"].pop("resources", None)
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def measure(kind, rows, rounds, failed):
+    """A row for each runtime; what is not as it should be is added to what failed."""
+    for number in range(-3, rounds):
+        if number == 0:
+            for row in rows:
+                row.forget()
+        for row in rows[:: -1 if number % 2 else 1]:
+            row.once(f"codex32-bench-{os.getpid()}-{kind}-{number + 3}")
+    ours, most, results = rows[0], {"crun": 1.0, "runc": 0.25}, []
+    print(f" {kind}")
+    for row in rows:
+        median = round(statistics.median(row.sums), 3)
+        verbs = {verb: round(statistics.median(values), 3) for verb, values in row.times.items()}
+        ratio = round(statistics.median(a / b for a, b in zip(ours.sums, row.sums, strict=True)), 3)
+        results.append({"bundle": kind, "runtime": row.name, "milliseconds": median, "verbs": verbs, "ratio": ratio, "kib": row.largest})
+        parts = "  ".join(f"{verb} {value:.2f}" for verb, value in verbs.items())
+        print(f"  {row.name:8} {median:7.2f} ms  ({parts})   codex32 takes {ratio:.2f} times that   {row.largest / 1024:.1f} MiB")
+        if ratio > most.get(row.name, 1.0):
+            failed.append(f"{ratio} times {row.name}'s time ({kind})")
+        if row.name == "crun" and ours.largest > row.largest:
+            failed.append(f"{ours.largest} KiB of memory, and crun {row.largest} ({kind})")
+    return results
 
 
 def main():
@@ -100,21 +130,13 @@ def main():
         rows = [Runtime(name, [*line, "--root", str(folder / f"states-{name}")], peak, folder) for name, line in lines.items()]
         if os.geteuid() == 0:
             os.setpriority(os.PRIO_PROCESS, 0, -20)
-        for number in range(-3, given.rounds):
-            for row in rows[:: -1 if number % 2 else 1]:
-                row.once(f"codex32-bench-{os.getpid()}-{number + 3}", counts=number >= 0)
-    ours, most, failed, results = rows[0], {"crun": 1.0, "runc": 0.25}, [], []
-    for row in rows:
-        median = round(statistics.median(row.sums), 3)
-        verbs = {verb: round(statistics.median(values), 3) for verb, values in row.times.items()}
-        ratio = round(statistics.median(a / b for a, b in zip(ours.sums, row.sums, strict=True)), 3)
-        results.append({"runtime": row.name, "milliseconds": median, "verbs": verbs, "ratio": ratio, "kib": row.largest})
-        parts = "  ".join(f"{verb} {value:.2f}" for verb, value in verbs.items())
-        print(f"  {row.name:8} {median:7.2f} ms  ({parts})   codex32 takes {ratio:.2f} times that   {row.largest / 1024:.1f} MiB")
-        if ratio > most.get(row.name, 1.0):
-            failed.append(f"{ratio} times {row.name}'s time")
-        if row.name == "crun" and ours.largest > row.largest:
-            failed.append(f"{ours.largest} KiB of memory, and crun {row.largest}")
+        results, failed = [], []
+        for kind in ("plain", "filtered"):
+            if kind == "filtered":
+                config = json.loads((folder / "config.json").read_text())
+                config["linux"]["seccomp"] = IN_BUNDLE.profile(config["process"]["capabilities"]["bounding"])
+                (folder / "config.json").write_text(json.dumps(config))
+            results += measure(kind, rows, given.rounds, failed)
     if given.out:
         pathlib.Path(given.out).write_text(json.dumps(results, indent=2) + "\n")
     if failed:

@@ -87,7 +87,8 @@ class CallersBundle:
         wait_until(lambda: self.state(name)["status"] == "stopped", "its end")
 
     def left(self):
-        return os.listdir(self.states) if self.states.exists() else []
+        """The containers that have a folder; filters that are kept are of none."""
+        return [name for name in os.listdir(self.states) if name != "@filters"] if self.states.exists() else []
 
     def clear(self):
         for name in self.left():

@@ -42,6 +42,26 @@ import Testing
         #expect(longest.answering(Self.noCall, from: 471, below: 0x4000_0000, on: []) == nil)
     }
 
+    /// Callers may come with another list each time.
+    @Test func aCacheKeepsSoManyAndTheNewest() throws {
+        let name = "codex32-unit.\(Machine.randomHex(bytes: 8))"
+        defer { try? Descriptor.open("/tmp", [.read, .folder]).removeTree(name) }
+        let cache = SeccompCache(folder: "/tmp/\(name)")
+        let there = SeccompCompiler.Circumstances(
+            capabilities: [], architecture: Machine.architecture, kernel: KernelVersion(6, 1))
+        func names() throws -> Set<String> { Set(try Descriptor.open("/tmp/\(name)", [.read, .folder]).entries()) }
+        var before: Set<String> = []
+        for number in 1...80 {
+            let text = #"{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": \#(number), "syscalls": []}"#
+            let program = try cache.program(profile: Array(text.utf8), for: there)
+            #expect(try cache.program(profile: Array(text.utf8), for: there) == program)
+            #expect(answer(program, SeccompBuilder.nativeArchitecture, 1) == 0x0005_0000 | UInt32(number))
+            let now = try names()
+            #expect(now.count == min(number, 64) && now.subtracting(before).count == 1, "\(number)")
+            before = now
+        }
+    }
+
     @Test(arguments: [IsolationLevel.standard, .strict])
     func ownAllowListsKnowNewCallsFromRefusedOnes(level: IsolationLevel) throws {
         let program = try compiled(level.seccompProfile)

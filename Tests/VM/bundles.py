@@ -77,7 +77,8 @@ class Bundle:
 
     def close(self):
         for name in os.listdir(self.folder / "states") if (self.folder / "states").exists() else []:
-            self("delete", "--force", name, ok=True)
+            if name != "@filters":
+                self("delete", "--force", name, ok=True)
         shutil.rmtree(self.folder)
 
 

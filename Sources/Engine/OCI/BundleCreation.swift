@@ -41,7 +41,7 @@ extension BundleRuntime {
         let plan = try BundlePlan(
             spec, bundle: bundle, rights: .effective, cgroups: hasCgroup, isMoved: state.scope != nil,
             keyring: creation.keyring, preserved: preserved.count, hookStates: state.hookStates,
-            tightening: state.tightening)
+            tightening: state.tightening, filters: filters)
         let states = try explaining("cannot use \(root)") { () throws(KernelError) in try makeFolders(root) }
         do throws(KernelError) { try states.makeFolder(id) } catch {
             guard error.number == Errno.exists else { throw Problem("cannot make the container \(id)", error) }

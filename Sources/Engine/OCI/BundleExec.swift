@@ -37,7 +37,8 @@ extension BundleRuntime {
         let isShared = state.shared?.path == nil && state.shared != nil
         let target = try BundleExec.target(process, id, outlives: execution.detach, sharesMounts: isShared)
         let bundle = try BundlePlan(
-            joining: spec, target, rights: .effective, preserved: preserved.count, tightening: state.tightening)
+            joining: spec, target, rights: .effective, preserved: preserved.count, tightening: state.tightening,
+            filters: filters)
         // Before the program is there: from here on no signal ends this process without it.
         var session = try ExecSession()
         let exec = try BundleExec.start(bundle, process, state, spec.process, execution)

@@ -19,7 +19,8 @@ extension BundleRuntime {
         guard tightening == nil else { throw Problem(what, "strict's walls of Landlock are not kept") }
         try CRIU.check(spec, nil, what)
         // All that would be refused at `create` is refused here.
-        let plan = try BundlePlan(spec, bundle: bundle, rights: .effective, cgroups: true, keyring: creation.keyring)
+        let plan = try BundlePlan(
+            spec, bundle: bundle, rights: .effective, cgroups: true, keyring: creation.keyring, filters: filters)
         let record = try CRIU.record(in: images.folder, what)
         if let name = record.lacks(
             spec.process, bounding: try plan.bounding(), hasFilter: spec.linux.seccomp != nil)
