@@ -4,13 +4,14 @@ public import OCISpec
 /// Compiled programs on disk, so that an ordinary start compiles nothing.
 ///
 /// A cache file holds the whole of its input in front of the program, and is used only when every
-/// byte of that input is the same: there is no digest to collide. The name is merely where to look.
+/// byte of that input is the same: there is no digest to collide. The name is merely where to look, and
+/// the sum behind the program is for files that a crash left cut off or with other bytes.
 public struct SeccompCache: Sendable {
     /// The folder, or nil: nothing is kept.
     private let folder: String?
-    /// How many are kept, of some 20 KiB each.
-    static let most = 64
-    private static let magic = "codex32-seccomp-6\n"
+    /// How many are kept, of some 20 KiB each, and how large a profile may be for that, in bytes.
+    private static let most = 64, largest = 128 << 10
+    private static let magic = "codex32-seccomp-7\n"
 
     public init(folder: String?) { self.folder = folder }
 
@@ -60,17 +61,24 @@ public struct SeccompCache: Sendable {
         return head
     }
 
-    /// FNV-1a over words of 8 bytes: only a name, so a byte left over at the end does not matter.
     private static func name(_ head: [UInt8], _ text: [UInt8]) -> String {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for part in [head, text] {
-            part.withUnsafeBytes { bytes in
-                for offset in stride(from: 0, to: bytes.count & ~7, by: 8) {
-                    hash = (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x100_0000_01b3
-                }
+        "seccomp-" + sum(sum(0xcbf2_9ce4_8422_2325, head), text).hexadecimal + ".bpf"
+    }
+
+    /// FNV-1a over words of 8 bytes: for a name and against damage, so a byte left over at the end does not matter.
+    private static func sum(_ start: UInt64, _ part: [UInt8]) -> UInt64 {
+        var hash = start
+        part.withUnsafeBytes { bytes in
+            for offset in stride(from: 0, to: bytes.count & ~7, by: 8) {
+                hash = (hash ^ bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) &* 0x100_0000_01b3
+                hash ^= hash >> 32
             }
         }
-        return "seccomp-" + hash.hexadecimal + ".bpf"
+        return hash
+    }
+
+    private static func trailer(_ program: [UInt8]) -> [UInt8] {
+        withUnsafeBytes(of: sum(UInt64(program.count), program)) { Array($0) }
     }
 
     private func load(_ name: String, _ head: [UInt8], _ text: [UInt8]) -> SeccompProgram? {
@@ -78,20 +86,25 @@ public struct SeccompCache: Sendable {
             let status = try? file.status(), status.kind == .file,
             // Only what this user, or root, wrote and nobody else could change.
             status.uid == Machine.uid || status.uid == 0, status.mode & 0o022 == 0,
-            let size = Int(exactly: status.size).map({ $0 - head.count - text.count }), size > 0, size <= 8 * 4096,
+            let size = Int(exactly: status.size).map({ $0 - head.count - text.count - 8 }), size > 0, size <= 8 * 4096,
             file.continues(with: head), file.continues(with: text),
-            let program = try? file.readPrefix(size), program.count == size
+            let program = try? file.readPrefix(size), program.count == size,
+            file.continues(with: SeccompCache.trailer(program))
         else { return nil }
         return SeccompProgram(bytes: program)
     }
 
     /// A cache that cannot be written only costs time.
     private func store(_ name: String, _ key: [UInt8], _ program: SeccompProgram) {
-        guard let folder, let place = try? makeFolders(folder) else { return }
-        let temporary = ".\(name).\(Machine.pid)"
+        // A folder that somebody else owns, or that a link leads to, is nobody's to write to or to tidy up.
+        guard let folder, key.count <= SeccompCache.largest, (try? makeFolders(folder)) != nil,
+            let place = try? Descriptor.open(folder, [.read, .folder, .noFollow]), let status = try? place.status(),
+            status.uid == Machine.uid || status.uid == 0, status.mode & 0o022 == 0
+        else { return }
+        let temporary = ".\(name).\(Machine.randomHex(bytes: 8))"
+        guard let file = try? place.open(temporary, [.write, .create, .exclusive, .noFollow]) else { return }
         do {
-            let file = try place.open(temporary, [.write, .create, .exclusive, .noFollow])
-            try file.write(bytes: key + program.bytes)
+            try file.write(bytes: key + program.bytes + SeccompCache.trailer(program.bytes))
             try place.rename(temporary, to: name)
         } catch {
             try? place.remove(temporary)

@@ -2,8 +2,8 @@
 """Measures `codex32 oci`'s create, start and delete of a `true` beside crun's and runc's, by paired medians.
 
 All take the same bundle: without seccomp, and then with Podman's list of system calls (containers-common), as its
-containers have it. codex32 keeps what it compiled of such a list; the first containers, which are not counted, find none
-kept: neither is their memory. Where the machine lacks cgroup v2 the others' cgroups are off too (runc has
+containers have it. codex32 keeps what it compiled of such a list: only the first of the three containers with which
+each begins, whose times and memory are not counted, finds it not yet there. Where the machine lacks cgroup v2 the others' cgroups are off too (runc has
 no way to: it uses those of v1). Each round runs each once, in alternating order. A sample is the sum of the three
 commands; the program's own time between start and delete is not in it. As root all is as little disturbed by
 others as nice(1) can make it; a real-time priority is refused by runc's cgroups of version 1. Memory is the largest resident set of any process, the container's first
@@ -14,6 +14,7 @@ larger than crun.
 import argparse
 import ctypes
 import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -27,7 +28,9 @@ import bench
 
 PR_SET_CHILD_SUBREAPER = 36
 VERBS = ("create", "start", "delete")
-IN_BUNDLE = importlib.machinery.SourceFileLoader("in_bundle", str(pathlib.Path(__file__).with_name("in-bundle"))).load_module()
+LOADER = importlib.machinery.SourceFileLoader("in_bundle", str(pathlib.Path(__file__).with_name("in-bundle")))
+IN_BUNDLE = importlib.util.module_from_spec(importlib.util.spec_from_loader(LOADER.name, LOADER))
+LOADER.exec_module(IN_BUNDLE)
 
 
 class Runtime:

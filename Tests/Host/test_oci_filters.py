@@ -12,6 +12,15 @@ REFUSED = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["kill"], "
 ALLOW_ALL = struct.pack("HBBI", 0x06, 0, 0, 0x7FFF0000)
 
 
+def summed(program):
+    """What stands behind a program: FNV-1a over words, folded, from its length on."""
+    total = len(program)
+    for (word,) in struct.iter_unpack("=Q", program):
+        total = ((total ^ word) * 0x100000001B3) & (1 << 64) - 1
+        total ^= total >> 32
+    return struct.pack("=Q", total)
+
+
 class Filtered:
     def __init__(self, made):
         self.bundle, self.number = made, 0
@@ -22,7 +31,7 @@ class Filtered:
     def files(self):
         return sorted(self.folder.iterdir())
 
-    def is_refused(self, *verb):
+    def is_refused(self):
         """Whether a new container's program may not make the call: with a filter in force in any case."""
         self.number += 1
         name = f"c{self.number}"
@@ -46,7 +55,7 @@ def test_compiled_once(filtered):
     assert file.stat().st_mode & 0o777 == 0o600 and file.stat().st_uid == filtered.bundle.caller.account.pw_uid
     kept = file.stat().st_ino
     assert filtered.is_refused() and filtered.files() == [file] and file.stat().st_ino == kept
-    # Another list is another file, and so is the same for other capabilities, on which a list may depend.
+    # Another list is another file.
     filtered.bundle.config["linux"]["seccomp"] = REFUSED | {"syscalls": []}
     filtered.bundle.config["linux"]["seccomp"]["defaultAction"] = "SCMP_ACT_LOG"
     assert not filtered.is_refused()
@@ -72,9 +81,11 @@ def test_what_others_could_have_written_is_not_used(filtered):
     assert filtered.is_refused()
     (file,) = filtered.files()
     right = file.read_bytes()
-    # What it depends on stands in front, to the last byte of the list.
-    key = right[: right.rindex(b"}") + 1]
-    wrong = key + ALLOW_ALL
+    # What it depends on stands in front: lines, of which the last has the list's length in bytes, and the list.
+    begin = right.index(b"\n", right.index(b"\nprofile ") + 1) + 1
+    key = right[: begin + int(right[:begin].split()[-1], 16)]
+    assert json.loads(key[begin:]) == REFUSED
+    wrong = key + ALLOW_ALL + summed(ALLOW_ALL)
     file.write_bytes(wrong)
     # The control: what is there is what is used.
     assert not filtered.is_refused()
@@ -96,12 +107,36 @@ def test_what_others_could_have_written_is_not_used(filtered):
         assert filtered.is_refused()
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "other key", "garbage"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "cut by an instruction", "another answer", "other key", "garbage"])
 def test_a_damaged_one_is_compiled_again(filtered, damage):
     assert filtered.is_refused()
     (file,) = filtered.files()
     right = file.read_bytes()
-    damaged = {"empty": b"", "cut": right[:-3], "other key": b"x" + right[1:], "garbage": os.urandom(len(right))}[damage]
+    damaged = {
+        "empty": b"", "cut": right[:-3], "cut by an instruction": right[:-8], "another answer": right[:-9] + b"\xee" + right[-8:],
+        "other key": b"x" + right[1:], "garbage": os.urandom(len(right)),
+    }[damage]  # fmt: skip
     file.write_bytes(damaged)
     assert filtered.is_refused()
     assert [each.read_bytes() for each in filtered.files()] == [right]
+
+
+@pytest.mark.parametrize("what", ["file", "link", "of another", "for all"])
+def test_where_nothing_can_be_kept(filtered, what):
+    """It only costs time."""
+    elsewhere = filtered.bundle.folder / "elsewhere"
+    filtered.bundle.states.mkdir(mode=0o700)
+    elsewhere.mkdir(mode=0o700)
+    if what == "file":
+        filtered.folder.touch()
+    elif what == "link":
+        filtered.folder.symlink_to(elsewhere)
+    else:
+        filtered.folder.mkdir()
+        filtered.folder.chmod(0o777)
+    for path in (filtered.bundle.states, elsewhere, *([filtered.folder] if what == "for all" else [])):
+        os.chown(path, *filtered.bundle.caller.account[2:4])
+    if what == "of another":
+        os.chown(filtered.folder, 12345, 12345)
+    assert filtered.is_refused() and filtered.is_refused()
+    assert list(elsewhere.iterdir()) == [] and (not filtered.folder.is_dir() or filtered.files() == [])

@@ -75,10 +75,14 @@ class Bundle:
         text = Path(f"/proc/{self.state(name)['pid']}/cgroup").read_text()
         return CGROUPS / text.strip().removeprefix("0::/")
 
+    def left(self):
+        """The containers that have a folder; filters that are kept are of none."""
+        states = self.folder / "states"
+        return [name for name in os.listdir(states) if name != "@filters"] if states.exists() else []
+
     def close(self):
-        for name in os.listdir(self.folder / "states") if (self.folder / "states").exists() else []:
-            if name != "@filters":
-                self("delete", "--force", name, ok=True)
+        for name in self.left():
+            self("delete", "--force", name, ok=True)
         shutil.rmtree(self.folder)
 
 

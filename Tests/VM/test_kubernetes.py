@@ -122,7 +122,7 @@ enable_nri = false
 
     def ran(self, container):
         """Whether it is codex32 that runs it, by the runtime itself."""
-        words = [self.made.runtime, "--root", "/run/codex32", "state", container]
+        words = [self.made.runtime, "--root", "/run/codex32-oci", "state", container]
         state = subprocess.run(words, capture_output=True, text=True, timeout=300, check=True).stdout
         return json.loads(state)["status"] == "running"
 

@@ -113,7 +113,7 @@ def test_what_cannot_hold_is_refused_by_name(bundle, resources, words):
     bundle.resources |= resources
     done = bundle("create", "one")
     assert done.returncode == 1 and words in done.stderr, done.stderr
-    assert not (bundle.folder / "states").exists() or os.listdir(bundle.folder / "states") == []
+    assert bundle.left() == []
     assert not (CGROUPS / "codex32-test/limits").exists()
 
 

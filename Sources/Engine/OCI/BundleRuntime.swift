@@ -25,7 +25,7 @@ public struct BundleRuntime: Sendable {
     let root: String
 
     /// Compiled lists of system calls: the callers give each container the same, and to compile Docker's takes libseccomp
-    /// ten times as long as all the rest of `create`. No id has an @.
+    /// several times as long as all the rest of `create`. No id has an @.
     var filters: SeccompCache { SeccompCache(folder: root + "/@filters") }
 
     /// - Throws: where an ordinary user has no private folder; one in `/tmp` could be another's.
