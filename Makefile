@@ -20,7 +20,7 @@ STRICT := -Xswiftc -warnings-as-errors -Xcc -Werror
 PYTEST := /usr/bin/python3 -m pytest -q -p no:cacheprovider
 # How many run at once of the host tests that do not mind each other.
 WORKERS := $(shell echo $$(($$(nproc) > 1 ? 2 : 1)))
-SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz Tests/Tools/sanitizers Tests/Tools/crio Tests/Tools/on-disk \
+SCRIPTS := Tests/VM/run-in-vm Tests/VM/as-user Tests/VM/run-suite Tests/Demo/demo Tests/Tools/setup Tests/Tools/tiers Tests/Tools/unpack Tests/Tools/left-behind Tests/Tools/fuzz Tests/Tools/sanitizers Tests/Tools/crio \
   Tests/VM/systemd-in-cgroup Tests/Bench/in-bubblewrap Tests/Bench/in-firejail .ci/run
 
 .DEFAULT_GOAL := help
@@ -60,8 +60,8 @@ test-unit: setup ## plans, parsers and profiles, with no privilege
 
 test-host: build ## the real binary on this machine, as root and as an ordinary user
 	@Tests/Tools/setup build test
-	CODEX32=$(BINARY) Tests/Tools/on-disk $(PYTEST) -n $(WORKERS) --dist loadfile --durations=15 -m 'not alone' Tests/Host
-	CODEX32=$(BINARY) Tests/Tools/on-disk $(PYTEST) -m alone Tests/Host
+	CODEX32=$(BINARY) $(PYTEST) -n $(WORKERS) --dist loadfile --durations=15 -m 'not alone' Tests/Host
+	CODEX32=$(BINARY) $(PYTEST) -m alone Tests/Host
 
 test-faults: binary ## every system call of run, create, start, exec, stop and remove fails in turn, as root and not; ERRORS=all: with each of seven errors
 	@Tests/Tools/setup build test
