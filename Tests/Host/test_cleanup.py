@@ -123,7 +123,7 @@ def test_layer_with_closed_folders(callers, tmp_path, level):
     assert caller.entries() == set()
 
 
-TESTS_OWN = ("codex32-outside", "codex32-bundle.", "codex32-disk.", "codex32-host.", "codex32-vm.")
+TESTS_OWN = ("codex32-outside", "codex32-bundle.", "codex32-host.", "codex32-vm.")
 
 
 def test_no_temporary_files(fresh, level):
