@@ -41,7 +41,8 @@ public struct SeccompCache: Sendable {
     }
 
     /// With the profile's text behind it, everything that the program depends on. Which calls libseccomp
-    /// knows follows from its version, for it is part of this program: to ask takes longer than all the rest.
+    /// knows follows from its version, for it is part of this program: to ask takes longer than all the rest. What
+    /// codex32 itself makes of a profile, as its own numbers of newer calls, follows from the number in `magic`.
     private static func head(_ text: [UInt8], _ there: SeccompCompiler.Circumstances) -> [UInt8] {
         // Piece by piece: a text with values in it is built with a copy for each.
         var head: [UInt8] = []

@@ -34,8 +34,10 @@ def copy(store, fault, place):
             # What went away while it was looked at.
             assert all("No such file" in why for _, _, why in error.args[0]), error
     for container in place.glob("containers/*"):
-        # Taken away, by one rename, between the look into its folder and the copy of its record: no disk holds that.
-        if not (container / "container.json").exists() and not (store.path / "containers" / container.name).exists():
+        # Taken away, by one rename, between the look into its folder and the copy of its files, which come in the order
+        # that the file system chooses: no disk holds one without the other.
+        whole = all((container / name).exists() for name in ("container.json", "lock"))
+        if not whole and not (store.path / "containers" / container.name).exists():
             shutil.rmtree(container)
     after = Store(store.caller, fault, place)
     for record in place.glob("containers/*/container.json"):

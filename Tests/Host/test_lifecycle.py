@@ -153,6 +153,10 @@ def test_ends_by_signals(root_store, init):
     for number in (1, 2, 3, 6, 9, 14, 15):
         identity = root_store.create("exec sleep 1000", *init)
         root_store.ok("start", "-q", identity)
+        # The shell in front of it has its own way with SIGINT and SIGQUIT.
+        program = pathlib.Path(f"/proc/{root_store.pid(identity)}")
+        (only,) = [program] if not init else [pathlib.Path(f"/proc/{pid}") for pid in (program / "task" / program.name / "children").read_text().split()]
+        wait_until(lambda: (only / "cmdline").read_bytes() == b"sleep\x001000\0", "sleep")
         assert root_store.ok("kill", "-s", str(number), identity) == f"{identity}\n"
         assert root_store.ok("wait", identity) == f"{128 + number}\n", number
         verdict = root_store.record(identity)["state"]["verdict"]
