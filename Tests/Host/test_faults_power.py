@@ -2,6 +2,7 @@
 a reboot takes (the runtime folder) and with a foreign boot id in its records. It must be in order, always.
 """
 
+import errno
 import json
 import os
 import random
@@ -13,6 +14,17 @@ from faults import Store
 SEED = int(os.environ.get("CODEX32_FAULT_SEED", "20261124"))
 COPIES = int(os.environ.get("CODEX32_FAULT_COPIES", "12"))
 BOOT = "00000000-0000-4000-8000-000000000000"
+
+
+def copy_file(source, copied):
+    """A whiteout too: besides those of an image, the kernel makes one in a work folder, for a moment, with each overlay."""
+    try:
+        shutil.copy2(source, copied)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        status = os.lstat(source)
+        os.mknod(copied, status.st_mode, status.st_rdev)
 
 
 def copy(store, fault, place):
@@ -29,7 +41,7 @@ def copy(store, fault, place):
             return {name for name in names if name == "run" or (name in owned) != first} if folder == str(store.path) else set()
 
         try:
-            shutil.copytree(store.path, place, symlinks=True, ignore=ignore, dirs_exist_ok=True)
+            shutil.copytree(store.path, place, symlinks=True, ignore=ignore, copy_function=copy_file, dirs_exist_ok=True)
         except shutil.Error as error:
             # What went away while it was looked at.
             assert all("No such file" in why for _, _, why in error.args[0]), error
