@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct codex_seccomp {
@@ -98,6 +99,9 @@ long codex_seccomp_compile(codex_seccomp *filter, void **program) {
     if (file < 0) return -errno;
     long result = seccomp_export_bpf(filter->native, file);
     off_t size = result == 0 ? lseek(file, 0, SEEK_END) : 0;
+    // RLIMIT_FSIZE cuts a write off, and libseccomp does not look whether one was short.
+    struct rlimit most;
+    if (result == 0 && getrlimit(RLIMIT_FSIZE, &most) == 0 && (rlim_t)size >= most.rlim_cur) result = -EFBIG;
     if (result == 0) {
         void *bytes = malloc((size_t)size);
         if (!bytes) result = -ENOMEM;

@@ -99,6 +99,9 @@ extension Machine {
     public static func goOnAlone() { codex_go_on_alone() }
 
     public static func ignorePipeSignal() { _ = signal(SIGPIPE, SIG_IGN) }
+
+    /// A write beyond RLIMIT_FSIZE fails with EFBIG, and does not end the process (setrlimit(2)).
+    public static func ignoreFileSizeSignal() { _ = signal(SIGXFSZ, SIG_IGN) }
 }
 
 extension Descriptor {

@@ -85,6 +85,7 @@ public enum Errno {
     public static let timedOut = ETIMEDOUT
     public static let noMemory = ENOMEM
     public static let quota = EDQUOT
+    public static let fileTooBig = EFBIG
     public static let mediumType = EMEDIUMTYPE
     /// "Structure needs cleaning": a file system that contradicts itself.
     public static let damaged = EUCLEAN

@@ -30,6 +30,7 @@ public struct Problem: Error, Equatable, CustomStringConvertible {
         switch cause.number {
         case Errno.noSpace, Errno.quota:
             "free some space, or use another storage folder with --root or CODEX32_STORAGE_DIR"
+        case Errno.fileTooBig: "allow larger files: ulimit -f"
         case Errno.readOnly: "use a writable storage folder with --root or CODEX32_STORAGE_DIR"
         case _ where cause.call == "mkdir": "codex32 must be able to write there; --root chooses another folder"
         case Errno.processFiles, Errno.machineFiles: "allow more open files: ulimit -n, or sysctl -w fs.file-max"

@@ -47,10 +47,13 @@ public struct DocumentError: Error, Equatable, CustomStringConvertible {
     /// As in "syscalls[3].args[0].op"; empty for the document itself.
     public let place: String
     public let why: String
+    /// What helps, where it is not another document.
+    public let hint: String?
 
-    public init(_ place: String, _ why: String) {
+    public init(_ place: String, _ why: String, hint: String? = nil) {
         self.place = place
         self.why = why
+        self.hint = hint
     }
 
     public var description: String { place.isEmpty ? why : "\(place): \(why)" }

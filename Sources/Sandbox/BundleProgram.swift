@@ -86,6 +86,6 @@ extension BundlePlan {
             return try filters.program(
                 profile, text: spec.linux.seccompText,
                 for: .init(capabilities: capabilities, architecture: Machine.architecture, kernel: kernel))
-        } catch { throw Problem("cannot use linux.seccomp", error.description) }
+        } catch { throw Problem("cannot use linux.seccomp", error.description, hint: error.hint) }
     }
 }

@@ -99,7 +99,7 @@ extension BundlePlan {
             return try filters.program(
                 profile: IsolationLevel.strict.seccompProfile,
                 for: .init(capabilities: [], architecture: Machine.architecture, kernel: kernel))
-        } catch { throw Problem("cannot use the strict seccomp profile", error.description) }
+        } catch { throw Problem("cannot use the strict seccomp profile", error.description, hint: error.hint) }
     }
 
     /// The shares of what the kernel counts for a user namespace, where the container has one that is new. In the host's,

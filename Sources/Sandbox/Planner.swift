@@ -276,7 +276,7 @@ public struct Planner {
         } catch {
             throw Problem(
                 "cannot use the seccomp profile \(name)", error.description,
-                hint: "the format is that of Docker's --security-opt seccomp=PROFILE.json")
+                hint: error.hint ?? "the format is that of Docker's --security-opt seccomp=PROFILE.json")
         }
     }
 

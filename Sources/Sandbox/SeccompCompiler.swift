@@ -39,7 +39,10 @@ public enum SeccompCompiler {
         } catch let error as DocumentError {
             throw error
         } catch {
-            throw DocumentError("", "libseccomp refused the profile: \(error)")
+            // What is no fault of the profile's has a hint of its own.
+            let cause = (error as? KernelError).flatMap { $0.number == Errno.invalid ? nil : $0 }
+            throw DocumentError(
+                "", "libseccomp refused the profile: \(error)", hint: cause.flatMap(Problem.usualHint))
         }
     }
 

@@ -7,6 +7,8 @@ internal import LinuxKernel
 enum Main {
     static func main() {
         StandardStream.fillGaps()
+        // What codex32 starts gets each signal's default again.
+        Machine.ignoreFileSizeSignal()
         var words = Machine.arguments
         let own = words.isEmpty ? "" : words.removeFirst()
         if isName("codex32-oci", of: own) || isName("runc", of: own) {
