@@ -78,6 +78,11 @@ def tree(folder):
     return {os.path.join(where, name) for where, folders, files in os.walk(folder) for name in folders + files}
 
 
+def cgroups_below(top):
+    """All its folders. Others' may go away meanwhile, which pathlib's rglob() does not take."""
+    return {pathlib.Path(where, name) for where, names, _ in os.walk(top) for name in names}
+
+
 def checksum(path):
     return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
 
@@ -243,11 +248,18 @@ def binary(place):
     return copy
 
 
+@contextlib.contextmanager
+def own_accounts():
+    """The machine's files of accounts, for one worker at a time: useradd does not wait for another."""
+    with open(__file__) as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def delegated():
     """On a machine with cgroup v2: a cgroup of the ordinary user's, as a login through systemd would give."""
-    with open(__file__) as turn:  # useradd does not wait for another
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with own_accounts():
         try:
             account = pwd.getpwnam(ORDINARY)
         except KeyError:
@@ -269,7 +281,7 @@ def delegated():
         for name in (".", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"):
             os.chown(folder / name, account.pw_uid, account.pw_gid)
     yield session
-    left = sorted(str(path) for path in top.rglob("*") if path.is_dir() and path != session)
+    left = sorted(str(path) for path in cgroups_below(top) if path != session)
     for folder in sorted(map(str, [top, session, *left]), key=len, reverse=True):
         with contextlib.suppress(OSError):
             os.rmdir(folder)

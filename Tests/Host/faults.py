@@ -13,7 +13,7 @@ import struct
 import subprocess
 import tempfile
 
-from conftest import HAS_CGROUP2, PATIENCE, alive, processes_with, wait_until
+from conftest import CGROUP, HAS_CGROUP2, PATIENCE, alive, cgroups_below, processes_with, wait_until
 
 SUPERVISED = {"running", "paused", "stopping", "restarting"}
 SLEEP = ["sleep", "100000"]
@@ -266,7 +266,7 @@ class Store:
         for id in set(rows) - active:
             assert not [name for name in self.listing(f"containers/{id}") if name.startswith(".")]
         if HAS_CGROUP2:
-            cgroups = {str(path) for path in pathlib.Path("/sys/fs/cgroup").rglob("*") if path.name in rows}
+            cgroups = {str(path) for path in cgroups_below(CGROUP) if path.name in rows}
             assert {os.path.basename(path) for path in cgroups} <= active
 
     def clear(self, recovers=False):

@@ -67,11 +67,12 @@ class Real:
 
     def __init__(self, folder, name="localhost"):
         self.folder = folder
-        self.host = f"localhost:{free_port()}"
         self.key, self.cert = certificate(folder, host=name)
         words = ["htpasswd", "-niB", self.USER]
         line = subprocess.run(words, input=self.PASSWORD, capture_output=True, text=True, check=True, timeout=PATIENCE)
         (folder / "htpasswd").write_text(line.stdout)
+        # Last: from here on somebody else may get the same port.
+        self.host = f"localhost:{free_port()}"
         (folder / "config.yml").write_text(
             json.dumps({
                 "version": "0.1", "log": {"level": "error"},

@@ -16,7 +16,7 @@ import time
 
 import pytest
 from adoption import (  # noqa: F401
-    ADOPT, COUNTER, adopting, edit, kill_supervisor, row, store, without_a_gap, without_a_gap_so_far
+    ADOPT, COUNTER, adopting, edit, in_order, kill_supervisor, row, store, without_a_gap, without_a_gap_so_far
 )  # fmt: skip
 from conftest import LEVELS, PATIENCE, alive, wait_until
 
@@ -44,7 +44,7 @@ def test_adopt(adopting, level, options):
     now = adopting.record("bot")
     assert now["state"] == record["state"]
     assert now["supervisor"]["pid"] != killed and alive(now["supervisor"]["pid"])
-    assert adopting.ok("system", "recover") == "all is in order\n"
+    in_order(adopting)
     seen = without_a_gap(adopting.logs("bot"))
     wait_until(lambda: without_a_gap(adopting.logs("bot")) > seen + 5, "more numbers")
     assert adopting.ok("exec", "bot", "echo", "inside") == "inside\n"
@@ -286,7 +286,7 @@ def test_ended_while_nobody_watched(adopting, adopted):
     assert verdict["reason"] == "engine" and verdict["signal"] is None and verdict["exitCode"] is None
     assert ("by itself" if adopted else "nobody saw how") in verdict["note"]
     assert adopting.ok("wait", "bot") == "125\n"
-    assert adopting.ok("system", "recover") == "all is in order\n"
+    in_order(adopting)
     assert adopting.logs(identity) == b"up\n"
 
 
@@ -385,7 +385,7 @@ def test_pipes_that_are_not_ours(adopting, what):
     assert (found["state"], found["exitStatus"]) == ("exited", 137)
     assert not alive(pid) and precious.read_text() == "precious"
     assert "could not be adopted" in adopting.record("bot")["state"]["verdict"]["note"]
-    assert adopting.ok("system", "recover") == "all is in order\n"
+    in_order(adopting)
     adopting.ok("start", "-q", "bot")
 
 

@@ -103,9 +103,9 @@ def flooded(store, number, form, gate):  # noqa: F811
         finally:
             open_gate.touch()
         done, call = client.result()
-    if (store.record(id)["state"]["status"]) == "running":
-        pid = store.record(id)["state"]["process"]["pid"]
-        wait_until(lambda: not alive(pid), "the program's end")
+    left = store.record(id)["state"]
+    if left["status"] == "running":
+        wait_until(lambda: not alive(left["process"]["pid"]), "the program's end")
     text = log()
     state = store.rows()[id]["state"]
     if state == "created" or not text:

@@ -86,6 +86,7 @@ def test_much_output_arrives_whole(root_store):
         done = root_store.call("start", "-q", "-a", identity, text=False)
         if b"let this client go" not in done.stderr:  # as it does with one that reads nothing for two seconds
             break
+        root_store.ok("wait", identity)
     assert done.returncode == 0 and len(done.stdout) == 20_000_004 and done.stdout.endswith(b"\0end\n")
 
 

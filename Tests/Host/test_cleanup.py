@@ -6,7 +6,7 @@ import subprocess
 import uuid
 
 import pytest
-from conftest import CGROUP, HAS_CGROUP2, PATIENCE, alive, processes_with, wait_until
+from conftest import CGROUP, HAS_CGROUP2, PATIENCE, alive, cgroups_below, processes_with, wait_until
 
 
 @pytest.fixture
@@ -21,8 +21,7 @@ def cgroups():
     """The cgroups of sandboxes, wherever they are: their folders have the sandboxes' ids."""
     if not HAS_CGROUP2:
         return set()
-    names = {path for path in CGROUP.rglob("*") if path.is_dir()}
-    return {path for path in names if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef")}
+    return {path for path in cgroups_below(CGROUP) if len(path.name) == 16 and set(path.name) <= set("0123456789abcdef")}
 
 
 def mounts():

@@ -16,7 +16,7 @@ import uuid
 
 import pytest
 from test_own_program import ATTACK, owned, unchanged, without_landlock  # noqa: F401 (fixtures)
-from conftest import BUSYBOX, HAS_CGROUP2, PATIENCE, alive, checksum, parent, processes_with, wait_until
+from conftest import BUSYBOX, CGROUP, HAS_CGROUP2, PATIENCE, alive, cgroups_below, checksum, parent, processes_with, wait_until
 
 
 class Box:
@@ -362,10 +362,9 @@ def test_nothing_stays(caller):
         supervisor = box.record["supervisor"]["pid"]
 
         def state():
-            groups = pathlib.Path("/sys/fs/cgroup")
             return (
                 sorted(os.listdir(f"/proc/{supervisor}/fd")), pathlib.Path("/proc/self/mountinfo").read_text().count(str(caller.home)),
-                set(processes_with(str(caller.storage))), sorted(map(str, groups.rglob("codex32*"))) if HAS_CGROUP2 else [],
+                set(processes_with(str(caller.storage))), sorted(str(path) for path in cgroups_below(CGROUP) if path.name.startswith("codex32")) if HAS_CGROUP2 else [],
                 box.verb("top", "-q", box.name).stdout, sorted(os.listdir(caller.storage)),
             )  # fmt: skip
 

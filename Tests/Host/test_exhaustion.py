@@ -240,10 +240,12 @@ while True:
         )  # fmt: skip
         found = json.loads(verdict.read_text())
         assert (done.returncode, found["reason"]) == (124, "wall-time")
-        assert found["wallSeconds"] >= seconds + 0.7, "SIGKILL came before its time"
         lines = (shared / "told").read_text().splitlines() if (shared / "told").exists() else []
         told = [line.split() for line in lines if line.count(" ") == 1]
         stops = [float(time) for word, time in told if word == "stopped"]
+        if not stops:
+            continue  # what does not handle a signal yet ends by it
+        assert found["wallSeconds"] >= seconds + 0.7, "SIGKILL came before its time"
         if len(stops) == 1 and float(told[-1][1]) - stops[0] > 0.5:
             return
     pytest.fail(f"SIGKILL came right after the stop signal: {lines[-3:]}")

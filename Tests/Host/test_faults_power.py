@@ -48,7 +48,7 @@ def copy(store, fault, place):
     for container in place.glob("containers/*"):
         # Taken away, by one rename, between the look into its folder and the copy of its files, which come in the order
         # that the file system chooses: no disk holds one without the other.
-        whole = all((container / name).exists() for name in ("container.json", "lock"))
+        whole = all((container / name).exists() for name in ("container.json", "lock", "log"))
         if not whole and not (store.path / "containers" / container.name).exists():
             shutil.rmtree(container)
     after = Store(store.caller, fault, place)

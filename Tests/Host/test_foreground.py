@@ -67,10 +67,11 @@ def test_kill_stops_and_goes_on(caller):
         assert alive(pid)
 
 
-def is_preparing(pid):
+def is_preparing(pid, stopped=False):
     """Whether a process was forked and has executed nothing yet (PF_FORKNOEXEC, field 9 of proc_pid_stat(5))."""
     text = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    return bool(int(text[text.rindex(")") + 1 :].split()[6]) & 0x40)
+    fields = text[text.rindex(")") + 1 :].split()
+    return bool(int(fields[6]) & 0x40) and (not stopped or fields[0] == "T")
 
 
 @contextlib.contextmanager
@@ -112,7 +113,8 @@ def recorded(caller, runner, child):
     while runner.poll() is None and is_preparing(child) and time.monotonic() < end:
         for file in (caller.storage / "run/containers").glob("[0-9a-f]*/record.json"):
             with contextlib.suppress(OSError, ValueError):
-                if json.loads(file.read_text())["pid"] == child:
+                # A signal that comes in the middle of its execve(2) stops what it has become.
+                if json.loads(file.read_text())["pid"] == child and is_preparing(child, stopped=True):
                     return True
         time.sleep(0.01)
     return False

@@ -11,7 +11,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import BUSYBOX, LEVELS, REPO, alive, wait_until
+from conftest import BUSYBOX, LEVELS, REPO, alive, processes_with, wait_until
 from containers import root_store, store  # noqa: F401
 
 RESTING = 'trap "exit 7" TERM; echo up; while :; do sleep 0.1; done'
@@ -207,26 +207,13 @@ def test_stop_signal_and_stop_timeout(root_store):
 
 
 def test_double_fork_is_wholly_gone(store):
-    token = f"forked-{os.getpid()}-{store.caller.name}"
-    script = f'(setsid sh -c "exec sleep 98765 # {token}" &) ; (setsid sleep 98765 &); exec sleep 1000'
-    identity = store.start(script)
-    pid = store.pid(identity)
-    namespace = os.readlink(f"/proc/{pid}/ns/pid")
-
-    def inside():
-        found = []
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    if os.readlink(f"/proc/{entry}/ns/pid") == namespace:
-                        found.append(int(entry))
-                except OSError:
-                    pass
-        return found
-
-    wait_until(lambda: len(inside()) >= 3, "the whole family")
+    token = f"forked-{os.urandom(8).hex()}"
+    script = "(setsid sh -c 'exec sleep 98765' &); (setsid sleep 98765 &); exec sleep 1000"
+    identity = store.start(script, "-e", f"FAMILY={token}")
+    # All of the namespace, however it came to be there: its number is another's as soon as it is gone.
+    wait_until(lambda: len(processes_with(token)) >= 3, "the whole family")
     store.ok("stop", "-t", "0", identity)
-    assert inside() == []
+    assert processes_with(token) == []
 
 
 def test_wait_never_misses_an_end(root_store):

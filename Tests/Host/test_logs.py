@@ -182,7 +182,8 @@ def test_a_look_at_a_flood_ends(root_store):
     for _ in range(3):
         shown = root_store.call("logs", identity)
         assert shown.returncode == 0
-        assert set(shown.stdout.splitlines()[:-1]) <= {"flooding"}
+        # The first may be the rest of a line whose beginning went with an older file.
+        assert set(shown.stdout.splitlines()[1:-1]) <= {"flooding"}
     last = root_store.call("logs", "--tail", "5", identity).stdout.splitlines()
     assert len(last) == 5 and set(last[:-1]) == {"flooding"}
     root_store.ok("remove", "-f", identity)
@@ -340,9 +341,9 @@ def test_a_full_disk_under_the_log(root_store, small_disk):
         wait_until(lambda: (shared_folder / "state").exists(), "the end of the flood")
         assert store.state(identity) == "running"
         wait_until(lambda: [e for e in store.events() if e["type"] == "log-lost"], "the event")
-        raw = (log / "log.json").read_bytes()
-        kept = [json.loads(line) for line in raw.split(b"\n")[:-1]]
-        assert raw.endswith(b"\n") and kept
+        # While there is more to be written, half a line may stand there until it is cut off again.
+        raw = wait_until(lambda: (now := (log / "log.json").read_bytes()).endswith(b"\n") and now, "whole lines")
+        assert [json.loads(line) for line in raw.splitlines()]
         subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
         (shared_folder / "go").touch()
         wait_until(lambda: store.logs(identity).endswith(b"after\n"), "the log goes on")

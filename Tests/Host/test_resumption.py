@@ -9,7 +9,7 @@ import re
 import time
 
 import pytest
-from adoption import ADOPT, edit, kill_supervisor, row, store  # noqa: F401
+from adoption import ADOPT, edit, in_order, kill_supervisor, row, store  # noqa: F401
 from conftest import alive, wait_until
 
 FAILS = "echo try; exit 3"
@@ -51,7 +51,7 @@ def test_it_goes_on_waiting(store, policy):  # noqa: F811
     store.ok("stop", identity)
     record = store.record(identity)
     assert record["state"]["status"] == "exited" and record["wasStopped"] is True and record["supervisor"] is None
-    assert store.ok("system", "recover") == "all is in order\n"
+    in_order(store)
 
 
 def test_no_start_too_many(store):  # noqa: F811
@@ -136,7 +136,7 @@ def test_one_that_cannot_be_started_any_more(store):  # noqa: F811
     assert row(store, identity)["state"] == "exited" and row(store, identity)["exitStatus"] == 3
     last = [event for event in store.events() if event["type"] == "die"][-1]
     assert "shared" in last["problem"]
-    assert store.ok("system", "recover") == "all is in order\n"
+    in_order(store)
     (store.place / "gone").rename(folder)
     store.ok("start", "-q", identity)
 

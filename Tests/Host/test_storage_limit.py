@@ -63,7 +63,12 @@ def test_of_a_users_container_that_is_not_kept(store, verb):
         if user:
             assert "only while it runs" in store.fails("cp", "bot:/bin/sh", str(store.place / "sh"))
         store.ok("start", "-q", "bot")
-    wait_until(lambda: store.logs("bot").count(b"\n") >= 2 and store.call("exec", "bot", "cat", "/new").stdout == "new\n", "what it writes")
+
+    def written():
+        lines = store.logs("bot").decode().splitlines()
+        return lines and lines[-1].isdigit() and store.call("exec", "bot", "cat", "/new").stdout == "new\n"
+
+    wait_until(written, "what it writes")
     said = store.logs("bot").decode()
     assert "No space left on device" in said and (8 << 20) < int(said.splitlines()[-1]) <= 16 << 20, said
     receipt = json.loads(store.ok("inspect", "--receipt", "bot"))

@@ -9,7 +9,7 @@ import os
 import subprocess
 
 import pytest
-from conftest import PATIENCE, processes_with, wait_until
+from conftest import PATIENCE, own_accounts, processes_with, wait_until
 
 TEMPLATE = {"root": "debian", "user": "python"}
 
@@ -66,7 +66,7 @@ def resumed(store, packages):
     wait_until(lambda: not processes_with(str(store.storage)), "the end of all that it had started")
     fetched = {path.name: path.stat().st_ino for path in cache.glob("*.deb")}
     left = half_made(store)
-    return name, left, fetched, store.execute(words)
+    return name, left, fetched, store.execute(words, timeout=4 * PATIENCE)
 
 
 def test_goes_on_after_a_kill(store, resumed):
@@ -158,14 +158,17 @@ def without_subordinates(callers):
     caller = callers["user"]
     folder = caller.folder("nosub")
     kept = {}
-    for file in ("/etc/subuid", "/etc/subgid"):
-        with open(file) as opened:
-            kept[file] = opened.read()
-        lines = kept[file].splitlines(True)
-        exchange(file, "".join(line for line in lines if not line.startswith(f"{caller.account.pw_name}:")))
+    # The other worker's useradd writes them too.
+    with own_accounts():
+        for file in ("/etc/subuid", "/etc/subgid"):
+            with open(file) as opened:
+                kept[file] = opened.read()
+            lines = kept[file].splitlines(True)
+            exchange(file, "".join(line for line in lines if not line.startswith(f"{caller.account.pw_name}:")))
     yield folder / "storage"
-    for file, text in kept.items():
-        with open(file) as opened:
-            now = opened.read()
-        exchange(file, now + "".join(line for line in text.splitlines(True) if line.startswith(f"{caller.account.pw_name}:")))
+    with own_accounts():
+        for file, text in kept.items():
+            with open(file) as opened:
+                now = opened.read()
+            exchange(file, now + "".join(line for line in text.splitlines(True) if line.startswith(f"{caller.account.pw_name}:")))
     subprocess.run(["rm", "-rf", str(folder)], check=True, timeout=PATIENCE)

@@ -134,7 +134,8 @@ def pty(store):
 def lines(screen):
     """The lines of one full screen, without the sequences that place and color them."""
     return [
-        re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", line)
+        # The last may have come in part: a terminal hands on what is written in pieces.
+        re.sub(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b(\[[0-9;?]*)?$", "", line)
         for line in re.split(r"\x1b\[\d+;1H\x1b\[2K", screen)[1:]
     ]
 
@@ -245,7 +246,7 @@ def test_dashboard_fits_shows_and_ends(store, pty):
     shown = board.read()
     assert shown.startswith("\x1b[?1049h") and "ended  " not in "".join(lines(shown)[2:10])
     page = lines(shown)[:24]
-    assert len(page) == 24 and all(len(line.rstrip("\x1b")) <= 80 for line in page)
+    assert len(page) == 24 and all(len(line) <= 80 for line in page)
     since = len(shown)
     board.press("a")
     since = board.sees("exited", since)

@@ -50,7 +50,7 @@ class Daemon:
 
     def close(self):
         self.process.terminate()
-        self.process.wait(120)
+        self.process.wait(300)
         self.log.close()
 
 

@@ -175,8 +175,14 @@ def test_pod(cri, engine, walls):
     # The second shares the network, and its end is told with its status.
     second = cri.container(sandbox, "second", IMAGE, ["sh", "-c", "readlink /proc/self/ns/net; exit 3"], network=0)
     wait_until(lambda: cri.status(second) == (2, 3), "the second's end")
-    log = (DISK / "pod-logs/second.log").read_text()
-    assert re.findall(r"net:\[\d+\]", log)[-1] == output.splitlines()[-1], log
+
+
+    def said():
+        # Its engine writes the log on another thread than the one that tells of its end.
+        log = DISK / "pod-logs/second.log"
+        return log.exists() and re.findall(r"net:\[\d+\]", log.read_text())
+
+    assert wait_until(said, "what the second said")[-1] == output.splitlines()[-1]
     figures = read(cri("ContainerStats", (1, first))[1][0])
     assert read(read(figures[3][0])[2][0]).get(1, [0])[0] > 0  # memory.working_set_bytes
     cri("StopContainer", (1, first), (2, 0))

@@ -65,6 +65,8 @@ def test_figures_are_the_cgroups(who):
         "        os._exit(0)\n"
         "while time.process_time() < 2: sum(range(1000))\n"
         "os.wait(); os.wait()\n"
+        # Given back before the look from outside: the more there is, the longer its end takes.
+        "del block\n"
         "print('ready', flush=True)\n"
         # What comes after the look from outside is little: no interpreter is taken down.
         "os.read(0, 1)\n"
