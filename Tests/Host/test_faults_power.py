@@ -21,7 +21,7 @@ def copy_file(source, copied):
     try:
         shutil.copy2(source, copied)
     except OSError as error:
-        if error.errno != errno.ENXIO:
+        if error.errno not in (errno.ENXIO, errno.EACCES):  # EACCES: of a file system without devices
             raise
         status = os.lstat(source)
         os.mknod(copied, status.st_mode, status.st_rdev)

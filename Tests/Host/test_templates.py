@@ -157,18 +157,17 @@ def without_subordinates(callers):
     """The ordinary user's entries of /etc/subuid are gone for a while."""
     caller = callers["user"]
     folder = caller.folder("nosub")
-    kept = {}
-    # The other worker's useradd writes them too.
-    with own_accounts():
-        for file in ("/etc/subuid", "/etc/subgid"):
-            with open(file) as opened:
-                kept[file] = opened.read()
-            lines = kept[file].splitlines(True)
-            exchange(file, "".join(line for line in lines if not line.startswith(f"{caller.account.pw_name}:")))
+    name = caller.account.pw_name
+
+    def rename(old, new):
+        """They stay taken all the while, or the other worker's useradd might give them to its own user."""
+        with own_accounts():
+            for file in ("/etc/subuid", "/etc/subgid"):
+                with open(file) as opened:
+                    lines = opened.readlines()
+                exchange(file, "".join(line.replace(f"{old}:", f"{new}:", 1) if line.startswith(f"{old}:") else line for line in lines))
+
+    rename(name, "codex32-nobody")
     yield folder / "storage"
-    with own_accounts():
-        for file, text in kept.items():
-            with open(file) as opened:
-                now = opened.read()
-            exchange(file, now + "".join(line for line in text.splitlines(True) if line.startswith(f"{caller.account.pw_name}:")))
+    rename("codex32-nobody", name)
     subprocess.run(["rm", "-rf", str(folder)], check=True, timeout=PATIENCE)
