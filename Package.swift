@@ -15,7 +15,11 @@ let rules: [SwiftSetting] = [
         .when(configuration: .release)),
 ]
 
-// The rooms, bottom first: a room may depend on those above it in this list, never on those below.
+// What the command imports.
+let command: [Target.Dependency] = ["LinuxKernel", "OCISpec", "Sandbox", "Images", "Engine", "Attacks"]
+
+// The rooms, bottom first: a room may depend on those above it in this list, never on those below. Each names every room
+// that it imports: one that it has by way of another is not built again with it.
 // No package dependencies: all rooms so far are on the hot path, where neither Foundation nor NIO may load.
 let package = Package(
     name: "codex32",
@@ -43,15 +47,15 @@ let package = Package(
                 .embedInCode("debian.json"),
             ], swiftSettings: rules),
         .target(name: "Images", dependencies: ["LinuxKernel", "OCISpec", "RootfsTemplates"], swiftSettings: rules),
-        .target(name: "Engine", dependencies: ["Sandbox", "Images"], swiftSettings: rules),
+        .target(name: "Engine", dependencies: ["LinuxKernel", "OCISpec", "Sandbox", "Images"], swiftSettings: rules),
         // The corpus of `codex32 selftest --attack`, and what runs it: nothing else calls them.
         .target(name: "AttackPrograms", cSettings: [.unsafeFlags(["-Wall", "-Wextra"])]),
         .target(
             name: "Attacks", dependencies: ["AttackPrograms", "LinuxKernel", "OCISpec", "Sandbox"],
             swiftSettings: rules),
-        .executableTarget(name: "codex32", dependencies: ["Engine", "Attacks"], swiftSettings: rules),
+        .executableTarget(name: "codex32", dependencies: command, swiftSettings: rules),
         .testTarget(
-            name: "UnitTests", dependencies: ["Distribution", "Engine", "Attacks", "codex32"], path: "Tests/Unit",
+            name: "UnitTests", dependencies: command + ["Distribution", "codex32"], path: "Tests/Unit",
             swiftSettings: rules),
     ]
 )
@@ -63,9 +67,9 @@ if Context.environment["CODEX32_FUZZ"] != nil {
     package.targets.removeAll { $0.isTest || $0.name == "codex32" }
     package.targets += [
         .target(
-            name: "codex32", dependencies: ["Engine", "Attacks"], exclude: ["Main.swift"], swiftSettings: rules),
+            name: "codex32", dependencies: command, exclude: ["Main.swift"], swiftSettings: rules),
         .executableTarget(
-            name: "codex32-fuzz", dependencies: ["codex32", "Distribution"], path: "Tests/Fuzz", exclude: ["Corpus"],
-            swiftSettings: rules + [.unsafeFlags(["-parse-as-library"])]),
+            name: "codex32-fuzz", dependencies: command + ["Distribution", "codex32"], path: "Tests/Fuzz",
+            exclude: ["Corpus"], swiftSettings: rules + [.unsafeFlags(["-parse-as-library"])]),
     ]
 }
