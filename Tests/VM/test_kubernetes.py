@@ -176,7 +176,6 @@ def test_pod(cri, engine, walls):
     second = cri.container(sandbox, "second", IMAGE, ["sh", "-c", "readlink /proc/self/ns/net; exit 3"], network=0)
     wait_until(lambda: cri.status(second) == (2, 3), "the second's end")
 
-
     def said():
         # Its engine writes the log on another thread than the one that tells of its end.
         log = DISK / "pod-logs/second.log"
